@@ -1,0 +1,1 @@
+"""Read run folders; make tables and figures."""

@@ -1,0 +1,59 @@
+"""The public functions: check the arguments, pick a backend, run it."""
+
+from torch import Tensor
+
+from ffkernels import activations, backends, checks
+from ffkernels.backends import available_backends
+from ffkernels.problem import Problem
+
+__all__ = ["available_backends", "dense_gated_ffn", "sparse_gated_ffn"]
+
+
+def sparse_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, indices: Tensor, block_size: int,
+                     *, hot: int = 0, activation: str = "silu", z: Tensor | None = None, v: Tensor | None = None,
+                     c: Tensor | None = None, backend: str = "auto") -> Tensor:
+    """Gated FFN in which each block of tokens keeps its own neurons.
+
+    With H the neurons 0..hot-1 and S the index row of a token's block:
+    y = (act(x Wg_H^T) * (x Wu_H^T)) Wd_H + (act(x Wg_S^T) * (x Wu_S^T) - (z V_S^T + c_S)) Wd_S.
+
+    Args:
+        x: [T, d], any strides; float32, bfloat16, float16 or float64.
+        w_gate, w_up: [f, d], rows contiguous, dtype and device of x.
+        w_down_t: [f, d], the transposed down matrix, rows contiguous.
+        indices: int64 [ceil(T / block_size), K]; rows strictly increasing, values in [hot, f).
+        block_size: tokens per block, at least 1; the last block may be short.
+        hot: neurons kept for every block, 0 to f.
+        activation: silu, gelu_tanh (or gelu_pytorch_tanh), gelu, relu.
+        z, v: [T, r] and [f, r], both or neither; c: [f]. Correction of the dynamic neurons only.
+        backend: auto, or a name from `available_backends`.
+
+    Returns:
+        y [T, d], contiguous, dtype of x. Zeros where nothing is kept.
+
+    Raises:
+        TypeError, ValueError: an argument is outside what is said above; the text names the argument, what was
+        expected and what was received. Inference only: tensors that need a gradient are refused.
+    """
+    p = Problem(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c)
+    checks.check_meta(p)
+    return run(p, backend)
+
+
+def run(p: Problem, backend: str) -> Tensor:
+    """Check the index values and run a problem whose shapes have been checked."""
+    checks.check_indices(p.indices, p.hot, p.w_gate.shape[0])
+    name = activations.canonical(p.activation)
+    ready = Problem(p.x, p.w_gate, p.w_up, p.w_down_t, p.indices.contiguous(), p.block_size, p.hot, name,
+                    p.z, p.v, p.c)
+    return backends.load(backend, p.x).sparse(ready)
+
+
+def dense_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str = "silu") -> Tensor:
+    """Dense gated FFN, (act(x w_gate^T) * (x w_up^T)) w_down_t, by torch's GEMM.
+
+    x [T, d]; w_gate, w_up, w_down_t [f, d], rows contiguous, dtype and device of x. Returns [T, d].
+    Raises TypeError or ValueError as `sparse_gated_ffn` does.
+    """
+    name = checks.check_dense(x, w_gate, w_up, w_down_t, activation)
+    return backends.load("torch", x).dense(x, w_gate, w_up, w_down_t, name)

@@ -1,0 +1,29 @@
+"""The specification in plain torch: float64 arithmetic, one block after the other, no tricks."""
+
+import torch
+from torch import Tensor
+
+from ffkernels.activations import activate
+from ffkernels.problem import Problem
+
+
+def sparse(p: Problem) -> Tensor:
+    """Return y [T, d] in the dtype of x, computed in float64 and rounded once."""
+    x, wg, wu, wd = (t.double() for t in (p.x, p.w_gate, p.w_up, p.w_down_t))
+    hot = slice(0, p.hot)
+    y = (activate(p.activation, x @ wg[hot].T) * (x @ wu[hot].T)) @ wd[hot]
+    for block, kept in enumerate(p.indices):
+        rows = slice(block * p.block_size, (block + 1) * p.block_size)
+        h = activate(p.activation, x[rows] @ wg[kept].T) * (x[rows] @ wu[kept].T)
+        if p.z is not None and p.v is not None:
+            h = h - p.z[rows].double() @ p.v[kept].double().T
+        if p.c is not None:
+            h = h - p.c[kept].double()
+        y[rows] += h @ wd[kept]
+    return y.to(p.x.dtype)
+
+
+def dense(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str) -> Tensor:
+    """Return the dense FFN [T, d] in the dtype of x, computed in float64 and rounded once."""
+    empty = torch.empty(1 if len(x) else 0, 0, dtype=torch.int64, device=x.device)
+    return sparse(Problem(x, w_gate, w_up, w_down_t, empty, max(len(x), 1), len(w_gate), activation))

@@ -1,0 +1,108 @@
+"""Every backend against an independent masked dense computation in float64."""
+
+import ffk_cases
+import ffkernels
+import pytest
+import torch
+
+HALF = (torch.bfloat16, torch.float16)
+F32, F64 = torch.float32, torch.float64
+SHAPES = [  # tokens, d, f, block, K, hot
+    (37, 24, 50, 8, 13, 0), (5, 24, 50, 8, 13, 0), (64, 32, 96, 16, 32, 32), (37, 24, 50, 8, 0, 0),
+    (37, 24, 50, 8, 0, 20), (37, 24, 50, 8, 40, 10), (37, 24, 50, 8, 50, 0), (37, 24, 50, 8, 0, 50),
+    (1, 7, 9, 1, 3, 1), (70, 33, 301, 32, 129, 50), (0, 24, 50, 8, 13, 10), (33, 40, 210, 256, 100, 3),
+    (129, 16, 700, 128, 350, 0),
+]
+
+
+def backends_for(dtype: torch.dtype) -> list[str]:
+    state = ffkernels.available_backends()
+    names = [n for n in ("reference", "torch", "native") if state.get(n) == "available"]
+    return [n for n in names if n != "native" or dtype == F32]
+
+
+def check(args: dict, activation: str = "silu") -> None:
+    for backend in backends_for(args["x"].dtype):
+        got = ffkernels.sparse_gated_ffn(**args, activation=activation, backend=backend)
+        ffk_cases.assert_close(got, args, activation)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64, *HALF], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    tokens, d, f, block, k, hot = shape
+    check(ffk_cases.make(tokens, d, f, block, k, hot=hot, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [F32, F64, *HALF], ids=str)
+@pytest.mark.parametrize(("rank", "bias"), [(6, True), (6, False), (0, True), (33, True)])
+def test_correction(rank: int, bias: bool, dtype: torch.dtype) -> None:
+    check(ffk_cases.make(70, 33, 301, 32, 129, hot=50, rank=rank, bias=bias, dtype=dtype))
+    check(ffk_cases.make(37, 24, 50, 8, 13, rank=rank, bias=bias, dtype=dtype))
+
+
+@pytest.mark.parametrize("activation", sorted(ffk_cases.ACTS))
+def test_activations(activation: str) -> None:
+    check(ffk_cases.make(37, 24, 200, 8, 83, hot=20), activation)
+    wide = ffk_cases.make(37, 24, 200, 8, 83, hot=20)
+    wide["x"] = wide["x"] * 60  # far into the tails: exp must neither overflow nor lose its sign
+    check(wide, activation)
+
+
+def test_strided_x_z_and_indices() -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 12, hot=5, rank=4, bias=True)
+    args["x"] = args["x"].T.contiguous().T
+    args["z"] = torch.cat([args["z"], args["z"]], 1)[:, ::2]
+    args["indices"] = args["indices"].T.contiguous().T
+    args["c"] = args["c"].repeat_interleave(2)[::2]
+    args["v"] = args["v"].T.contiguous().T
+    assert not any(args[n].is_contiguous() for n in ("x", "z", "indices", "c", "v"))
+    check(args)
+
+
+def test_rows_with_a_gap_in_memory() -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 12, hot=5)
+    for name in ("w_gate", "w_up", "w_down_t"):
+        args[name] = torch.cat([args[name], torch.full_like(args[name], float("nan"))], 1)[:, :24]
+    check(args)
+
+
+def test_repeated_and_solid_rows() -> None:
+    args = ffk_cases.make(70, 24, 300, 16, 140, hot=10)
+    args["indices"] = args["indices"][[0, 0, 0, 1, 1]]
+    check(args)
+    args["indices"] = torch.arange(20, 160).repeat(5, 1)
+    check(args)
+
+
+def test_scratch_content_does_not_matter() -> None:
+    from ffkernels import torch_backend
+
+    args = ffk_cases.make(70, 33, 301, 32, 129, hot=50, rank=5, bias=True)
+    before = ffkernels.sparse_gated_ffn(**args, backend="torch")
+    torch_backend.scratch().fill(float("nan"))
+    assert torch.equal(before, ffkernels.sparse_gated_ffn(**args, backend="torch"))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        check(ffk_cases.make(300, 64, 500, 64, 200, hot=100))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_inputs_are_left_alone() -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 13, hot=10, rank=4, bias=True)
+    copies = {n: t.clone() for n, t in args.items() if isinstance(t, torch.Tensor)}
+    check(args)
+    assert all(torch.equal(args[n], t) for n, t in copies.items())
+
+
+@pytest.mark.parametrize("dtype", [F32, *HALF], ids=str)
+def test_dense(dtype: torch.dtype) -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 0, hot=50, dtype=dtype)
+    got = ffkernels.dense_gated_ffn(*(args[n] for n in ("x", "w_gate", "w_up", "w_down_t")), "silu")
+    ffk_cases.assert_close(got, args)

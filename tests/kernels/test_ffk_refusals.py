@@ -1,0 +1,88 @@
+"""Input outside the domain is refused with the argument, what was expected and what was received."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import ffk_cases
+import ffkernels
+import pytest
+import torch
+
+I64 = torch.int64
+
+
+def change(**kw):
+    return lambda a: {**a, **kw}
+
+
+def edit(name, fn):
+    return lambda a: {**a, name: fn(a[name])}
+
+
+def poke(row, col, value):
+    def put(indices):
+        indices = indices.clone()
+        indices[row, col] = value
+        return indices
+    return edit("indices", put)
+
+
+CASES = [
+    (change(x=[1.0]), TypeError, "x: expected a torch.Tensor, received list"),
+    (edit("x", lambda t: t[None]), ValueError, r"x: expected 2 dimensions, received shape \[1, 37, 24\]"),
+    (edit("x", lambda t: t.to(torch.int32)), TypeError, "x: expected dtype float32.*received torch.int32"),
+    (edit("w_up", lambda t: t[:49]), ValueError, r"w_up: expected shape \[50, 24\].*received \[49, 24\]"),
+    (edit("w_down_t", lambda t: t.T), ValueError, r"w_down_t: expected shape \[50, 24\].*received \[24, 50\]"),
+    (edit("w_gate", lambda t: t.T.contiguous().T), ValueError, "w_gate: expected rows contiguous.*stride 50"),
+    (edit("w_gate", lambda t: t.double()), TypeError, "w_gate: expected the dtype of x, torch.float32, received"),
+    (edit("indices", lambda t: t.int()), TypeError, "indices: expected dtype torch.int64, received torch.int32"),
+    (edit("indices", lambda t: t[:4]), ValueError, "indices: expected 5 rows.*received 4"),
+    (edit("indices", lambda t: torch.arange(50).repeat(5, 1)), ValueError, "at most 40 columns.*received 50"),
+    (poke(0, 0, 3), ValueError, r"indices: expected values in \[10, 50\).*received 3"),
+    (poke(0, 0, -1), ValueError, r"indices: expected values in \[10, 50\).*received -1"),
+    (poke(4, 12, 50), ValueError, r"indices: expected values in \[10, 50\).*received 50"),
+    (edit("indices", lambda t: t.flip(1)), ValueError, "indices: expected each row sorted.*row 0, columns 0 and 1"),
+    (edit("indices", lambda t: t[:, [0, 0, *range(2, 13)]]), ValueError, "without duplicates"),
+    (change(block_size=0), ValueError, "block_size: expected at least 1, received 0"),
+    (change(block_size=8.0), TypeError, "block_size: expected an int, received float"),
+    (change(hot=-1), ValueError, "hot: expected 0 to 50, received -1"),
+    (change(hot=51), ValueError, "hot: expected 0 to 50, received 51"),
+    (change(hot=True), TypeError, "hot: expected an int, received bool"),
+    (change(activation="swish"), ValueError, "activation: expected one of silu.*received 'swish'"),
+    (change(activation=None), TypeError, "activation: expected a str"),
+    (change(backend="cuda"), ValueError, "backend: expected auto.*received 'cuda'"),
+    (change(z=torch.ones(37, 4)), ValueError, "v: expected a tensor because z is given, received None"),
+    (change(v=torch.ones(50, 4)), ValueError, "z: expected a tensor because v is given, received None"),
+    (change(z=torch.ones(36, 4), v=torch.ones(50, 4)), ValueError, "z: expected shape"),
+    (change(z=torch.ones(37, 4), v=torch.ones(50, 5)), ValueError, "v: expected shape"),
+    (change(c=torch.ones(49)), ValueError, r"c: expected shape \[50\]"),
+    (change(c=torch.ones(50).double()), TypeError, "c: expected the dtype of x"),
+    (edit("w_up", lambda t: t.clone().requires_grad_()), ValueError, "requires_grad: expected inference"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "error", "text"), CASES, ids=[c[2][:40] for c in CASES])
+def test_refused(spoil, error, text) -> None:
+    args = spoil(ffk_cases.make(37, 24, 50, 8, 13, hot=10))
+    with pytest.raises(error, match=text):
+        ffkernels.sparse_gated_ffn(**args)
+
+
+def test_parameters_pass_without_gradients() -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 13, hot=10)
+    args["w_up"].requires_grad_()
+    with torch.no_grad():
+        assert not ffkernels.sparse_gated_ffn(**args).requires_grad
+
+
+def test_import_does_not_load_torch() -> None:
+    code = "import sys, ffkernels; assert 'torch' not in sys.modules"
+    path = str(Path(ffkernels.__file__).resolve().parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})
+
+
+def test_available_backends() -> None:
+    state = ffkernels.available_backends()
+    assert state["reference"] == state["torch"] == "available"
+    assert all(isinstance(v, str) and v for v in state.values())

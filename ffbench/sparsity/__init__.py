@@ -1,0 +1,1 @@
+"""The mathematics of block-wise FFN sparsity; torch only."""

@@ -1,0 +1,1 @@
+"""Stages of a run: collect, fit, schedule, evaluate, speed, report."""

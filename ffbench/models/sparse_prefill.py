@@ -1,0 +1,178 @@
+"""Run a model's prompts sparse: a context manager over Hugging Face models."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.sparsity.plan import LayerPlan, SparsePlan
+from ffbench.sparsity.selectors import SELECTORS, Scene
+from ffkernels import dense_gated_ffn, sparse_gated_ffn
+
+ACTIVE = "_ffbench_sparse_prefill"
+
+
+@dataclass
+class Usage:
+    """Counts of FFN neuron-tokens in prompts: computed by the sparse run, and by a dense one."""
+
+    used: int = 0
+    total: int = 0
+
+    @property
+    def density(self) -> float:
+        """Share of the prompts' neurons that was computed."""
+        return self.used / self.total if self.total else 1.0
+
+
+@dataclass
+class Prompt:
+    """Which tokens of the current forward pass are real; None outside a prompt."""
+
+    mask: Tensor | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+class SparseFFN:
+    """One layer's FFN on prompts: dense first and last block, sparse ones between."""
+
+    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prompt, backend: str) -> None:
+        self.plan, self.layer, self.prompt, self.backend = plan, layer.permuted(), prompt, backend
+        self.ffn, dtype = ffn, ffn.w_gate.dtype
+        self.w_down_t = ffn.w_down.T.contiguous()
+        self.down_norms = self.w_down_t.float().norm(dim=1)
+        s, hot = self.layer.surrogate, self.layer.hot
+        self.active = s.rank > 0 or bool(s.c.any())
+        self.p, self.v, self.c = s.p.to(dtype), s.v.to(dtype), s.c.to(dtype)
+        cold_down = self.w_down_t[hot:].float()
+        self.m = (cold_down.T @ s.v[hot:]).to(dtype)  # [d, r]: the surrogate's share of the cold neurons
+        self.b = (cold_down.T @ s.c[hot:]).to(dtype)
+
+    def activations(self, x: Tensor) -> Tensor:
+        """Exact activations [T, f] of x [T, d]."""
+        module = self.ffn.module
+        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)  # type: ignore[operator]
+
+    def dense(self, x: Tensor) -> Tensor:
+        """Dense FFN of x [T, d]."""
+        return dense_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation)
+
+    def choose(self, before: Tensor, blocks: Tensor) -> Tensor:
+        """Sorted dynamic neurons [n, kept - hot] of blocks [n, B, d]."""
+        settings, hot = self.plan.settings, self.layer.hot
+        scene = Scene(self.layer, before, blocks, self.activations, self.down_norms,
+                      settings.seed * 1009 + self.ffn.layer)
+        scores = SELECTORS[settings.selector](scene)[:, hot:]
+        return scores.topk(self.layer.kept - hot, dim=1).indices.add_(hot).sort(dim=1).values
+
+    def sparse(self, before: Tensor, x: Tensor) -> Tensor:
+        """Sparse FFN of x [T, d]; a short last block selects from its own tokens only."""
+        size, width = self.plan.settings.block_size, x.shape[1]
+        whole = len(x) // size * size
+        indices = []
+        if whole:
+            indices.append(self.choose(before, x[:whole].view(-1, size, width)))
+        if whole < len(x):
+            previous = x[whole - size:whole] if whole else before
+            indices.append(self.choose(previous, x[whole:].unsqueeze(0)))
+        z = x @ self.p.T if self.p.shape[0] else None
+        y = sparse_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, torch.cat(indices), size,
+                             hot=self.layer.hot, activation=self.ffn.activation, z=z,
+                             v=self.v if z is not None else None, c=self.c if self.active else None,
+                             backend=self.backend)
+        if self.active:
+            y = y + self.b if z is None else y + torch.addmm(self.b, z, self.m.T)
+        self.prompt.usage.used += self.layer.kept * len(x)
+        return y
+
+    def prompt_forward(self, x: Tensor) -> Tensor:
+        """FFN of one whole prompt x [T, d] without padding."""
+        settings = self.plan.settings
+        size, tokens = settings.block_size, len(x)
+        last_start = (tokens - 1) // size * size
+        start = min(size, tokens) if settings.dense_first else 0
+        end = max(last_start, start) if settings.dense_last else tokens
+        f = self.ffn.w_gate.shape[0]
+        self.prompt.usage.total += f * tokens
+        self.prompt.usage.used += f * (tokens - (end - start))
+        if start >= end:
+            return self.dense(x)
+        edges = self.dense(torch.cat([x[:start], x[end:]])) if start or end < tokens else x[:0]
+        middle = self.sparse(x[:start], x[start:end])
+        return torch.cat([edges[:start], middle, edges[start:]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
+        mask = self.prompt.mask
+        if mask is None:
+            return type(self.ffn.module).forward(self.ffn.module, x)  # type: ignore[no-any-return]
+        y = torch.zeros_like(x)
+        for row in range(x.shape[0]):
+            real = mask[row]
+            y[row, real] = self.prompt_forward(x[row, real])
+        return y
+
+
+def prompt_mask(args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
+    """Real tokens [batch, T] of a prompt's forward pass; None when it decodes one token."""
+    tokens = kwargs.get("input_ids")
+    if tokens is None:
+        tokens = args[0] if args else kwargs["inputs_embeds"]
+    batch, length = tokens.shape[:2]
+    if length == 1:
+        return None
+    mask = kwargs.get("attention_mask")
+    if mask is None:
+        return torch.ones(batch, length, dtype=torch.bool, device=tokens.device)
+    if mask.dim() != 2:
+        raise ValueError(f"attention_mask: expected [batch, tokens], received {tuple(mask.shape)}")
+    return mask[:, -length:].bool()
+
+
+def permute_neurons(ffn: GatedFFN, order: Tensor) -> None:
+    """Reorder a layer's neurons in place; the dense function stays the same."""
+    ffn.w_gate.copy_(ffn.w_gate[order])
+    ffn.w_up.copy_(ffn.w_up[order])
+    ffn.w_down.copy_(ffn.w_down[:, order])
+
+
+@contextmanager
+def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Iterator[Usage]:
+    """Prompts run sparse by `plan`, decoding stays dense; the model is as before afterwards.
+
+    Works under model(...) and model.generate, with left or right padding. Yields the density counters.
+    Raises RuntimeError when nested, ValueError when the plan does not fit the model.
+    """
+    if getattr(model, ACTIVE, False):
+        raise RuntimeError("sparse_prefill: already active on this model; leave the first one before entering again")
+    ffns = gated_ffns(model)
+    if len(ffns) != len(plan.layers) or any(len(p.order) != f.w_gate.shape[0]
+                                            for f, p in zip(ffns, plan.layers, strict=False)):
+        raise ValueError(f"sparse_prefill: the plan has {len(plan.layers)} layers of "
+                         f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {ffns[0].w_gate.shape[0]}")
+    prompt = Prompt()
+    undo: list[Callable[[], Any]] = []
+
+    def watch(module: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        prompt.mask = prompt_mask(args, kwargs)
+
+    try:
+        setattr(model, ACTIVE, True)
+        with torch.no_grad():
+            for ffn, layer in zip(ffns, plan.layers, strict=True):
+                if layer.hot:
+                    permute_neurons(ffn, layer.order)
+                    undo.append(lambda ffn=ffn, layer=layer: permute_neurons(ffn, layer.order.argsort()))
+                ffn.module.forward = SparseFFN(ffn, layer, plan, prompt, backend).forward  # type: ignore[method-assign]
+                undo.append(lambda ffn=ffn: ffn.module.__dict__.pop("forward"))
+        undo.append(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)
+        yield prompt.usage
+    finally:
+        with torch.no_grad():
+            for step in reversed(undo):
+                step()
+        setattr(model, ACTIVE, False)

@@ -1,0 +1,105 @@
+"""The sparse plan: everything that is needed to run sparse prefill on one model."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ffbench.sparsity.predictor import Predictor
+from ffbench.sparsity.surrogate import Surrogate
+
+FORMAT_VERSION = 1
+PREDICTOR_PARTS = ("projection", "mean", "centre", "weights", "prior")
+
+
+class PlanError(ValueError):
+    """A plan folder cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Settings of a plan. `rank` counts for the surrogate; sparsity and hot_fraction are shares in [0, 1)."""
+
+    selector: str
+    compensator: str
+    scheduler: str
+    block_size: int
+    sparsity: float
+    hot_fraction: float = 0.0
+    rank: int = 128
+    dense_first: bool = True
+    dense_last: bool = True
+    seed: int = 0
+
+
+@dataclass
+class LayerPlan:
+    """One layer: `kept` neurons a block, of which the first `hot` after `order` [f] are always kept."""
+
+    kept: int
+    hot: int
+    order: Tensor
+    surrogate: Surrogate
+    predictor: Predictor
+
+    def permuted(self) -> "LayerPlan":
+        """The same layer with every per-neuron tensor in the order [hot..., cold...]."""
+        o, s, q = self.order, self.surrogate, self.predictor
+        return LayerPlan(self.kept, self.hot, torch.arange(len(o)), Surrogate(s.p, s.v[o], s.c[o]),
+                         Predictor(q.projection, q.mean, q.centre, q.weights[o], q.prior[o]))
+
+
+@dataclass
+class SparsePlan:
+    """Settings, model fingerprint and one LayerPlan a layer."""
+
+    settings: PlanSettings
+    fingerprint: dict[str, str]
+    layers: list[LayerPlan]
+
+    def save(self, folder: str | Path) -> None:
+        """Write plan.json and plan.safetensors into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors: dict[str, Tensor] = {}
+        for i, layer in enumerate(self.layers):
+            tensors[f"{i}.order"] = layer.order
+            tensors |= {f"{i}.surrogate.{n}": getattr(layer.surrogate, n).contiguous() for n in "pvc"}
+            tensors |= {f"{i}.predictor.{n}": getattr(layer.predictor, n).clone() for n in PREDICTOR_PARTS}
+        save_file(tensors, folder / "plan.safetensors")
+        header = {"format_version": FORMAT_VERSION, "settings": asdict(self.settings),
+                  "fingerprint": self.fingerprint,
+                  "layers": [{"kept": layer.kept, "hot": layer.hot} for layer in self.layers]}
+        (folder / "plan.json").write_text(json.dumps(header, indent=1))
+
+    @classmethod
+    def load(cls, folder: str | Path, fingerprint: dict[str, str] | None = None) -> "SparsePlan":
+        """Read a plan folder.
+
+        Raises PlanError when a file is missing or malformed, the version differs, or `fingerprint` is given and
+        does not match the model that the plan was made for.
+        """
+        folder = Path(folder)
+        try:
+            header = json.loads((folder / "plan.json").read_text())
+            tensors = load_file(folder / "plan.safetensors")
+            version = header["format_version"]
+            if version != FORMAT_VERSION:
+                raise PlanError(f"plan {folder}: format version {version}, this build reads {FORMAT_VERSION}")
+            known = {field.name for field in fields(PlanSettings)}
+            settings = PlanSettings(**{k: v for k, v in header["settings"].items() if k in known})
+            layers = [cls._layer(tensors, i, entry) for i, entry in enumerate(header["layers"])]
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise PlanError(f"plan {folder}: not a readable plan ({error}); make it again") from error
+        if fingerprint is not None and fingerprint != header["fingerprint"]:
+            raise PlanError(f"plan {folder}: made for {header['fingerprint']}, the model is {fingerprint}")
+        return cls(settings, header["fingerprint"], layers)
+
+    @staticmethod
+    def _layer(tensors: dict[str, Tensor], index: int, entry: dict) -> LayerPlan:
+        surrogate = Surrogate(*(tensors[f"{index}.surrogate.{n}"] for n in "pvc"))
+        predictor = Predictor(*(tensors[f"{index}.predictor.{n}"] for n in PREDICTOR_PARTS))
+        return LayerPlan(int(entry["kept"]), int(entry["hot"]), tensors[f"{index}.order"], surrogate, predictor)

@@ -1,0 +1,1 @@
+"""Prompts, records and scorers; imports nothing else of ffbench."""

@@ -1,0 +1,1 @@
+"""Run identity, folders, stage cache, provenance and tracking. Imports nothing else of ffbench."""

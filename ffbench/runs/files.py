@@ -1,0 +1,119 @@
+"""Durable small-file writing, with disk errors that say what to do."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ADVICE = {
+    errno.ENOSPC: "the disk is full; free space and start again: what was written is kept",
+    errno.EDQUOT: "the disk quota is used up; free space and start again: what was written is kept",
+    errno.EROFS: "the file system is read-only; choose another folder with output_dir=FOLDER",
+    errno.EACCES: "permission denied; choose a writable folder with output_dir=FOLDER",
+    errno.EPERM: "not permitted; choose a writable folder with output_dir=FOLDER",
+    errno.ENOTDIR: "a part of this path is a file; choose another folder with output_dir=FOLDER",
+    errno.EEXIST: "a file stands where a folder is needed; choose another folder with output_dir=FOLDER",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter output_dir=FOLDER",
+}
+
+
+class StoreError(RuntimeError):
+    """The output folder cannot be read or written; the text says which file, why and what to do."""
+
+
+@contextmanager
+def disk_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn an OSError of the body into a StoreError that names `action` and `path`."""
+    try:
+        yield
+    except OSError as error:
+        advice = ADVICE.get(error.errno or 0, error.strerror or str(error))
+        raise StoreError(f"cannot {action} {error.filename or path}: {advice}") from error
+
+
+@contextmanager
+def full_disk_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a StoreError, whichever library met it; other errors pass.
+
+    safetensors and torch report a full disk as their own exception whose text holds the system's words.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        code = error.errno if isinstance(error, OSError) else None
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            if code == number or (code is None and os.strerror(number) in str(error)):
+                raise StoreError(f"cannot {action} {path}: {ADVICE[number]}") from error
+        raise
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents.
+
+    Raises:
+        StoreError: the folder cannot be made.
+    """
+    with disk_errors("create folder", path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in `path` durable (a rename lives in its folder, not in the file)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace `path` by `text`: readers and a killed writer see the old file or the new one, never a part.
+
+    Raises:
+        StoreError: disk full, read-only or no permission; the old file stands.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with disk_errors("write", path):
+        try:
+            with open(part, "w", encoding="utf-8") as handle:
+                handle.write(text)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(part, path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic JSON; NaN and infinity are refused, since a figure that was not measured is null.
+
+    Raises:
+        StoreError: `value` is not JSON, or the disk refuses.
+    """
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"cannot write {path}: {error}; use null for a figure that was not measured") from error
+    write_atomic(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parsed JSON of `path`.
+
+    Raises:
+        StoreError: unreadable, or not JSON.
+    """
+    with disk_errors("read", path):
+        data = path.read_bytes()
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error

@@ -1,0 +1,214 @@
+"""Run folders: configuration first, answers as they come, the result last. Layout: docs/result-schema.md."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ffbench.runs.answers import AnswerLog
+from ffbench.runs.files import StoreError, disk_errors, make_folder, read_json, write_json
+
+RUN_KEY = re.compile(r"[0-9a-f]{16}")
+SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+INTERRUPTED = "interrupted: its process ended before the run was finished; start it again to go on"
+
+
+class RunBusyError(StoreError):
+    """Another live process computes this run."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """`state` is running, done, failed or missing; `reason` says why it failed; `updated` is ISO time."""
+
+    state: str
+    reason: str | None = None
+    updated: str | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """True where the process died: answers are kept and a new start goes on from them."""
+        return self.reason == INTERRUPTED
+
+
+def now() -> str:
+    """UTC time to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunFolder:
+    """One run's files. `start` takes the run's lock, which ends with `finish`, `fail` or the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_key = path.name
+        self._answers = AnswerLog(path / "answers.jsonl")
+        self._lock = FileLock(str(path / ".lock"))
+
+    def start(self, config: dict[str, Any], provenance: dict[str, Any], wait: float = 10.0) -> bool:
+        """Take the run and write configuration and provenance; True where there is work to do.
+
+        False means that the run is done, here or meanwhile in another process: nothing was touched. Answers
+        of an interrupted or failed start are kept; its provenance goes into the list `earlier`.
+
+        Raises:
+            RunBusyError: another process still holds the run after `wait` seconds.
+            StoreError: the folder cannot be written.
+        """
+        if self._done():
+            return False
+        make_folder(self.path)
+        self._acquire(wait)
+        try:
+            if self._done():
+                self._release()
+                return False
+            path = self.path / "provenance.json"
+            if path.exists():
+                before = read_json(path)
+                provenance = provenance | {"earlier": [*before.pop("earlier", []), before]}
+            write_json(self.path / "config.json", config)
+            write_json(path, provenance)
+            self._write_state("running", None)
+        except BaseException:
+            self._release()
+            raise
+        return True
+
+    def append_answer(self, answer: dict[str, Any]) -> None:
+        """Append one answer and write it through to the disk (StoreError where the disk refuses)."""
+        self._answers.append(answer)
+
+    def answers(self) -> list[dict[str, Any]]:
+        """All complete answers, in the order they came."""
+        return self._answers.read()
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write result.json atomically, mark the run done and release it."""
+        self._answers.close()
+        write_json(self.path / "result.json", result)
+        self._write_state("done", None)
+        self._release()
+
+    def fail(self, reason: str) -> None:
+        """Mark the run failed with `reason` (one line is best) and release it."""
+        self._answers.close()
+        try:
+            self._write_state("failed", reason)
+        finally:
+            self._release()
+
+    def state(self) -> RunState:
+        """State now. A `running` run whose process died is failed, with the reason `interrupted: ...`."""
+        path = self.path / "state.json"
+        if not path.exists():
+            return RunState("done") if self._done() else RunState("missing")
+        saved = read_json(path)
+        state = RunState(saved["state"], saved.get("reason"), saved.get("updated"))
+        if self._done():
+            return RunState("done", None, state.updated)
+        if state.state == "running" and not self._held():
+            return RunState("failed", INTERRUPTED, state.updated)
+        if state.state == "done":
+            return RunState("missing", "result.json is gone", state.updated)
+        return state
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration of config.json."""
+        return read_json(self.path / "config.json")
+
+    def provenance(self) -> dict[str, Any]:
+        """The provenance of the last start."""
+        return read_json(self.path / "provenance.json")
+
+    def result(self) -> dict[str, Any]:
+        """The figures of result.json.
+
+        Raises:
+            StoreError: the run is not done, or the file is damaged.
+        """
+        if not self._done():
+            state = self.state()
+            raise StoreError(f"run {self.run_key} has no result: it is {state.state}"
+                             + (f" ({state.reason})" if state.reason else ""))
+        return read_json(self.path / "result.json")
+
+    def _done(self) -> bool:
+        return (self.path / "result.json").exists()
+
+    def _write_state(self, state: str, reason: str | None) -> None:
+        write_json(self.path / "state.json", {"state": state, "reason": reason, "updated": now()})
+
+    def _acquire(self, wait: float) -> None:
+        with disk_errors("lock", self.path):
+            try:
+                self._lock.acquire(timeout=wait)
+            except Timeout:
+                raise RunBusyError(f"run {self.run_key} is being computed by another process; wait for it, or "
+                                   "end that process and start again") from None
+
+    def _release(self) -> None:
+        self._lock.release()
+
+    def _held(self) -> bool:
+        if self._lock.is_locked:
+            return True
+        probe = FileLock(self._lock.lock_file)
+        try:
+            with probe.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder of another user: the lock file cannot be opened for writing
+            return True
+
+
+class RunStore:
+    """The run folders and sweep lists of one output folder."""
+
+    def __init__(self, output_dir: str | Path) -> None:
+        self.output_dir = Path(output_dir)
+
+    def folder(self, run_key: str) -> RunFolder:
+        """The folder of `run_key`, whether it exists or not (ValueError where it is not 16 hex digits)."""
+        if not RUN_KEY.fullmatch(run_key):
+            raise ValueError(f"run key {run_key!r} is not 16 hex digits; `python -m ffbench status` lists them")
+        return RunFolder(self.output_dir / "runs" / run_key)
+
+    def runs(self) -> list[RunFolder]:
+        """Every run folder, by key."""
+        folder = self.output_dir / "runs"
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        return [RunFolder(folder / name) for name in names if RUN_KEY.fullmatch(name)]
+
+    def save_sweep(self, name: str, jobs: list[dict[str, Any]]) -> None:
+        """Write sweeps/NAME.json; each job is {"run_key", "overrides": [text]}. The first `created` is kept."""
+        path = self._sweep_path(name)
+        make_folder(path.parent)
+        created = read_json(path)["created"] if path.exists() else now()
+        write_json(path, {"name": name, "created": created, "jobs": jobs})
+
+    def sweeps(self) -> list[dict[str, Any]]:
+        """Every saved sweep, by name."""
+        folder = self.output_dir / "sweeps"
+        return [read_json(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+
+    def sweep(self, name: str) -> dict[str, Any]:
+        """One saved sweep.
+
+        Raises:
+            StoreError: no such sweep; the text lists those there are.
+        """
+        path = self._sweep_path(name)
+        if not path.exists():
+            there = ", ".join(sweep["name"] for sweep in self.sweeps()) or "none"
+            raise StoreError(f"no sweep {name!r} in {self.output_dir}; there are: {there}")
+        return read_json(path)
+
+    def _sweep_path(self, name: str) -> Path:
+        if not SWEEP_NAME.fullmatch(name):
+            raise ValueError(f"sweep name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
+        return self.output_dir / "sweeps" / f"{name}.json"

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+LOCK_SECONDS = 30.0
 ADVICE = {
     errno.ENOSPC: "the disk is full; free space and start again: what was written is kept",
     errno.EDQUOT: "the disk quota is used up; free space and start again: what was written is kept",
@@ -92,17 +95,25 @@ def write_atomic(path: Path, text: str) -> None:
         sync_folder(path.parent)
 
 
+def as_json(path: Path, value: Any) -> str:
+    """Text of `value` for `path`; NaN and infinity are refused, since a figure that was not measured is null.
+
+    Raises:
+        StoreError: `value` is not JSON.
+    """
+    try:
+        return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"cannot write {path}: {error}; use null for a figure that was not measured") from error
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Atomic JSON; NaN and infinity are refused, since a figure that was not measured is null.
+    """`write_atomic` of `as_json`.
 
     Raises:
         StoreError: `value` is not JSON, or the disk refuses.
     """
-    try:
-        text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"cannot write {path}: {error}; use null for a figure that was not measured") from error
-    write_atomic(path, text + "\n")
+    write_atomic(path, as_json(path, value))
 
 
 def read_json(path: Path) -> Any:
@@ -117,3 +128,22 @@ def read_json(path: Path) -> Any:
         return json.loads(data)
     except ValueError as error:
         raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
+
+
+@contextmanager
+def locked(path: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock of a file that processes share while it is read and written again.
+
+    Raises:
+        StoreError: another process held it for `timeout` seconds, or the folder cannot be written.
+    """
+    lock = FileLock(str(path.with_name(f".{path.name}.lock")))
+    with disk_errors("lock", path):
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            raise StoreError(f"{path} was in use by another process for {timeout:.0f} s; try again") from None
+    try:
+        yield
+    finally:
+        lock.release()

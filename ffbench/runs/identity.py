@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ffbench.runs.files import StoreError, disk_errors, write_json
+from ffbench.runs.files import StoreError, disk_errors, locked, make_folder, write_json
 
 KEY_DIGITS = 16
 SETTLED_SECONDS = 2.0
@@ -79,7 +79,8 @@ def file_hash(path: str | Path, cache: Path | None = None) -> str:
             return digest
         known[stamp] = digest
         if cache is not None:
-            write_json(cache, known)
+            with locked(make_folder(cache.parent) / cache.name):
+                write_json(cache, _read_cache(cache) | {stamp: digest})
     _hashes[stamp] = known[stamp]
     return known[stamp]
 

@@ -9,7 +9,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ffbench.runs.answers import AnswerLog
-from ffbench.runs.files import StoreError, disk_errors, make_folder, read_json, write_json
+from ffbench.runs.files import (
+    StoreError,
+    as_json,
+    disk_errors,
+    locked,
+    make_folder,
+    read_json,
+    write_atomic,
+    write_json,
+)
 
 RUN_KEY = re.compile(r"[0-9a-f]{16}")
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -87,10 +96,11 @@ class RunFolder:
         return self._answers.read()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write result.json atomically, mark the run done and release it."""
+        """Mark the run done, write result.json atomically as the last of all, and release the run."""
         self._answers.close()
-        write_json(self.path / "result.json", result)
+        text = as_json(self.path / "result.json", result)
         self._write_state("done", None)
+        write_atomic(self.path / "result.json", text)
         self._release()
 
     def fail(self, reason: str) -> None:
@@ -110,11 +120,11 @@ class RunFolder:
         state = RunState(saved["state"], saved.get("reason"), saved.get("updated"))
         if self._done():
             return RunState("done", None, state.updated)
-        if state.state == "running" and not self._held():
-            return RunState("failed", INTERRUPTED, state.updated)
-        if state.state == "done":
-            return RunState("missing", "result.json is gone", state.updated)
-        return state
+        if state.state == "failed":
+            return state
+        if self._held():
+            return RunState("running", None, state.updated)
+        return RunState("done", None, state.updated) if self._done() else RunState("failed", INTERRUPTED, state.updated)
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration of config.json."""
@@ -188,8 +198,9 @@ class RunStore:
         """Write sweeps/NAME.json; each job is {"run_key", "overrides": [text]}. The first `created` is kept."""
         path = self._sweep_path(name)
         make_folder(path.parent)
-        created = read_json(path)["created"] if path.exists() else now()
-        write_json(path, {"name": name, "created": created, "jobs": jobs})
+        with locked(path):
+            created = read_json(path)["created"] if path.exists() else now()
+            write_json(path, {"name": name, "created": created, "jobs": jobs})
 
     def sweeps(self) -> list[dict[str, Any]]:
         """Every saved sweep, by name."""

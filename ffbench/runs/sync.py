@@ -6,7 +6,7 @@ from pathlib import Path
 from ffbench.runs.files import StoreError, read_json
 from ffbench.runs.mirror import mirror
 from ffbench.runs.store import RunFolder, RunStore
-from ffbench.runs.tracking import TrackerSettings, has_key, server, unreachable
+from ffbench.runs.tracking import PROBE_SHARE, TrackerSettings, has_key, server, unreachable
 
 
 @dataclass
@@ -58,7 +58,7 @@ def _need_server(settings: TrackerSettings) -> None:
         raise StoreError("sync needs wandb: `pip install 'ffbench[tracking]'`") from error
     if not has_key():
         raise StoreError(f"sync needs an API key for {server()}: run `wandb login`, or set WANDB_API_KEY")
-    problem = unreachable(server(), settings.timeout / 2)
+    problem = unreachable(server(), settings.timeout * PROBE_SHARE)
     if problem:
         raise StoreError(f"the W&B server {server()} does not answer ({problem}); try again when it does")
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 DEFAULT_SERVER = "https://api.wandb.ai"
 KINDS = ("wandb", "none")
+PROBE_SHARE, START_SHARE = 0.3, 0.5
 MODES = ("auto", "online", "offline", "disabled")
 
 _said: set[str] = set()
@@ -24,14 +25,15 @@ class TrackerSettings:
     """Which tracker, and how long it may take.
 
     `mode` auto is online where an API key is found, else offline; the variable WANDB_MODE wins over auto.
-    `timeout` bounds, in seconds, what an unreachable server costs at the start and again at the end.
+    `timeout` bounds, in seconds, what an unreachable server costs at the start, and what one that goes away
+    during the run costs.
     """
 
     kind: str = "wandb"
     mode: str = "auto"
     project: str = "ffbench"
     entity: str | None = None
-    timeout: float = 8.0
+    timeout: float = 10.0
 
     def problems(self) -> list[str]:
         """Every invalid value, one sentence each."""
@@ -133,7 +135,7 @@ def chosen_mode(settings: TrackerSettings) -> str:
     if not has_key():
         say("W&B: offline, since there is no API key; runs can be sent later with `python -m ffbench sync`.")
         return "offline"
-    problem = unreachable(server(), settings.timeout / 2)
+    problem = unreachable(server(), settings.timeout * PROBE_SHARE)
     if problem:
         say(f"W&B: offline, since {server()} does not answer ({problem}); send the runs later with "
             "`python -m ffbench sync`.")

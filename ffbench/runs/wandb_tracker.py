@@ -1,6 +1,8 @@
 """Weights & Biases as a tracker. Importing this module imports wandb."""
 
+import logging
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ os.environ.setdefault("WANDB_SILENT", "true")
 
 import wandb
 
-from ffbench.runs.files import StoreError, read_json, write_json
+from ffbench.runs.files import StoreError, make_folder, read_json, write_json
 from ffbench.runs.identity import content_key
-from ffbench.runs.tracking import NullTracker, Tracker, TrackerSettings, bounded, say, server
+from ffbench.runs.tracking import START_SHARE, NullTracker, Tracker, TrackerSettings, bounded, say, server
+
+logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
+ABANDON_SECONDS = 2.0
 MARKER = "tracker.json"
 
 
@@ -42,21 +47,24 @@ def start_run(settings: TrackerSettings, mode: str, run_key: str, config: dict[s
 
     The configuration is nested under `cfg`: a sweep writes its flat parameters over keys of the same name.
     """
-    directory = folder.parent.parent / "wandb"
-    directory.mkdir(parents=True, exist_ok=True)
+    output_dir = make_folder(folder.parent.parent)
     own_id = "WANDB_RUN_ID" not in os.environ
     return wandb.init(
-        project=settings.project, entity=settings.entity, dir=str(directory), config={"cfg": config},
+        project=settings.project, entity=settings.entity, dir=str(output_dir), config={"cfg": config},
         mode="online" if mode == "online" else "offline", reinit="create_new",
         id=run_key if own_id else None, name=run_key, resume="allow" if own_id and mode == "online" else None,
         settings=wandb.Settings(
-            silent=True, console="off", init_timeout=settings.timeout, x_disable_meta=True, x_disable_stats=True,
+            silent=True, console="off", init_timeout=settings.timeout * START_SHARE, x_disable_meta=True, x_disable_stats=True,
             x_save_requirements=False, disable_git=True, disable_code=True,
             x_transaction_log_flush_interval=FLUSH_SECONDS))
 
 
 class WandbTracker:
-    """One W&B run. The first W&B error is said once and ends the mirror; the run itself goes on."""
+    """One W&B run.
+
+    A W&B error is said once and the mirror goes on; a call that takes longer than the time-out ends the mirror.
+    Either way the run itself goes on, and `problem` keeps the first error.
+    """
 
     def __init__(self, run: "wandb.Run", mode: str, settings: TrackerSettings, folder: Path) -> None:
         self._run: wandb.Run | None = run
@@ -109,34 +117,60 @@ class WandbTracker:
 
     def finish(self, status: str) -> None:
         """End the W&B run; a server that went away costs at most the time-out, and the rest waits for sync."""
-        run = self._run
-        if run is None:
+        if self._run is None:
             return
-        marker = self._marker(run, status)
-        if self._try(lambda run: self._end(run, status)):
-            write_json(self._folder / MARKER, marker)
+        marker = self._marker(self._run, status)
+        self._try(lambda run: run.finish(exit_code=0 if status == "done" else 1))
         self._run = None
+        if self.problem is None:
+            write_json(self._folder / MARKER, marker)
 
     def _marker(self, run: "wandb.Run", status: str) -> dict[str, Any]:
         online = self._mode == "online"
         return {"mode": self._mode, "target": target(self._settings) if online else None, "run_id": run.id,
                 "url": run.url, "status": status, "result": result_digest(self._folder)}
 
-    def _end(self, run: "wandb.Run", status: str) -> None:
-        if not bounded(lambda: run.finish(exit_code=0 if status == "done" else 1), self._settings.timeout):
-            raise TimeoutError(f"the server took more than {self._settings.timeout:.0f} s to take the run")
-
-    def _try(self, action: Callable[["wandb.Run"], object]) -> bool:
-        if self._run is None:
-            return False
+    def _try(self, action: Callable[["wandb.Run"], object]) -> None:
+        run = self._run
+        if run is None:
+            return
         try:
-            action(self._run)
+            if not bounded(lambda: action(run), self._settings.timeout):
+                self._run = None
+                end_service()
+                self._report(f"the server took more than {self._settings.timeout:.0f} s")
         except Exception as error:  # noqa: BLE001 - whatever W&B raises, the run's own files are the truth
-            self._run = None
-            self.problem = first_line(error)
-            say(f"W&B: the mirror stopped ({self.problem}); send the run later with `python -m ffbench sync`.")
-            return False
-        return True
+            self._report(first_line(error))
+
+    def _report(self, problem: str) -> None:
+        self.problem = self.problem or problem
+        say(f"W&B: not everything was sent ({problem}); send the run later with `python -m ffbench sync`.")
+
+
+def end_service() -> None:
+    """End the wandb-core process of this process, so that no later call and no exit waits for a dead server.
+
+    W&B's own exit hook has no time limit: it was still waiting after 200 s. The next `wandb.init` starts anew.
+    """
+    for pid in own_children("wandb-core"):
+        os.kill(pid, signal.SIGKILL)
+    try:
+        bounded(wandb.teardown, ABANDON_SECONDS)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - teardown exits when its service was killed
+        logger.debug("wandb.teardown after the end of its service: %s", error)
+
+
+def own_children(name: str) -> list[int]:
+    """Process ids of this process's children called `name` (empty where there is no /proc)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            before, _, after = entry.read_text().rpartition(")")
+        except OSError:  # the process ended meanwhile
+            continue
+        if before.partition("(")[2] == name and int(after.split()[1]) == os.getpid():
+            found.append(int(entry.parent.name))
+    return found
 
 
 def target(settings: TrackerSettings) -> str:

@@ -81,7 +81,8 @@ class WandbTracker:
             try:
                 run = start_run(settings, attempt, run_key, config, folder)
                 return cls(run, attempt, settings, folder)
-            except (wandb.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - W&B's service raises errors of several families
+                end_service()  # else the run id stays in use there
                 say(f"W&B: cannot start {attempt} ({first_line(error)}); send the run later with "
                     "`python -m ffbench sync`.")
         return NullTracker()
@@ -92,7 +93,8 @@ class WandbTracker:
         """Start an online W&B run, or raise StoreError saying why not."""
         try:
             return cls(start_run(settings, "online", run_key, config, folder), "online", settings, folder)
-        except (wandb.Error, OSError) as error:
+        except Exception as error:
+            end_service()
             raise StoreError(f"W&B does not start run {run_key}: {first_line(error)}") from error
 
     def log(self, figures: dict[str, Any]) -> None:
@@ -148,7 +150,7 @@ class WandbTracker:
 
 
 def end_service() -> None:
-    """End the wandb-core process of this process, so that no later call and no exit waits for a dead server.
+    """End the wandb-core process of this process, so that no call and no exit waits for a dead server.
 
     W&B's own exit hook has no time limit: it was still waiting after 200 s. The next `wandb.init` starts anew.
     """

@@ -22,6 +22,20 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def objective(kl: float | None, flops_ratio: float | None) -> float | None:
+    """One figure for a search over plans (our design): KL to dense in nats a token + sparse FFN FLOPs over dense.
+
+    None where either was not measured. During a run `kl` is the mean over the windows so far.
+    """
+    return None if kl is None or flops_ratio is None else kl + flops_ratio
+
+
+def result_objective(result: dict[str, Any]) -> float | None:
+    """`objective` of a result.json."""
+    fidelity = (result.get("fidelity") or {}).get("mean") or {}
+    return objective(fidelity.get("kl"), (result.get("flops") or {}).get("ratio"))
+
+
 def tables(result: dict[str, Any], answers: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Rows of the tables `tasks`, `layers`, `ttft` and `answers`; a table without rows is left out."""
     speed = result.get("speed") or {}
@@ -37,7 +51,8 @@ def mirror(tracker: Tracker, run: RunFolder) -> None:
         StoreError: the run is not done, or a file of it is damaged.
     """
     result = run.result()
-    tracker.summary(figures(result) | {"provenance": provenance_figures(run.provenance())})
+    tracker.summary(figures(result) | {"objective": result_objective(result),
+                                       "provenance": provenance_figures(run.provenance())})
     for name, rows in tables(result, run.answers()).items():
         tracker.table(name, rows)
     for picture in pictures(run.path):

@@ -12,7 +12,7 @@ import pytest
 
 from ffbench.runs import tracking
 from ffbench.runs.files import StoreError
-from ffbench.runs.mirror import figures, tables
+from ffbench.runs.mirror import figures, result_objective, tables
 from ffbench.runs.store import RunFolder, RunStore
 from ffbench.runs.sync import sync
 from ffbench.runs.tracking import (
@@ -141,6 +141,14 @@ def test_figures_and_tables_of_a_result() -> None:
                                "speed": {"ffn": {"ratio": 1.2}}}
     assert tables(result, [{"task": "lcc"}]) == {"tasks": [{"task": "lcc", "n": 3}], "layers": [{"layer": 0}],
                                                  "answers": [{"task": "lcc"}]}
+
+
+@pytest.mark.parametrize(("result", "expected"), [
+    ({"fidelity": {"mean": {"kl": 0.25}}, "flops": {"ratio": 0.6}}, 0.85), ({"fidelity": None, "flops": None}, None),
+    ({"fidelity": {"mean": {"kl": None}}, "flops": {"ratio": 0.6}}, None), ({}, None),
+])
+def test_objective(result: dict, expected: float | None) -> None:
+    assert result_objective(result) == expected
 
 
 PROGRAM = """

@@ -1,0 +1,113 @@
+"""Tasks from text that every Python carries: code completion and passage retrieval (our design, LongBench's formats)."""
+
+import hashlib
+import re
+from difflib import SequenceMatcher
+from functools import lru_cache
+from random import Random
+
+from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task
+from ffbench.tasks.text import documents
+
+CODE_CHARACTERS = 2400
+PASSAGES = 8
+PASSAGE_CHARACTERS = 420
+PARTS = {"test": "task_test", "train": "task_train"}
+
+
+def edit_similarity(prediction: str, record: TaskRecord) -> float:
+    """Best similarity in points between the prediction's first line of code and an answer, as in LongBench's lcc."""
+    lines = [line for line in prediction.lstrip("\n").split("\n") if not any(mark in line for mark in ("`", "#", "//"))]
+    first = lines[0] if lines else ""
+    return max(100 * SequenceMatcher(None, first, answer, autojunk=False).ratio() for answer in record.answers)
+
+
+def retrieval_score(prediction: str, record: TaskRecord) -> float:
+    """Share in points of the numbers in the prediction that are the right paragraph's, as in LongBench."""
+    right = re.findall(r"\d+", record.answers[0])[0]
+    numbers = re.findall(r"\d+", prediction.split("\n")[0])
+    return 100 * sum(number == right for number in numbers) / len(numbers) if numbers else 0.0
+
+
+def other_answer_chance(records: list[TaskRecord]) -> float:
+    """Mean score of answering each record with the next record's answer, points."""
+    answers = [record.answers[0] for record in records]
+    pairs = zip(records, answers[1:] + answers[:1], strict=True)
+    return sum(edit_similarity(answer, record) for record, answer in pairs) / len(records)
+
+
+def seeded(*words: str) -> Random:
+    """A generator whose seed is the words' hash."""
+    return Random(int(hashlib.sha256("/".join(words).encode()).hexdigest()[:16], 16))
+
+
+def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
+    """A completion record at a random line of a file; None where no line fits."""
+    lines = text.split("\n")
+    generator = seeded("code", name, str(turn))
+    fits = [i for i, line in enumerate(lines) if len(line.strip()) >= 12 and "#" not in line and '"""' not in line
+            and sum(len(earlier) + 1 for earlier in lines[max(0, i - 200):i]) >= CODE_CHARACTERS]
+    if not fits:
+        return None
+    at = generator.choice(fits)
+    context = "\n".join(lines[max(0, at - 200):at])[-CODE_CHARACTERS:]
+    context = context[context.index("\n") + 1:] + "\n"
+    return TaskRecord(f"{name}:{at + 1}", "embedded_code", "Please complete the code given below.\n" + context,
+                      "", (lines[at],))
+
+
+@lru_cache
+def load_code(part: str, limit: int | None) -> list[TaskRecord]:
+    """Completion records from the standard library's source; one a file and turn."""
+    wanted, records = limit or 120, []
+    texts = documents("code", PARTS[part])
+    for turn in range(20):
+        for name, text in texts.items():
+            record = code_record(name, text, turn)
+            if record is not None and record.record_id not in {r.record_id for r in records}:
+                records.append(record)
+            if len(records) == wanted:
+                return records
+    return enough(records, limit, "embedded_code")
+
+
+def passages(part: str) -> list[str]:
+    """Passages of about PASSAGE_CHARACTERS, whole sentences, from the help topics of one part."""
+    found = []
+    for text in documents("prose", PARTS[part]).values():
+        plain = re.sub(r"\s+", " ", text)
+        sentences = [s for s in re.split(r"(?<=[.:]) ", plain) if 40 <= len(s) <= 220]
+        passage = ""
+        for sentence in sentences:
+            passage = f"{passage} {sentence}".strip()
+            if len(passage) >= PASSAGE_CHARACTERS:
+                found.append(passage)
+                passage = ""
+    return found
+
+
+@lru_cache
+def load_retrieval(part: str, limit: int | None) -> list[TaskRecord]:
+    """Each record shows PASSAGES numbered passages and asks which of them holds a sentence."""
+    pool, records = passages(part), []
+    for number in range(limit or 120):
+        generator = seeded("retrieval", part, str(number))
+        chosen = generator.sample(pool, PASSAGES)
+        answer = generator.randrange(PASSAGES)
+        sentence = re.split(r"(?<=[.:]) ", chosen[answer])[-1]
+        shown = "\n\n".join(f"{text} (Paragraph {i + 1})" for i, text in enumerate(chosen))
+        records.append(TaskRecord(f"retrieval-{number}", "embedded_retrieval", shown,
+                                  f"\n\n{sentence} (Paragraph", (f" {answer + 1}",)))
+    return enough(records, limit, "embedded_retrieval")
+
+
+def enough(records: list[TaskRecord], limit: int | None, task: str) -> list[TaskRecord]:
+    """The records, or TaskError when there are fewer than asked for."""
+    if limit is not None and len(records) < limit:
+        raise TaskError(f"task.limit: {task} has {len(records)} records, {limit} were asked for")
+    return records
+
+
+add_task(TaskSpec("embedded_code", "code", "edit_similarity", 24, load_code, edit_similarity, other_answer_chance))
+add_task(TaskSpec("embedded_retrieval", "retrieval", "retrieval_score", 3, load_retrieval, retrieval_score,
+                  lambda records: 100 / PASSAGES))

@@ -8,6 +8,7 @@ from torch import Tensor
 MODULES = {
     "reference": "ffkernels.reference",
     "torch": "ffkernels.torch_backend",
+    "native": "ffkernels.native",
 }
 
 

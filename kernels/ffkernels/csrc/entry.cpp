@@ -8,11 +8,11 @@
 
 namespace {
 
-// Cut [start, end) into pieces of at most MAX_TOKENS, and small enough that every thread gets one.
+// Cut the tokens of `p` into pieces of at most MAX_TOKENS, and small enough that every thread gets one.
 void cut(std::vector<Piece> &out, const FfnCall &q, Piece p) {
     const int64_t share = (q.tokens + q.threads - 1) / q.threads;
     const int64_t most = std::min(MAX_TOKENS, std::max<int64_t>(32, (share + 31) / 32 * 32));
-    const int64_t parts = (p.end - p.start + most - 1) / most, size = p.end - p.start, start = p.start;
+    const int64_t start = p.start, size = p.end - p.start, parts = (size + most - 1) / most;
     for (int64_t i = 0; i < parts; i++) {
         p.start = start + size * i / parts / 16 * 16;
         p.end = i + 1 == parts ? start + size : start + size * (i + 1) / parts / 16 * 16;
@@ -36,21 +36,21 @@ bool run(const FfnCall &q, PieceFn piece, const std::vector<Piece> &pieces) {
 
 }  // namespace
 
-// The instruction set that this processor can run: 0 none, 1 AVX2 with FMA, 2 AVX-512.
+// The instruction set that this processor can run: 0 none, 1 AVX2 with FMA and F16C, 2 AVX-512.
 extern "C" int ffk_level() {
-    if (__builtin_cpu_supports("avx512f")) return 2;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    if (!avx2) return 0;
+    return __builtin_cpu_supports("avx512f") ? 2 : 1;
 }
 
 // Compute y; 0 on success, 1 where memory ran out. y is written entirely if hot or k is above 0.
-extern "C" int ffk_sparse_f32(const FfnCall *call, int level) {
+extern "C" int ffk_sparse(const FfnCall *call, int level) {
     const PieceFn piece = level == 2 ? ffn_piece_avx512 : ffn_piece_avx2;
     std::vector<Piece> hot, dynamic;
     if (call->hot) cut(hot, *call, {nullptr, call->hot, 0, call->tokens, false, false});
     for (int64_t i = 0; call->k && i < call->n_runs; i++) {
         const int64_t *run = call->runs + 3 * i;
-        const Piece p{call->indices + run[0] * call->k, call->k, run[1], run[2], call->hot > 0, true};
-        cut(dynamic, *call, p);
+        cut(dynamic, *call, {call->indices + run[0] * call->k, call->k, run[1], run[2], call->hot > 0, true});
     }
     return run(*call, piece, hot) && run(*call, piece, dynamic) ? 0 : 1;
 }

@@ -2,14 +2,17 @@
 #pragma once
 #include <cstdint>
 
+enum Storage : int64_t { F32 = 0, BF16 = 1, F16 = 2 };
+
 struct FfnCall {
-    const float *x, *gate, *up, *down;  // x [tokens, d]; weights [f, d] with row strides ldg, ldu, ldd
-    const float *z, *v, *c;             // z [tokens, r], v [f, r], c [f]; null where absent
-    float *y;                           // [tokens, d]
-    const int64_t *indices;             // [rows, k], or null
-    const int64_t *runs;                // [n_runs, 3]: row of indices, first token, end token
+    const float *x, *z, *c;               // x [tokens, d], z [tokens, r], c [f]; z and c null where absent
+    const void *gate, *up, *down, *v;     // [f, d], v [f, r], in `storage`; row strides ldg, ldu, ldd, r
+    float *y;                             // [tokens, d]
+    const int64_t *indices;               // [rows, k], or null
+    const int64_t *runs;                  // [n_runs, 3]: row of indices, first token, end token
     int64_t tokens, d, r, k, n_runs, hot, ldg, ldu, ldd;
-    int64_t activation;                 // 0 silu, 1 gelu_tanh, 2 gelu, 3 relu
+    int64_t storage;                      // Storage of the weights
+    int64_t activation;                   // 0 silu, 1 gelu_tanh, 2 gelu, 3 relu
     int64_t threads;
 };
 

@@ -1,4 +1,4 @@
-// Vector types and the register tile, for LANES floats a register and ROWS x 2 accumulators.
+// Vector types and the register tile: up to ROWS x 2 accumulators of LANES floats.
 // GCC and clang vector extensions: the same text gives AVX2 and AVX-512 code.
 #pragma once
 #include <cmath>
@@ -24,8 +24,8 @@ inline void tile(const float *a, const float *b, int k, float *c, int64_t ldc, b
     vf s[M][2];
 #pragma GCC unroll 16
     for (int i = 0; i < M; i++) {
-        s[i][0] = add ? load(c + i * ldc) : vf{};
-        s[i][1] = add ? load(c + i * ldc + LANES) : vf{};
+        s[i][0] = s[i][1] = vf{};
+        if (add) __builtin_prefetch(c + i * ldc, 1, 3);
     }
 #pragma GCC unroll 4
     for (int p = 0; p < k; p++) {
@@ -39,8 +39,9 @@ inline void tile(const float *a, const float *b, int k, float *c, int64_t ldc, b
     }
 #pragma GCC unroll 16
     for (int i = 0; i < M; i++) {
-        store(c + i * ldc, s[i][0]);
-        store(c + i * ldc + LANES, s[i][1]);
+        float *to = c + i * ldc;
+        store(to, add ? s[i][0] + load(to) : s[i][0]);
+        store(to + LANES, add ? s[i][1] + load(to + LANES) : s[i][1]);
     }
 }
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ffbench.runs.tracking import TrackerSettings
+
 MISSING: str = "???"
 
 
@@ -60,17 +62,6 @@ class KernelSettings:
 
     backend: str = "auto"
     threads: int = 0
-
-
-@dataclass
-class TrackerSettings:
-    """Where results are mirrored: kind wandb or none; mode auto, offline or online; `timeout` in seconds."""
-
-    kind: str = "none"
-    mode: str = "auto"
-    project: str = "ffbench"
-    entity: str | None = None
-    timeout: float = 10.0
 
 
 @dataclass

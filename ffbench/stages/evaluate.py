@@ -32,10 +32,9 @@ def gold_nll(model: Any, first_logits: Tensor, cache: Any, gold: list[int]) -> f
     """Nats per token of the gold answer after the prompt in `cache`, which is left as it was."""
     rows = first_logits.view(1, -1)
     if len(gold) > 1:
-        length = cache.get_seq_length()
         ids = torch.tensor([gold[:-1]], device=first_logits.device)
         rows = torch.cat([rows, model(ids, past_key_values=cache, use_cache=True).logits[0]])
-        cache.crop(length)
+        cache.crop(1 - len(gold))
     target = torch.tensor(gold, device=rows.device)
     return float(torch.nn.functional.cross_entropy(rows.float(), target))
 

@@ -1,0 +1,57 @@
+"""Every problem of a run's settings, found before any model is loaded."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from ffbench.settings import RunSettings
+
+DTYPES = ("float32", "bfloat16", "float16")
+SOURCES = ("gguf_package", "hub", "folder", "tiny")
+COMPENSATORS = ("none", "bias", "surrogate")
+PROTOCOLS = ("whole",)
+
+
+def unknown(key: str, value: str, valid: Iterable[str]) -> list[str]:
+    """One problem when `value` is not among the valid names, with the nearest one."""
+    names = sorted(valid)
+    if value in names:
+        return []
+    near = get_close_matches(value, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return [f"{key}: {value!r} is unknown{hint} Valid: {', '.join(names)}"]
+
+
+def at_least(key: str, value: int, least: int) -> list[str]:
+    """One problem when a count is below `least`."""
+    return [] if value >= least else [f"{key}: {value} is too small; choose {least} or more"]
+
+
+def problems(settings: RunSettings) -> list[str]:
+    """One sentence a problem; empty when the run can start."""
+    from ffbench.sparsity.schedulers import SCHEDULERS
+    from ffbench.sparsity.selectors import SELECTORS
+    from ffbench.tasks.registry import task_names
+
+    s = settings
+    found = unknown("model.source", s.model.source, SOURCES) + unknown("model.dtype", s.model.dtype, DTYPES)
+    found += unknown("selector.name", s.selector.name, SELECTORS)
+    found += unknown("compensator.name", s.compensator.name, COMPENSATORS)
+    found += unknown("scheduler.name", s.scheduler.name, SCHEDULERS)
+    found += unknown("task.protocol", s.task.protocol, PROTOCOLS)
+    names = task_names()
+    for task in s.task.tasks:
+        found += unknown("task.tasks", task, names)
+    if not 0 <= s.sparsity < 1:
+        found.append(f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)")
+    if not 0 <= s.selector.hot_fraction <= 1:
+        found.append(f"selector.hot_fraction: {s.selector.hot_fraction} is outside 0 to 1")
+    if s.group_size != 1:
+        found.append(f"group_size: {s.group_size} is not supported yet; choose 1")
+    found += at_least("block_size", s.block_size, 1) + at_least("compensator.rank", s.compensator.rank, 1)
+    found += at_least("task.max_length", s.task.max_length, 64) + at_least("speed.rounds", s.speed.rounds, 0)
+    found += at_least("kernel.threads", s.kernel.threads, 0) + at_least("fidelity.windows", s.fidelity.windows, 0)
+    found += at_least("calibration.window", s.calibration.window, 2 * max(s.block_size, 1))
+    found += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
+    if s.task.limit is not None:
+        found += at_least("task.limit", s.task.limit, 1)
+    return found + s.tracker.problems()

@@ -25,10 +25,11 @@ def config_dir() -> Path:
 def composed(overrides: list[str]) -> tuple[RunSettings, dict[str, str]]:
     """Settings of one job and the sweep parameters that its configuration asks for."""
     config = compose("config", overrides=overrides, return_hydra_config=True)
-    sweeper = OmegaConf.to_container(config.hydra.sweeper.params or {})
+    sweeper = dict(config.hydra.sweeper.params or {})
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    settings: RunSettings = OmegaConf.to_object(plain)  # type: ignore[assignment]
-    return settings, {str(k): str(v) for k, v in sweeper.items()}  # type: ignore[union-attr]
+    settings: RunSettings = OmegaConf.to_object(  # type: ignore[assignment]
+        OmegaConf.merge(OmegaConf.structured(RunSettings), plain))
+    return settings, {str(k): str(v) for k, v in sweeper.items()}
 
 
 def jobs_of(arguments: list[str]) -> list[tuple[list[str], RunSettings]]:

@@ -20,7 +20,7 @@ MODES = ("auto", "online", "offline", "disabled")
 _said: set[str] = set()
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrackerSettings:
     """Which tracker, and how long it may take.
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from ffkernels import dense_gated_ffn, sparse_gated_ffn
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, Scene
-from ffkernels import dense_gated_ffn, sparse_gated_ffn
 
 ACTIVE = "_ffbench_sparse_prefill"
 

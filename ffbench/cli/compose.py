@@ -1,0 +1,142 @@
+"""From the words of a command line to the settings of every job. The only part that knows Hydra."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ffbench.cli.words import word_problems
+from ffbench.settings import RunSettings
+
+
+class ConfigProblems(ValueError):
+    """The command line makes no valid configuration; `found` has one sentence a problem."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__("\n".join(found))
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the words that set it, and its settings."""
+
+    words: tuple[str, ...]
+    settings: RunSettings
+
+
+def config_dir() -> Path:
+    """The installed configuration folder, or the repository's."""
+    installed = Path(__file__).parents[1] / "conf"
+    return installed if (installed / "config.yaml").exists() else Path(__file__).parents[2] / "conf"
+
+
+@contextmanager
+def configuration() -> Iterator[None]:
+    """Hydra over the configuration folder, with the typed schema."""
+    ConfigStore.instance().store("schema", RunSettings)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir().resolve()), version_base="1.3"):
+        yield
+
+
+def group_options() -> dict[str, list[str]]:
+    """Configuration group -> names of its files."""
+    loader = GlobalHydra.instance().config_loader()
+    return {group: loader.get_group_options(group) for group in loader.list_groups("") if group != "hydra"}
+
+
+class Composer:
+    """Composes jobs; configurations that share their groups are composed once."""
+
+    def __init__(self) -> None:
+        self._parser = OverridesParser.create()
+        self._groups = group_options()
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def parse(self, words: list[str]) -> list[Override]:
+        """The parsed words. Raises ConfigProblems naming every word that is no override."""
+        parsed, found = [], []
+        for word in words:
+            try:
+                parsed.append(self._parser.parse_override(word))
+            except HydraException:
+                found.append(f"{word!r} is not understood; give settings as KEY=VALUE, for example sparsity=0.5, "
+                             f"or a command: see `python -m ffbench --help`")
+        if found:
+            raise ConfigProblems(found)
+        return parsed
+
+    def base(self, words: tuple[str, ...]) -> DictConfig:
+        """The configuration of words that choose groups or set Hydra itself."""
+        if words not in self._bases:
+            self._bases[words] = compose("config", overrides=list(words), return_hydra_config=True)
+        return self._bases[words]
+
+    def config(self, words: list[str]) -> DictConfig:
+        """The configuration of one job, Hydra's own part included."""
+        values, others = [], []
+        for override in self._parser.parse_overrides(words):
+            plain = override.is_change() if hasattr(override, "is_change") else override.type.name == "CHANGE"
+            name = override.key_or_group
+            simple = plain and override.package is None and name not in self._groups
+            (values if simple and not name.startswith("hydra.") else others).append(override)
+        config = deepcopy(self.base(tuple(str(one.input_line) for one in others)))
+        for override in values:
+            OmegaConf.update(config, override.key_or_group, override.value())
+        return config
+
+    def settings(self, words: list[str]) -> RunSettings:
+        """Settings of one job. Raises ConfigProblems where a value that must be chosen is missing."""
+        config = self.config(words)
+        plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
+        missing = sorted(OmegaConf.missing_keys(typed))
+        if missing:
+            raise ConfigProblems([f"{key}: must be given, for example {key}=NAME" for key in missing])
+        settings: RunSettings = OmegaConf.to_object(typed)  # type: ignore[assignment]
+        return settings
+
+    def jobs(self, words: list[str]) -> list[Job]:
+        """Every job of a command line, sweeps unrolled. Raises ConfigProblems with all problems at once."""
+        parsed = self.parse(words)
+        found = word_problems(parsed, self._groups)
+        if found:
+            raise ConfigProblems(found)
+        try:
+            fixed = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+            parameters = self.config(fixed).hydra.sweeper.params or {}
+            named = {one.key_or_group for one in parsed}
+            swept = [f"{key}={value}" for key, value in parameters.items() if key not in named]
+            every = self.parse([*words, *swept])
+            found = word_problems(every, self._groups)
+            if found:
+                raise ConfigProblems(found)
+            lists = BasicSweeper.split_arguments(every, None)[0]
+            return [Job(tuple(job), self.settings(list(job))) for job in lists]
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigProblems([" ".join(str(error).split())]) from error
+
+
+def jobs_of(words: list[str]) -> list[Job]:
+    """Every job of a command line. Raises ConfigProblems with all problems at once."""
+    with configuration():
+        return Composer().jobs(words)
+
+
+def sweep_name(words: list[str]) -> str | None:
+    """The sweep or experiment that the words name, else None."""
+    chosen: dict[str, Any] = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    return chosen.get("sweep") or chosen.get("experiment")

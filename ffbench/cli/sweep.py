@@ -1,0 +1,28 @@
+"""`python -m ffbench sweep FILE --local`: a W&B sweep file's grid or random search without a server."""
+
+import argparse
+
+from ffbench.cli.compose import ConfigProblems, jobs_of
+from ffbench.cli.main import refuse
+
+
+def main(arguments: list[str]) -> int:
+    """Run the file's jobs with further settings; exit codes as those of a run."""
+    from ffbench.cli.run import checked
+    from ffbench.runs.local_sweep import SweepError, load_local_sweep
+
+    parser = argparse.ArgumentParser(prog="python -m ffbench sweep", description=__doc__)
+    parser.add_argument("file", help="a W&B sweep definition, for example sweeps/sparsity.yaml")
+    parser.add_argument("--local", action="store_true", required=True, help="run here; with a server use `wandb sweep`")
+    parser.add_argument("--count", type=int, help="trials of a random search")
+    parser.add_argument("--seed", type=int, default=0, help="seed of a random search")
+    parser.add_argument("--dry-run", action="store_true")
+    options, words = parser.parse_known_args(arguments)
+    try:
+        trials = load_local_sweep(options.file).jobs(options.count, options.seed)
+        jobs = [job for trial in trials for job in jobs_of([*trial, *words])]
+    except SweepError as error:
+        return refuse(str(error).splitlines())
+    except ConfigProblems as problem:
+        return refuse(problem.found)
+    return checked(jobs, words, options.dry_run)

@@ -1,0 +1,85 @@
+"""Identity of a run and of its parts: everything that changes a result, nothing else (docs/result-schema.md)."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ffbench.models.loading import ModelSpec, weight_files
+from ffbench.runs.identity import content_key, file_hash
+from ffbench.settings import RunSettings
+from ffbench.sparsity.plan import PlanSettings
+from ffbench.tasks.registry import TaskRecord, TaskSpec, get_spec
+from ffbench.tasks.text import data_hash
+
+PROMPT_VERSION = 2
+
+
+def model_spec(settings: RunSettings) -> ModelSpec:
+    """The model's part of the settings."""
+    return ModelSpec(**asdict(settings.model))
+
+
+def model_identity(settings: RunSettings) -> dict[str, Any]:
+    """What names the weights: file hashes where there are files, else the source and its revision."""
+    m = settings.model
+    remembered = Path(settings.output_dir) / "file_hashes.json"
+    files = [file_hash(path, remembered) for path in weight_files(model_spec(settings))]
+    named = {"weights": files} if files else {"source": m.source, "location": m.location, "revision": m.revision}
+    return {"name": m.name, "dtype": m.dtype} | named
+
+
+def fingerprint(settings: RunSettings) -> dict[str, str]:
+    """What a plan remembers of its model."""
+    return {"model": content_key(model_identity(settings))}
+
+
+def plan_settings(settings: RunSettings) -> PlanSettings:
+    """The plan's part of the settings."""
+    s = settings
+    return PlanSettings(s.selector.name, s.compensator.name, s.scheduler.name, s.block_size, float(s.sparsity),
+                        s.selector.hot_fraction, s.compensator.rank, s.dense_first, s.dense_last, s.seed)
+
+
+def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:
+    """Tasks with the records that are scored."""
+    specs = [get_spec(name) for name in settings.task.tasks]
+    return [(spec, spec.load("test", settings.task.limit)) for spec in specs]
+
+
+def scored(settings: RunSettings) -> dict[str, Any]:
+    """Identity of the scored prompts."""
+    text = repr([(spec.name, spec.max_new_tokens, records) for spec, records in work_of(settings)])
+    return {"prompts": hashlib.sha256(text.encode()).hexdigest(), "max_length": settings.task.max_length,
+            "prompt_version": PROMPT_VERSION}
+
+
+def answers_key(settings: RunSettings) -> str:
+    """Key of the dense answers, shared by every run of a model on the same prompts."""
+    return content_key({"model": model_identity(settings), "task": scored(settings)})
+
+
+def training_identity(settings: RunSettings) -> dict[str, Any]:
+    """What the collected sums depend on besides the plan settings."""
+    return {"model": model_identity(settings), "data": data_hash(), "calibration": asdict(settings.calibration)}
+
+
+def heldout_identity(settings: RunSettings) -> dict[str, Any]:
+    """What the dense side of fidelity depends on."""
+    return {"model": model_identity(settings), "data": data_hash(), "fidelity": asdict(settings.fidelity)}
+
+
+def run_identity(settings: RunSettings) -> dict[str, Any]:
+    """Everything that changes a run's result."""
+    s = settings
+    shared = {"model": model_identity(s), "task": scored(s), "data": data_hash(), "sparsity": float(s.sparsity)}
+    if s.dense:
+        return shared
+    return shared | {"plan": asdict(plan_settings(s)), "compensator": asdict(s.compensator),
+                     "group_size": s.group_size, "protocol": s.task.protocol, "calibration": asdict(s.calibration),
+                     "fidelity": asdict(s.fidelity), "speed": asdict(s.speed), "kernel": asdict(s.kernel)}
+
+
+def run_key(settings: RunSettings) -> str:
+    """16 hex digits that name the run folder."""
+    return content_key(run_identity(settings))

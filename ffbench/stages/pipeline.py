@@ -22,6 +22,7 @@ from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages import keys
 from ffbench.tasks.text import KINDS, documents
 
+Cache = Callable[[str, dict[str, Any], Callable[[Path], None]], Path]
 SCHEMA_VERSION = 1
 UNMEASURED = ("block_size", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
               "recall_at_k", "retained_energy", "layers", "flops")
@@ -38,6 +39,26 @@ def text_windows(tokenizer: Any, part: str, tokens: int, length: int) -> dict[st
     from ffbench.stages.collect import windows
 
     return {kind: windows(tokenizer, documents(kind, part).values(), tokens, length) for kind in KINDS}
+
+
+def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> SparsePlan:
+    """The plan of `settings`, from the stages that `cached` holds or makes."""
+    import torch
+
+    from ffbench.stages.train import train_plan
+
+    c = settings.calibration
+    texts = text_windows(tokenizer, "calibration", max(c.tokens // 2, c.window), c.window)
+    return train_plan(model, keys.plan_settings(settings), torch.cat(list(texts.values())),
+                      keys.training_identity(settings), cached, keys.fingerprint(settings))
+
+
+def trained_plan(settings: RunSettings) -> SparsePlan:
+    """The plan of `settings` by itself; its stages are shared with the runs of the same output folder."""
+    model, tokenizer = loaded(keys.model_spec(settings))
+    cache = StageCache(settings.output_dir)
+    return train(settings, model, tokenizer,
+                 lambda stage, identity, make: cache.get_or_make(stage, content_key(identity), make))
 
 
 class Pipeline:
@@ -83,15 +104,8 @@ class Pipeline:
 
     def plan(self) -> SparsePlan:
         """The trained plan, saved in the run's folder."""
-        import torch
-
-        from ffbench.stages.train import train_plan
-
-        s, c = self.settings, self.settings.calibration
-        texts = text_windows(self.tokenizer, "calibration", max(c.tokens // 2, c.window), c.window)
         with self.timed("plan"):
-            plan = train_plan(self.model, keys.plan_settings(s), torch.cat(list(texts.values())),
-                              keys.training_identity(s), self.cached, keys.fingerprint(s))
+            plan = train(self.settings, self.model, self.tokenizer, self.cached)
             plan.save(self.run.path / "plan")
         return plan
 

@@ -1,0 +1,77 @@
+"""`python -m ffbench plan save|load|show`: sparse plans as folders of safetensors and JSON."""
+
+import argparse
+from pathlib import Path
+
+from ffbench.cli.compose import ConfigProblems, Job, jobs_of
+from ffbench.cli.main import refuse
+from ffbench.sparsity.plan import PlanError, SparsePlan
+
+
+def main(arguments: list[str]) -> int:
+    """0 when done, 2 for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m ffbench plan", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    save = verbs.add_parser("save", help="train the plan of some settings and write it to a folder")
+    load = verbs.add_parser("load", help="check a plan against a model, and show it")
+    show = verbs.add_parser("show", help="show a plan")
+    for one in (save, load, show):
+        one.add_argument("folder", type=Path)
+    options, words = parser.parse_known_args(arguments)
+    try:
+        if options.verb == "show":
+            if words:
+                return refuse([f"{word}: plan show takes a folder only" for word in words])
+            print(describe(SparsePlan.load(options.folder)))
+            return 0
+        return with_model(options.verb, options.folder, words)
+    except PlanError as error:
+        return refuse([str(error)])
+
+
+def with_model(verb: str, folder: Path, words: list[str]) -> int:
+    """Save or load a plan for the settings that the words give."""
+    from ffbench.models.loading import ModelError
+    from ffbench.stages.keys import fingerprint
+
+    try:
+        jobs = jobs_of(words)
+    except ConfigProblems as problem:
+        return refuse(problem.found)
+    if len(jobs) != 1:
+        return refuse([f"plan {verb}: {len(jobs)} jobs were given; choose one value a setting"])
+    try:
+        if verb == "load":
+            print(describe(SparsePlan.load(folder, fingerprint(jobs[0].settings))))
+            return 0
+        return save_plan(folder, jobs[0])
+    except ModelError as error:
+        return refuse([str(error)])
+
+
+def save_plan(folder: Path, job: Job) -> int:
+    """Train and write a plan; refused where the folder holds something else already."""
+    from ffbench.stages.pipeline import trained_plan
+    from ffbench.validation import problems
+
+    found = problems(job.settings)
+    if job.settings.dense:
+        found.append("sparsity: 0 is the dense model, which needs no plan; choose a value between 0 and 1")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        found.append(f"folder: {folder} is there already and not empty; choose a new one")
+    if found:
+        return refuse(found)
+    plan = trained_plan(job.settings)
+    plan.save(folder)
+    print(describe(plan))
+    return 0
+
+
+def describe(plan: SparsePlan) -> str:
+    """Settings, fingerprint and the kept neurons of each layer."""
+    settings = "\n".join(f"{name:14} {value}" for name, value in vars(plan.settings).items())
+    f = len(plan.layers[0].order)
+    rows = "\n".join(f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot {layer.hot:6}  "
+                     f"surrogate rank {layer.surrogate.rank}" for i, layer in enumerate(plan.layers))
+    prints = "  ".join(f"{name} {value}" for name, value in plan.fingerprint.items())
+    return f"{settings}\nmade for       {prints}\n{rows}"

@@ -164,7 +164,7 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
         setattr(model, ACTIVE, True)
         with torch.no_grad():
             for ffn, layer in zip(ffns, plan.layers, strict=True):
-                if layer.hot:
+                if not torch.equal(layer.order, torch.arange(len(layer.order))):
                     permute_neurons(ffn, layer.order)
                     undo.append(lambda ffn=ffn, layer=layer: permute_neurons(ffn, layer.order.argsort()))
                 ffn.module.forward = SparseFFN(ffn, layer, plan, prompt, backend).forward  # type: ignore[method-assign]

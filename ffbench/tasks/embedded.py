@@ -19,7 +19,7 @@ def edit_similarity(prediction: str, record: TaskRecord) -> float:
     """Best similarity in points between the prediction's first line of code and an answer, as in LongBench's lcc."""
     lines = [line for line in prediction.lstrip("\n").split("\n") if not any(mark in line for mark in ("`", "#", "//"))]
     first = lines[0] if lines else ""
-    return max(100 * SequenceMatcher(None, first, answer, autojunk=False).ratio() for answer in record.answers)
+    return max(100 * SequenceMatcher(None, first, answer.lstrip("\n"), autojunk=False).ratio() for answer in record.answers)
 
 
 def retrieval_score(prediction: str, record: TaskRecord) -> float:
@@ -41,19 +41,36 @@ def seeded(*words: str) -> Random:
     return Random(int(hashlib.sha256("/".join(words).encode()).hexdigest()[:16], 16))
 
 
+def words(text: str) -> set[str]:
+    """Names of at least two letters in a piece of code."""
+    return set(re.findall(r"[A-Za-z_]\w+", text))
+
+
+def context_before(lines: list[str], at: int) -> str:
+    """The last CODE_CHARACTERS before line `at`, beginning at a line; shorter where there is less."""
+    text = "\n".join(lines[max(0, at - 200):at])[-CODE_CHARACTERS:]
+    return text[text.index("\n") + 1:] if "\n" in text else text
+
+
+def completable(lines: list[str], at: int) -> bool:
+    """Whether line `at` is code with enough text before it that holds all of its names (at least two)."""
+    line = lines[at]
+    if len(line.strip()) < 12 or "#" in line or '"""' in line or len(words(line)) < 2:
+        return False
+    if sum(len(earlier) + 1 for earlier in lines[max(0, at - 200):at]) < CODE_CHARACTERS:
+        return False
+    return words(line) <= words(context_before(lines, at))
+
+
 def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
-    """A completion record at a random line of a file; None where no line fits."""
+    """A completion record at a random completable line of a file; None where there is none."""
     lines = text.split("\n")
-    generator = seeded("code", name, str(turn))
-    fits = [i for i, line in enumerate(lines) if len(line.strip()) >= 12 and "#" not in line and '"""' not in line
-            and sum(len(earlier) + 1 for earlier in lines[max(0, i - 200):i]) >= CODE_CHARACTERS]
+    fits = [at for at in range(len(lines)) if completable(lines, at)]
     if not fits:
         return None
-    at = generator.choice(fits)
-    context = "\n".join(lines[max(0, at - 200):at])[-CODE_CHARACTERS:]
-    context = context[context.index("\n") + 1:] + "\n"
-    return TaskRecord(f"{name}:{at + 1}", "embedded_code", "Please complete the code given below.\n" + context,
-                      "", (lines[at],))
+    at = seeded("code", name, str(turn)).choice(fits)
+    context = "Please complete the code given below.\n" + context_before(lines, at)
+    return TaskRecord(f"{name}:{at + 1}", "embedded_code", context, "", ("\n" + lines[at],))
 
 
 @lru_cache

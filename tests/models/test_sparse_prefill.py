@@ -1,0 +1,161 @@
+"""Sparse prefill against a masked dense form: blocks, padding, generation, nesting, restoring."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ffbench.models.adapters import gated_ffns
+from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
+from ffbench.models.shapes import random_plan
+from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.sparsity.plan import PlanSettings, SparsePlan
+
+BLOCK = 16
+
+
+def plan_for(model: Any, **changes: Any) -> SparsePlan:
+    values = {"selector": "trained", "compensator": "none", "scheduler": "uniform", "block_size": BLOCK,
+              "sparsity": 0.5, "rank": 8}
+    return random_plan(model, PlanSettings(**(values | changes)), features=4)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> Any:
+    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
+
+
+def prompt(tokens: int, seed: int = 0) -> Tensor:
+    return torch.randint(3, 259, (1, tokens), generator=torch.Generator().manual_seed(seed))
+
+
+def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
+    """Logits of the dense model with the skipped neurons' activations replaced by the estimate, block by block."""
+    settings, tokens, handles = plan.settings, ids.shape[1], []
+    last = (tokens - 1) // settings.block_size * settings.block_size
+    start = settings.block_size if settings.dense_first else 0
+    for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
+        state: dict[str, Tensor] = {}
+
+        def look(module: Any, args: tuple, state: dict = state) -> None:
+            state["x"] = args[0][0]
+
+        def mask(module: Any, args: tuple, state: dict = state, layer: Any = layer) -> tuple:
+            a, x = args[0].clone(), state["x"]
+            for begin in range(start, last if settings.dense_last else tokens, settings.block_size):
+                rows = slice(begin, min(begin + settings.block_size, tokens))
+                scores = layer.predictor.scores(x[rows].unsqueeze(0))[0]
+                skipped = scores.argsort(descending=True)[layer.kept:]
+                a[0, rows, skipped] = layer.surrogate.estimate(x[rows])[:, skipped]
+            return (a,)
+
+        handles += [ffn.module.register_forward_pre_hook(look), ffn.module.down_proj.register_forward_pre_hook(mask)]
+    try:
+        return model(ids).logits
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("compensator", ["none", "bias", "surrogate"])
+@pytest.mark.parametrize("tokens", [70, 64, 33])
+def test_gathered_equals_masked_dense(model: Any, tokens: int, compensator: str) -> None:
+    plan, ids = plan_for(model, compensator=compensator), prompt(tokens)
+    with sparse_prefill(model, plan, "torch") as usage:
+        found = model(ids).logits
+    expected = masked_dense(model, plan, ids)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    assert (expected - model(ids).logits).abs().max() > 1e-3 and usage.density < 1
+
+
+def test_every_block_can_be_sparse_with_a_short_last_one(model: Any) -> None:
+    plan, ids = plan_for(model, dense_first=False, dense_last=False), prompt(41)
+    with sparse_prefill(model, plan, "torch") as usage:
+        found = model(ids).logits
+    torch.testing.assert_close(found, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
+    assert usage.density == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("tokens", [1, 5, BLOCK, BLOCK + 1, 2 * BLOCK])
+def test_prompts_without_a_middle_block_stay_dense(model: Any, tokens: int) -> None:
+    with sparse_prefill(model, plan_for(model), "torch") as usage:
+        found = model(prompt(tokens)).logits
+    torch.testing.assert_close(found, model(prompt(tokens)).logits, atol=1e-5, rtol=1e-5)
+    assert usage.density == 1
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_counts_nowhere(model: Any, side: str) -> None:
+    plan, long, short = plan_for(model, compensator="surrogate"), prompt(75, 1), prompt(52, 2)
+    filler = torch.zeros(1, 23, dtype=torch.long)
+    row = torch.cat([filler, short] if side == "left" else [short, filler], 1)
+    mask = torch.ones(2, 75, dtype=torch.long)
+    keep = slice(23, None) if side == "left" else slice(None, 52)
+    mask[1] = 0
+    mask[1, keep] = 1
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    with sparse_prefill(model, plan, "torch"):
+        batch = model(torch.cat([long, row]), attention_mask=mask, position_ids=positions).logits
+        alone = [model(ids).logits[0] for ids in (long, short)]
+    torch.testing.assert_close(batch[0], alone[0], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(batch[1, keep], alone[1], atol=2e-5, rtol=1e-4)
+
+
+def test_generate_is_a_sparse_prompt_and_dense_decoding(model: Any) -> None:
+    plan, ids = plan_for(model), prompt(60)
+    with sparse_prefill(model, plan, "torch"):
+        found = model.generate(ids, max_new_tokens=5, do_sample=False)[0, 60:]
+        cache = model(ids, use_cache=True)
+    expected, step, past = [], cache.logits[0, -1].argmax(), cache.past_key_values
+    for _ in range(5):
+        expected.append(int(step))
+        step = model(step.view(1, 1), past_key_values=past, use_cache=True).logits[0, -1].argmax()
+    assert found.tolist() == expected[:len(found)] and (len(found) == 5 or found[-1] == 2)
+
+
+@pytest.mark.parametrize("hot", [0.0, 0.5, 1.0])
+def test_the_model_is_as_before_after_an_error(model: Any, hot: float) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(KeyError), sparse_prefill(model, plan_for(model, hot_fraction=hot), "torch"):
+        raise KeyError
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert not any("forward" in ffn.module.__dict__ for ffn in gated_ffns(model))
+    with sparse_prefill(model, plan_for(model, hot_fraction=hot), "torch"):
+        pass
+
+
+def test_nesting_and_a_wrong_plan_are_refused(model: Any) -> None:
+    plan = plan_for(model)
+    with (sparse_prefill(model, plan, "torch"), pytest.raises(RuntimeError, match="already active"),
+          sparse_prefill(model, plan, "torch")):
+        pass
+    short = SparsePlan(plan.settings, plan.fingerprint, plan.layers[:1])
+    with pytest.raises(ValueError, match="the plan has 1 layers"), sparse_prefill(model, short, "torch"):
+        pass
+
+
+def test_zero_sparsity_equals_dense(model: Any) -> None:
+    plan = plan_for(model, sparsity=0.0, compensator="surrogate", dense_first=False, dense_last=False)
+    with sparse_prefill(model, plan, "torch"):
+        found = model(prompt(70)).logits
+    torch.testing.assert_close(found, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
+
+
+def test_an_oracle_that_keeps_everything_equals_dense(model: Any) -> None:
+    plan = plan_for(model, selector="oracle", sparsity=0.0)
+    with sparse_prefill(model, plan, "torch"):
+        found = model(prompt(70)).logits
+    torch.testing.assert_close(found, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
+
+
+def test_the_hot_set_changes_nothing_but_the_arithmetic(model: Any) -> None:
+    ids = prompt(70)
+    outcomes = []
+    for hot in (0.0, 1.0):
+        plan = plan_for(model, selector="static", hot_fraction=hot, compensator="surrogate")
+        for layer in plan.layers:
+            layer.order = layer.predictor.prior.argsort(descending=True)
+        with sparse_prefill(model, plan, "torch"):
+            outcomes.append(model(ids).logits)
+    torch.testing.assert_close(outcomes[0], outcomes[1], atol=2e-5, rtol=1e-4)

@@ -12,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -87,12 +87,13 @@ class Composer:
 
     def config(self, words: list[str]) -> DictConfig:
         """The configuration of one job, Hydra's own part included."""
-        values, others = [], []
+        values: list[Override] = []
+        others: list[Override] = []
         for override in self._parser.parse_overrides(words):
-            plain = override.is_change() if hasattr(override, "is_change") else override.type.name == "CHANGE"
             name = override.key_or_group
-            simple = plain and override.package is None and name not in self._groups
-            (values if simple and not name.startswith("hydra.") else others).append(override)
+            ours = name not in self._groups and not name.startswith("hydra.")
+            simple = ours and override.type == OverrideType.CHANGE and override.package is None
+            (values if simple else others).append(override)
         config = deepcopy(self.base(tuple(str(one.input_line) for one in others)))
         for override in values:
             OmegaConf.update(config, override.key_or_group, override.value())
@@ -125,7 +126,7 @@ class Composer:
             if found:
                 raise ConfigProblems(found)
             lists = BasicSweeper.split_arguments(every, None)[0]
-            return [Job(tuple(job), self.settings(list(job))) for job in lists]
+            return [Job(tuple(map(str, job)), self.settings([str(word) for word in job])) for job in lists]
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigProblems([" ".join(str(error).split())]) from error
 

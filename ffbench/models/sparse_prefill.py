@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -166,9 +167,9 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
             for ffn, layer in zip(ffns, plan.layers, strict=True):
                 if not torch.equal(layer.order, torch.arange(len(layer.order))):
                     permute_neurons(ffn, layer.order)
-                    undo.append(lambda ffn=ffn, layer=layer: permute_neurons(ffn, layer.order.argsort()))
+                    undo.append(partial(permute_neurons, ffn, layer.order.argsort()))
                 ffn.module.forward = SparseFFN(ffn, layer, plan, prompt, backend).forward  # type: ignore[method-assign]
-                undo.append(lambda ffn=ffn: ffn.module.__dict__.pop("forward"))
+                undo.append(partial(ffn.module.__dict__.pop, "forward"))
         undo.append(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)
         yield prompt.usage
     finally:

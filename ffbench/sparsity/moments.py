@@ -19,9 +19,9 @@ class Moments:
     @classmethod
     def zeros(cls, d: int, f: int) -> "Moments":
         """Empty sums for input width `d` and FFN width `f`."""
-        make = {"dtype": torch.float64}
-        return cls(0, torch.zeros(d, **make), torch.zeros(f, **make),  # type: ignore[arg-type]
-                   torch.zeros(d, d, **make), torch.zeros(d, f, **make))  # type: ignore[arg-type]
+        kind = torch.float64
+        return cls(0, torch.zeros(d, dtype=kind), torch.zeros(f, dtype=kind), torch.zeros(d, d, dtype=kind),
+                   torch.zeros(d, f, dtype=kind))
 
     def add(self, x: Tensor, a: Tensor) -> None:
         """Add tokens: x [T, d] inputs, a [T, f] activations; products in float32, sums in float64."""

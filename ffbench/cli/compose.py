@@ -102,7 +102,7 @@ class Composer:
     def settings(self, words: list[str]) -> RunSettings:
         """Settings of one job. Raises ConfigProblems where a value that must be chosen is missing."""
         config = self.config(words)
-        plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
         missing = sorted(OmegaConf.missing_keys(typed))
         if missing:

@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 BOXES = {
-    "cli": (0.3, 4.6, 2.2, "ffbench/cli\nHydra words -> settings"),
+    "cli": (0.3, 4.6, 2.2, "ffbench/cli\nwords to settings"),
     "stages": (3.3, 4.6, 2.5, "ffbench/stages\ncollect, fit, fidelity,\nevaluate, speed"),
     "models": (6.6, 4.6, 2.4, "ffbench/models\nloading, adapters,\nsparse_prefill"),
-    "sparsity": (6.6, 2.7, 2.4, "ffbench/sparsity\nselectors, compensators,\nschedulers, plan"),
+    "sparsity": (6.6, 2.7, 2.4, "ffbench/sparsity\nselectors, plan,\ncompensators, schedulers"),
     "kernels": (9.6, 4.6, 2.2, "kernels/ffkernels\nreference, torch,\nnative, triton"),
     "tasks": (3.3, 2.7, 2.5, "ffbench/tasks\nprompts, records,\nscorers"),
     "runs": (0.3, 2.7, 2.2, "ffbench/runs\nkeys, folders, cache,\nW&B mirror"),
-    "files": (0.3, 0.6, 5.5, "outputs/: runs/KEY/{config, provenance, answers,\nplan, result}, stages/, sweeps/"),
+    "files": (0.3, 0.6, 5.5, "outputs/\nruns/KEY: config, provenance, answers, plan, result\nstages/STAGE/KEY, sweeps/NAME"),
     "analysis": (6.6, 0.6, 5.2, "analysis/\ntables, figures, notebooks, HTML page"),
 }
 ARROWS = [("cli", "stages", "settings"), ("stages", "models", ""), ("models", "kernels", ""),
@@ -28,10 +28,11 @@ def edge(name: str, towards: str) -> tuple[float, float]:
     x, y, width, _ = BOXES[name]
     other_x, other_y, other_width, _ = BOXES[towards]
     if x + width <= other_x:
-        middle = y + HEIGHT / 2 if abs(y - other_y) < HEIGHT else y if other_y < y else y + HEIGHT
-        return x + width, middle if abs(y - other_y) < HEIGHT else y + HEIGHT * 0.25
+        level = 0.5 if abs(y - other_y) < HEIGHT else 0.2 if other_y < y else 0.85
+        return x + width, y + HEIGHT * level
     if other_x + other_width <= x:
-        return x, y + HEIGHT / 2 if abs(y - other_y) < HEIGHT else y + HEIGHT * 0.75
+        level = 0.5 if abs(y - other_y) < HEIGHT else 0.2 if other_y < y else 0.85
+        return x, y + HEIGHT * level
     return x + min(width, other_width) / 2, y if other_y < y else y + HEIGHT
 
 
@@ -54,13 +55,12 @@ def draw(axes: Axes) -> None:
 
 def main() -> None:
     """Write the picture beside this file."""
-    figure, axes = plt.subplots(figsize=(10, 5.2))
+    figure, axes = plt.subplots(figsize=(12, 5.6))
     axes.set_xlim(0, 12.1)
     axes.set_ylim(0.3, 6.0)
     axes.axis("off")
     draw(axes)
     figure.savefig(Path(__file__).with_name("architecture.svg"), bbox_inches="tight", metadata={"Date": None})
-    figure.savefig("/tmp/architecture.png", bbox_inches="tight", dpi=90)
 
 
 if __name__ == "__main__":

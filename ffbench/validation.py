@@ -7,7 +7,6 @@ from ffbench.settings import RunSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
-COMPENSATORS = ("none", "bias", "surrogate")
 PROTOCOLS = ("whole",)
 
 
@@ -30,6 +29,7 @@ def problems(settings: RunSettings) -> list[str]:
     """One sentence a problem; empty when the run can start."""
     from ffbench.sparsity.schedulers import SCHEDULERS
     from ffbench.sparsity.selectors import SELECTORS
+    from ffbench.stages.fit import COMPENSATORS
     from ffbench.tasks.registry import task_names
 
     s = settings

@@ -72,8 +72,8 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def random_plan(model: Any, settings: PlanSettings, features: int = 64, seed: int = 0) -> SparsePlan:
-    """A plan of the given settings whose predictor ([f, 2 * features]) and surrogate are random: for timing only.
+def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
+    """A plan of the given settings whose predictor and surrogate are random: for timing only.
 
     The compensator's cost is that of `settings.rank`; compensator "none" has rank 0.
     """
@@ -89,8 +89,7 @@ def random_plan(model: Any, settings: PlanSettings, features: int = 64, seed: in
     for count in kept:
         rank = settings.rank if settings.compensator == "surrogate" else 0
         c = torch.zeros(f) if settings.compensator == "none" else draw(f)
-        predictor = Predictor(draw(features, d), draw(d), draw(2 * features), draw(f, 2 * features),
-                              torch.rand(f, generator=generator) + 0.5)
+        predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
         layers.append(LayerPlan(count, min(round(settings.hot_fraction * count), count), torch.arange(f),
                                 Surrogate(draw(rank, d), draw(f, rank), c), predictor))
     return SparsePlan(settings, {"model": "random"}, layers)

@@ -52,6 +52,7 @@ class SparseFFN:
         cold_down = self.w_down_t[hot:].float()
         self.m = (cold_down.T @ s.v[hot:]).to(dtype)  # [d, r]: the surrogate's share of the cold neurons
         self.b = (cold_down.T @ s.c[hot:]).to(dtype)
+        self.blind = self.layer.output_map
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
@@ -87,6 +88,8 @@ class SparseFFN:
                              backend=self.backend)
         if self.active:
             y = y + self.b if z is None else y + torch.addmm(self.b, z, self.m.T)
+        if self.blind:
+            y = y + (self.blind.b + (x.float() @ self.blind.p.T) @ self.blind.u.T).to(y.dtype)
         self.prompt.usage.used += self.layer.kept * len(x)
         return y
 

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.surrogate import Surrogate
+from ffbench.sparsity.surrogate import OutputMap, Surrogate
 
-FORMAT_VERSION = 1
-PREDICTOR_PARTS = ("projection", "mean", "centre", "weights", "prior")
+FORMAT_VERSION = 2
+PREDICTOR_PARTS = ("mean", "weights", "prior")
 
 
 class PlanError(ValueError):
@@ -44,12 +44,13 @@ class LayerPlan:
     order: Tensor
     surrogate: Surrogate
     predictor: Predictor
+    output_map: OutputMap | None = None
 
     def permuted(self) -> "LayerPlan":
         """The same layer with every per-neuron tensor in the order [hot..., cold...]."""
         o, s, q = self.order, self.surrogate, self.predictor
         return LayerPlan(self.kept, self.hot, torch.arange(len(o)), Surrogate(s.p, s.v[o], s.c[o]),
-                         Predictor(q.projection, q.mean, q.centre, q.weights[o], q.prior[o]))
+                         Predictor(q.mean, q.weights[o], q.prior[o]), self.output_map)
 
 
 @dataclass
@@ -69,6 +70,8 @@ class SparsePlan:
             tensors[f"{i}.order"] = layer.order
             tensors |= {f"{i}.surrogate.{n}": getattr(layer.surrogate, n).contiguous() for n in "pvc"}
             tensors |= {f"{i}.predictor.{n}": getattr(layer.predictor, n).clone() for n in PREDICTOR_PARTS}
+            if layer.output_map:
+                tensors |= {f"{i}.output_map.{n}": getattr(layer.output_map, n).contiguous() for n in "pub"}
         save_file(tensors, folder / "plan.safetensors")
         header = {"format_version": FORMAT_VERSION, "settings": asdict(self.settings),
                   "fingerprint": self.fingerprint,
@@ -102,4 +105,6 @@ class SparsePlan:
     def _layer(tensors: dict[str, Tensor], index: int, entry: dict) -> LayerPlan:
         surrogate = Surrogate(*(tensors[f"{index}.surrogate.{n}"] for n in "pvc"))
         predictor = Predictor(*(tensors[f"{index}.predictor.{n}"] for n in PREDICTOR_PARTS))
-        return LayerPlan(int(entry["kept"]), int(entry["hot"]), tensors[f"{index}.order"], surrogate, predictor)
+        mapped = f"{index}.output_map.p" in tensors
+        blind = OutputMap(*(tensors[f"{index}.output_map.{n}"] for n in "pub")) if mapped else None
+        return LayerPlan(int(entry["kept"]), int(entry["hot"]), tensors[f"{index}.order"], surrogate, predictor, blind)

@@ -1,86 +1,84 @@
-"""The trained predictor: residual energy of each neuron from cheap block features (our design)."""
+"""The trained predictor: each neuron's residual energy from a block's mean input (our design)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-def features(x: Tensor, projection: Tensor, mean: Tensor) -> Tensor:
-    """Per-token features [T, 2q]: z and z^2, z = projection (x - mean); they add up over a block."""
-    z = (x.float() - mean) @ projection.T
-    return torch.cat([z, z.square()], 1)
+RIDGE = 0.1
+CLIP = 40.0
+LIMIT = 4.0
 
 
 @dataclass
 class Predictor:
-    """Ranks neurons by predicted mean residual energy: prior * (1 + weights (features - centre)).
+    """Ranks neurons by predicted mean residual energy: prior * exp(weights (mean of x over the block - mean)).
 
-    projection [q, d], mean [d], centre [2q], weights [f, 2q], prior [f]; float32. One predictor serves every
-    sparsity level.
+    mean [d], weights [f, d], prior [f]. One predictor serves every sparsity level and block size.
     """
 
-    projection: Tensor
     mean: Tensor
-    centre: Tensor
     weights: Tensor
     prior: Tensor
 
-    def block_features(self, x: Tensor) -> Tensor:
-        """Mean features of blocks x [n, B, d] -> [n, 2q]."""
-        n, size, d = x.shape
-        return features(x.reshape(n * size, d), self.projection, self.mean).view(n, size, -1).mean(1)
-
-    def scores(self, x: Tensor) -> Tensor:
-        """Scores [n, f] of blocks x [n, B, d]."""
-        relative = 1 + (self.block_features(x) - self.centre) @ self.weights.T
-        return self.prior * relative.clamp_min(0.05)
+    def scores(self, blocks: Tensor) -> Tensor:
+        """Scores [n, f] of blocks [n, B, d]."""
+        shift = (blocks.float().mean(1) - self.mean) @ self.weights.float().T
+        return self.prior * shift.clamp(-LIMIT, LIMIT).exp()
 
     def flops(self, tokens: int) -> float:
         """FLOPs for one block of `tokens` tokens."""
-        q, d = self.projection.shape
-        return 2.0 * tokens * q * (d + 2) + 2.0 * self.weights.numel()
+        f, d = self.weights.shape
+        return float(tokens * d + 2 * f * d)
 
 
 @dataclass
 class EnergySums:
-    """Sums over blocks for the ridge fit: features F [2q], F F^T, energies E [f], F E^T, block count; float64."""
+    """Sums over tokens for the fit, float64: count, x [d], x x^T [d, d], e [f], r [f], x r^T [d, f].
 
+    e is the residual energy of each neuron, r = min(e / scale, CLIP) with `scale` [f] near the mean of e.
+    """
+
+    scale: Tensor
     count: int
-    f: Tensor
-    ff: Tensor
+    x: Tensor
+    xx: Tensor
     e: Tensor
-    fe: Tensor
+    r: Tensor
+    xr: Tensor
 
     @classmethod
-    def zeros(cls, q: int, f: int) -> "EnergySums":
-        """Empty sums for 2q features and f neurons."""
-        return cls(0, *(torch.zeros(*shape, dtype=torch.float64)
-                        for shape in ((2 * q,), (2 * q, 2 * q), (f,), (2 * q, f))))
+    def zeros(cls, d: int, scale: Tensor) -> "EnergySums":
+        """Empty sums for inputs of width `d` and neurons of the given energy scale [f]."""
+        kind, f = torch.float64, len(scale)
+        shapes = ((d,), (d, d), (f,), (f,), (d, f))
+        return cls(scale.clamp_min(1e-30), 0, *(torch.zeros(*shape, dtype=kind) for shape in shapes))
 
-    def add(self, block_features: Tensor, energies: Tensor) -> None:
-        """Add blocks: features [n, 2q] and mean energies [n, f]."""
-        self.count += block_features.shape[0]
-        self.f += block_features.sum(0)
-        self.e += energies.sum(0)
-        self.ff += block_features.T @ block_features
-        self.fe += block_features.T @ energies
+    def add(self, x: Tensor, energy: Tensor) -> None:
+        """Add tokens: inputs x [T, d] and residual energies [T, f]; products in float32, sums in float64."""
+        x, relative = x.float(), (energy / self.scale).clamp_max(CLIP)
+        self.count += len(x)
+        self.x += x.sum(0)
+        self.xx += x.T @ x
+        self.e += energy.sum(0)
+        self.r += relative.sum(0)
+        self.xr += x.T @ relative
 
 
-def fit_predictor(sums: EnergySums, projection: Tensor, mean: Tensor, ridge: float = 0.3) -> Predictor:
-    """Ridge regression of relative block energies on standardised block features.
+def fit_predictor(sums: EnergySums, ridge: float = RIDGE) -> Predictor:
+    """Ridge regression of relative token energies on standardised inputs; the slope is used as a log-slope.
 
-    Features are scaled to unit variance over the calibration blocks; `ridge` is added to their correlation matrix.
-    Raises ValueError when no block was collected.
+    A block's energy is the sum over its tokens, so a linear map fitted on tokens applies to the block's mean input,
+    and learns from as many samples as there are tokens. `ridge` is added to the inputs' correlation matrix.
+    Raises ValueError when nothing was collected.
     """
     if sums.count == 0:
-        raise ValueError("fit: no calibration blocks were seen")
+        raise ValueError("fit: no calibration tokens were seen")
     n = sums.count
-    centre, prior = sums.f / n, sums.e / n
-    covariance = sums.ff / n - torch.outer(centre, centre)
+    mean, relative = sums.x / n, sums.r / n
+    covariance = sums.xx / n - torch.outer(mean, mean)
     scale = covariance.diagonal().clamp_min(1e-12).sqrt()
-    cross = (sums.fe / n - torch.outer(centre, prior)) / prior.clamp_min(1e-30)
-    correlation = covariance / torch.outer(scale, scale)
-    correlation += ridge * torch.eye(len(scale), dtype=torch.float64)
-    solution = torch.linalg.solve(correlation, cross / scale[:, None]) / scale[:, None]
-    return Predictor(projection, mean, centre.float(), solution.T.contiguous().float(), prior.float())
+    cross = (sums.xr / n - torch.outer(mean, relative)) / scale[:, None]
+    correlation = covariance / torch.outer(scale, scale) + ridge * torch.eye(len(scale), dtype=torch.float64)
+    slope = torch.linalg.solve(correlation, cross) / scale[:, None]
+    return Predictor(mean.float(), slope.T.contiguous().half(), (sums.e / n).float())

@@ -26,6 +26,15 @@ class Surrogate:
         return (x.float() @ self.p.T) @ self.v.T + self.c
 
 
+@dataclass
+class OutputMap:
+    """A mask-blind correction of the output: y + b + U P x, with P [r, d], U [d, r], b [d]; float32."""
+
+    p: Tensor
+    u: Tensor
+    b: Tensor
+
+
 def none_surrogate(d: int, f: int) -> Surrogate:
     """Estimate every activation by zero: no compensation."""
     return Surrogate(torch.zeros(0, d), torch.zeros(f, 0), torch.zeros(f))
@@ -48,22 +57,57 @@ def fit_reduced_rank(moments: Moments, down_norms: Tensor, rank: int, ridge: flo
     d = moments.x.numel()
     if not 1 <= rank <= d:
         raise ValueError(f"compensator.rank: {rank} is not in 1..{d} (the model's width)")
+    weight = down_norms.double().clamp_min(1e-12)
+    factor, cross, mean_x, mean_a = whitening(moments, ridge)
+    p, left, half = leading_directions(factor, cross * weight, rank)
+    v = (left.T @ half).T / weight[:, None]  # [f, r]
+    c = mean_a - v @ (p @ mean_x)
+    return Surrogate(p.float(), v.float(), c.float())
+
+
+def whitening(moments: Moments, ridge: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cholesky factor [d, d] of the ridged input covariance, cross-covariance [d, f], means of x and a."""
     if moments.count == 0:
         raise ValueError("collect: no calibration tokens were seen")
     n = moments.count
     mean_x, mean_a = moments.x / n, moments.a / n
     covariance = moments.xx / n - torch.outer(mean_x, mean_x)
     cross = moments.xa / n - torch.outer(mean_x, mean_a)
-    covariance += ridge * covariance.diagonal().mean() * torch.eye(d, dtype=torch.float64)
-    factor = torch.linalg.cholesky(covariance)
-    weight = down_norms.double().clamp_min(1e-12)
-    half = torch.linalg.solve_triangular(factor, cross * weight, upper=False)  # [d, f] whitened fitted values
-    values, vectors = torch.linalg.eigh(half @ half.T)
-    left = vectors[:, -rank:].flip(1)  # [d, r]
-    p = torch.linalg.solve_triangular(factor.T, left, upper=True).T  # [r, d]: unit-variance features
-    v = (left.T @ half).T / weight[:, None]  # [f, r]
-    c = mean_a - v @ (p @ mean_x)
-    return Surrogate(p.float(), v.float(), c.float())
+    covariance += ridge * covariance.diagonal().mean() * torch.eye(len(mean_x), dtype=torch.float64)
+    return torch.linalg.cholesky(covariance), cross, mean_x, mean_a
+
+
+def leading_directions(factor: Tensor, cross: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """P [r, d] of unit-variance features, their whitened directions [d, r], and the whitened targets [d, m]."""
+    half = torch.linalg.solve_triangular(factor, cross, upper=False)
+    left = torch.linalg.eigh(half @ half.T).eigenvectors[:, -rank:].flip(1)
+    return torch.linalg.solve_triangular(factor.T, left, upper=True).T, left, half
+
+
+def fit_mask_blind(moments: Moments, w_down: Tensor, kept: Tensor, rank: int, ridge: float = 1e-4) -> OutputMap:
+    """Low-rank map from x to what the neurons outside `kept` would have added (the paper's kind of compensator).
+
+    Minimises E |Wd_skipped a_skipped - b - U P x|^2 for one fixed set of kept neurons; our closed form. At run
+    time it does not know which neurons a block skipped. w_down [d, f], kept: indices.
+    """
+    skipped = torch.ones(w_down.shape[1], dtype=torch.bool)
+    skipped[kept] = False
+    down = w_down.double()[:, skipped]
+    factor, cross, mean_x, mean_a = whitening(moments, ridge)
+    p, left, half = leading_directions(factor, cross[:, skipped] @ down.T, min(rank, len(mean_x)))
+    u = (left.T @ half).T  # [d, r]
+    b = down @ mean_a[skipped] - u @ (p @ mean_x)
+    return OutputMap(p.float(), u.float(), b.float())
+
+
+def expected_energy(moments: Moments, surrogate: Surrogate, down_norms: Tensor) -> Tensor:
+    """Mean residual energy [f] over the fitted tokens, from the moments alone: a scale, exact without ridge."""
+    n = moments.count
+    if surrogate.rank == 0 and not surrogate.c.any():
+        second = moments.aa / n
+    else:
+        second = moments.aa / n - (moments.a / n).square() - surrogate.v.double().square().sum(1)
+    return (second.clamp_min(1e-3 * moments.aa / n) * down_norms.double().square()).float()
 
 
 def residual_energy(a: Tensor, estimate: Tensor, down_norms: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
-"""Stream calibration text through the dense model and keep sums only."""
+"""Walk calibration text through the dense model layer by layer; only one layer's activations exist at a time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ffbench.models.adapters import GatedFFN, gated_ffns
-from ffbench.sparsity.moments import Moments
-from ffbench.sparsity.predictor import EnergySums, features
-from ffbench.sparsity.surrogate import Surrogate, residual_energy
+from ffbench.models.adapters import GatedFFN, decoder_layers, gated_ffns
+
+SINK_TOKENS = 128
+HELD_BYTES = 512 * 2**20
 
 
 def windows(model_tokenizer: Any, documents: Iterable[str], tokens: int, length: int) -> Tensor:
@@ -26,47 +27,83 @@ def windows(model_tokenizer: Any, documents: Iterable[str], tokens: int, length:
     return torch.tensor(ids[: count * length]).view(count, length)
 
 
-@torch.no_grad()
-def watch_ffns(model: Any, batches: Tensor, look: Callable[[GatedFFN, Tensor, Tensor], None], label: str) -> None:
-    """Run every window and call look(ffn, x [T, d], a [T, f]) for each layer."""
-    handles = []
-    for ffn in gated_ffns(model):
-        def remember(module: Any, args: tuple) -> None:
-            module._ffbench_input = args[0][0]
+@dataclass
+class LayerData:
+    """One layer's FFN with its inputs x [T, d] a window, and its activations [T, f] where they fit into memory.
 
-        handles.append(ffn.module.register_forward_pre_hook(remember))
-        handles.append(ffn.module.down_proj.register_forward_pre_hook(  # type: ignore[union-attr]
-            lambda module, args, ffn=ffn: look(ffn, ffn.module._ffbench_input, args[0][0])))
+    The first SINK_TOKENS of each window are left out (at most half of it): they are attention sinks and run dense.
+    """
+
+    ffn: GatedFFN
+    inputs: list[Tensor]
+    held: list[Tensor]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and activations of each window."""
+        for i, x in enumerate(self.inputs):
+            yield x, self.held[i] if self.held else self.activations(x)
+
+    def activations(self, x: Tensor) -> Tensor:
+        """Exact activations [T, f] of x [T, d]."""
+        module: Any = self.ffn.module
+        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)
+
+
+class _Stop(Exception):
+    """Ends a forward pass once the first layer's arguments are known."""
+
+
+def first_hidden(model: Any, ids: Tensor) -> Tensor:
+    """Hidden states [1, T, d] that enter the first layer."""
+    seen: list[Tensor] = []
+
+    def stop(module: Any, args: tuple, kwargs: dict) -> None:
+        seen.append(args[0] if args else kwargs["hidden_states"])
+        raise _Stop
+
+    handle = decoder_layers(model)[0].register_forward_pre_hook(stop, with_kwargs=True)
     try:
-        for ids in tqdm(batches, desc=label):
-            model(ids.unsqueeze(0), logits_to_keep=1, use_cache=False)
+        model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
+    except _Stop:
+        return seen[0]
+    finally:
+        handle.remove()
+    raise AssertionError("the first layer was not called")
+
+
+def layer_arguments(model: Any, ids: Tensor) -> list[dict[str, Any]]:
+    """Keyword arguments (masks, positions) that each layer gets for a window of this length."""
+    found: list[dict[str, Any]] = []
+    handles = [layer.register_forward_pre_hook(
+        lambda module, args, kwargs: found.append({k: v for k, v in kwargs.items() if k != "hidden_states"}),
+        with_kwargs=True) for layer in decoder_layers(model)]
+    try:
+        model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
-        for ffn in gated_ffns(model):
-            ffn.module.__dict__.pop("_ffbench_input", None)
+    return found
 
 
-def collect_moments(model: Any, batches: Tensor) -> list[Moments]:
-    """Moments of every layer over windows [n, T]."""
-    sums = [Moments.zeros(ffn.w_gate.shape[1], ffn.w_gate.shape[0]) for ffn in gated_ffns(model)]
-    watch_ffns(model, batches, lambda ffn, x, a: sums[ffn.layer].add(x, a), "collect: moments")
-    return sums
-
-
-def collect_energies(model: Any, batches: Tensor, surrogates: list[Surrogate], projections: list[Tensor],
-                     means: list[Tensor], block: int) -> list[EnergySums]:
-    """Block sums of features and residual energies of every layer; block 0 of a window is left out."""
-    ffns = gated_ffns(model)
-    sums = [EnergySums.zeros(p.shape[0], f.w_gate.shape[0]) for p, f in zip(projections, ffns, strict=True)]
-    norms = [f.w_down.float().norm(dim=0) for f in ffns]
-
-    def look(ffn: GatedFFN, x: Tensor, a: Tensor) -> None:
-        i, end = ffn.layer, len(x) // block * block
-        x, a = x[block:end], a[block:end]
-        energy = residual_energy(a, surrogates[i].estimate(x), norms[i])
-        phi = features(x, projections[i], means[i])
-        sums[i].add(phi.view(-1, block, phi.shape[1]).mean(1), energy.view(-1, block, energy.shape[1]).mean(1))
-
-    watch_ffns(model, batches, look, "collect: energies")
-    return sums
+@torch.no_grad()
+def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator[LayerData]:
+    """Data of every layer over windows [n, T], in layer order."""
+    arguments = layer_arguments(model, batches[0])
+    hidden = [first_hidden(model, ids) for ids in batches]
+    skipped = min(SINK_TOKENS, batches.shape[1] // 2)
+    for layer, ffn, kwargs in zip(tqdm(decoder_layers(model), desc=label), gated_ffns(model), arguments, strict=True):
+        data = LayerData(ffn, [], [])
+        holds = 4 * batches.numel() * ffn.w_gate.shape[0] <= HELD_BYTES
+        hooks = [ffn.module.register_forward_pre_hook(
+            lambda module, args, data=data: data.inputs.append(args[0][0, skipped:]))]
+        if holds:
+            hooks.append(ffn.module.down_proj.register_forward_pre_hook(  # type: ignore[union-attr, operator]
+                lambda module, args, data=data: data.held.append(args[0][0, skipped:])))
+        try:
+            for i, states in enumerate(hidden):
+                out = layer(states, **kwargs)
+                hidden[i] = out[0] if isinstance(out, tuple) else out
+        finally:
+            for hook in hooks:
+                hook.remove()
+        yield data

@@ -1,4 +1,6 @@
-"""Turn collected sums into a sparse plan."""
+"""Fit one layer's compensator and predictor, and assemble plans."""
+
+from dataclasses import dataclass
 
 import torch
 
@@ -6,33 +8,75 @@ from ffbench.sparsity.moments import Moments
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import EnergySums, Predictor, fit_predictor
 from ffbench.sparsity.schedulers import SCHEDULERS
-from ffbench.sparsity.surrogate import Surrogate, fit_mean, fit_reduced_rank, none_surrogate
+from ffbench.sparsity.surrogate import (
+    OutputMap,
+    Surrogate,
+    expected_energy,
+    fit_mask_blind,
+    fit_mean,
+    fit_reduced_rank,
+    none_surrogate,
+    residual_energy,
+)
+from ffbench.stages.collect import LayerData
+
+COMPENSATORS = ("none", "bias", "lowrank", "surrogate")
 
 
-def fit_compensators(moments: list[Moments], down_norms: list[torch.Tensor], kind: str, rank: int) -> list[Surrogate]:
-    """One estimate of the activations a layer. ValueError for an unknown compensator."""
-    if kind == "none":
-        return [none_surrogate(m.x.numel(), m.a.numel()) for m in moments]
+@dataclass
+class LayerFit:
+    """What one layer learns; `output_map` with the lowrank compensator only."""
+
+    surrogate: Surrogate
+    predictor: Predictor
+    output_map: OutputMap | None = None
+
+
+def fit_surrogate(moments: Moments, down_norms: torch.Tensor, kind: str, rank: int) -> Surrogate:
+    """The estimate of a layer's activations. ValueError for an unknown compensator."""
+    if kind in ("none", "lowrank"):
+        return none_surrogate(moments.x.numel(), moments.a.numel())
     if kind == "bias":
-        return [fit_mean(m) for m in moments]
+        return fit_mean(moments)
     if kind == "surrogate":
-        return [fit_reduced_rank(m, norms, rank) for m, norms in zip(moments, down_norms, strict=True)]
-    raise ValueError(f"compensator: {kind!r} is unknown; valid: none, bias, surrogate")
+        return fit_reduced_rank(moments, down_norms, rank)
+    raise ValueError(f"compensator: {kind!r} is unknown; valid: {', '.join(COMPENSATORS)}")
 
 
-def build_plan(settings: PlanSettings, fingerprint: dict[str, str], surrogates: list[Surrogate],
-               predictors: list[Predictor], layer_scores: list[float]) -> SparsePlan:
-    """Schedule the kept neurons, choose the hot set by the static prior, and assemble the plan."""
-    f = len(predictors[0].prior)
-    kept = SCHEDULERS[settings.scheduler](layer_scores, f, 1 - settings.sparsity)
+@torch.no_grad()
+def fit_layer(data: LayerData, kind: str, rank: int, kept: int) -> LayerFit:
+    """Fit a layer: the estimate first, then the predictor of what it leaves over.
+
+    `kept` neurons with the largest prior are the set that a mask-blind map is fitted for.
+    """
+    f, d = data.ffn.w_gate.shape
+    norms = data.ffn.w_down.float().norm(dim=0)
+    moments = Moments.zeros(d, f)
+    for x, a in data:
+        moments.add(x, a)
+    surrogate = fit_surrogate(moments, norms, kind, rank)
+    sums = EnergySums.zeros(d, expected_energy(moments, surrogate, norms))
+    for x, a in data:
+        sums.add(x, residual_energy(a, surrogate.estimate(x), norms))
+    predictor = fit_predictor(sums)
+    if kind != "lowrank":
+        return LayerFit(surrogate, predictor)
+    best = predictor.prior.topk(kept).indices
+    return LayerFit(surrogate, predictor, fit_mask_blind(moments, data.ffn.w_down.float(), best, rank))
+
+
+def schedule(settings: PlanSettings, layer_scores: list[float], f: int) -> list[int]:
+    """Kept neurons of each layer."""
+    return SCHEDULERS[settings.scheduler](layer_scores, f, 1 - settings.sparsity)
+
+
+def build_plan(settings: PlanSettings, fingerprint: dict[str, str], fits: list[LayerFit],
+               kept: list[int]) -> SparsePlan:
+    """Assemble a plan; the hot set is the neurons with the largest prior."""
     layers = []
-    for count, surrogate, predictor in zip(kept, surrogates, predictors, strict=True):
+    for count, fit in zip(kept, fits, strict=True):
         hot = min(round(settings.hot_fraction * count), count)
-        order = predictor.prior.argsort(descending=True) if hot else torch.arange(f)
-        layers.append(LayerPlan(count, hot, order, surrogate, predictor))
+        prior = fit.predictor.prior
+        order = prior.argsort(descending=True) if hot else torch.arange(len(prior))
+        layers.append(LayerPlan(count, hot, order, fit.surrogate, fit.predictor, fit.output_map))
     return SparsePlan(settings, fingerprint, layers)
-
-
-def fit_predictors(sums: list[EnergySums], projections: list[torch.Tensor], means: list[torch.Tensor]) -> list[Predictor]:
-    """One predictor a layer from the collected block sums."""
-    return [fit_predictor(s, p, m) for s, p, m in zip(sums, projections, means, strict=True)]

@@ -1,58 +1,76 @@
-"""Train a sparse plan: collect sums, fit estimates and predictors, schedule the layers; each step cached."""
+"""Train a sparse plan: schedule the layers, then fit each on calibration text; each step cached."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.sparsity.moments import Moments
-from ffbench.sparsity.plan import PlanSettings, SparsePlan
-from ffbench.sparsity.predictor import EnergySums
-from ffbench.stages.collect import collect_energies, collect_moments
-from ffbench.stages.fit import build_plan, fit_compensators, fit_predictors
+from ffbench.sparsity.plan import PREDICTOR_PARTS, PlanSettings, SparsePlan
+from ffbench.sparsity.predictor import Predictor
+from ffbench.sparsity.surrogate import OutputMap, Surrogate
+from ffbench.stages.collect import walk_layers
+from ffbench.stages.fit import LayerFit, build_plan, fit_layer, schedule
+from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
 
 Cache = Callable[[str, dict[str, Any], Callable[[Path], None]], Path]
-FEATURES = 32
+FILE = "layers.safetensors"
+MIXING_WINDOWS = 4
 
 
-def save_sums(folder: Path, sums: list[Any]) -> None:
-    """Write lists of sum dataclasses (Moments, EnergySums) as one safetensors file."""
-    tensors = {f"{i}.{name}": torch.tensor(value) if isinstance(value, int) else value.clone()
-               for i, entry in enumerate(sums) for name, value in vars(entry).items()}
-    save_file(tensors, folder / "sums.safetensors")
+def save_fits(fits: list[LayerFit], folder: Path) -> None:
+    """Write fitted layers."""
+    tensors: dict[str, Tensor] = {}
+    for i, fit in enumerate(fits):
+        tensors |= {f"{i}.surrogate.{n}": getattr(fit.surrogate, n).contiguous() for n in "pvc"}
+        tensors |= {f"{i}.predictor.{n}": getattr(fit.predictor, n).contiguous() for n in PREDICTOR_PARTS}
+        if fit.output_map:
+            tensors |= {f"{i}.output_map.{n}": getattr(fit.output_map, n).contiguous() for n in "pub"}
+    save_file(tensors, folder / FILE)
 
 
-def load_sums(folder: Path, kind: type, layers: int) -> list[Any]:
-    """Read what `save_sums` wrote."""
-    tensors = load_file(folder / "sums.safetensors")
-    names = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    return [kind(**{n: int(tensors[f"{i}.{n}"]) if n == "count" else tensors[f"{i}.{n}"] for n in names})
-            for i in range(layers)]
+def load_fits(folder: Path, layers: int) -> list[LayerFit]:
+    """Read what `save_fits` wrote."""
+    tensors = load_file(folder / FILE)
+    fits = []
+    for i in range(layers):
+        surrogate = Surrogate(*(tensors[f"{i}.surrogate.{n}"] for n in "pvc"))
+        predictor = Predictor(*(tensors[f"{i}.predictor.{n}"] for n in PREDICTOR_PARTS))
+        mapped = f"{i}.output_map.p" in tensors
+        fits.append(LayerFit(surrogate, predictor,
+                             OutputMap(*(tensors[f"{i}.output_map.{n}"] for n in "pub")) if mapped else None))
+    return fits
+
+
+def layer_scores(model: Any, settings: PlanSettings, calibration: Tensor, identity: dict[str, Any],
+                 cache: Cache) -> list[float]:
+    """What the scheduler shares out by: token-mixing scores, or ones where it needs none."""
+    if settings.scheduler != "token_mixing":
+        return [1.0] * len(gated_ffns(model))
+    step = max(1, len(calibration) // MIXING_WINDOWS)
+    folder = cache("mixing", identity, lambda path: save_scores(
+        token_mixing_scores(model, calibration[::step]), path))
+    return load_scores(folder)
 
 
 def train_plan(model: Any, settings: PlanSettings, calibration: Tensor, identity: dict[str, Any], cache: Cache,
                fingerprint: dict[str, str]) -> SparsePlan:
     """A plan for `settings` from calibration windows [n, T]; `identity` names model and text.
 
-    Layer scores of the token-mixing scheduler are not measured yet: ValueError for it.
+    Fits are shared by every selector, sparsity and block size; only the mask-blind lowrank map depends on how many
+    neurons are kept.
     """
-    if settings.scheduler != "uniform":
-        raise ValueError(f"scheduler {settings.scheduler!r}: only uniform can be trained so far")
-    ffns = gated_ffns(model)
-    norms = [ffn.w_down.float().norm(dim=0) for ffn in ffns]
-    folder = cache("collect", identity, lambda path: save_sums(path, collect_moments(model, calibration)))
-    moments = load_sums(folder, Moments, len(ffns))
-    surrogates = fit_compensators(moments, norms, settings.compensator, settings.rank)
-    features = fit_compensators(moments, norms, "surrogate", min(FEATURES, moments[0].x.numel()))
-    means = [(m.x / m.count).float() for m in moments]
-    projections = [s.p for s in features]
-    narrow = identity | {"compensator": settings.compensator, "block_size": settings.block_size,
-                         "rank": settings.rank if settings.compensator == "surrogate" else 0}
-    folder = cache("energies", narrow, lambda path: save_sums(path, collect_energies(
-        model, calibration, surrogates, projections, means, settings.block_size)))
-    predictors = fit_predictors(load_sums(folder, EnergySums, len(ffns)), projections, means)
-    return build_plan(settings, fingerprint, surrogates, predictors, [1.0] * len(ffns))
+    f = gated_ffns(model)[0].w_gate.shape[0]
+    kept = schedule(settings, layer_scores(model, settings, calibration, identity, cache), f)
+    kind = settings.compensator
+    key = identity | {"compensator": kind, "rank": settings.rank if kind in ("surrogate", "lowrank") else 0,
+                      "kept": kept if kind == "lowrank" else None}
+
+    def make(folder: Path) -> None:
+        layers = walk_layers(model, calibration, "fit: layers")
+        save_fits([fit_layer(data, kind, settings.rank, count) for data, count in zip(layers, kept, strict=True)], folder)
+
+    fits = load_fits(cache("fit", key, make), len(kept))
+    return build_plan(settings, fingerprint, fits, kept)

@@ -10,9 +10,9 @@ from random import Random
 from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task
 from ffbench.tasks.text import documents
 
-CODE_CHARACTERS = 2400
+CODE_CHARACTERS = 2200
 PASSAGES = 8
-PASSAGE_CHARACTERS = 420
+PASSAGE_CHARACTERS = 340
 LABELS = ("apple", "river", "stone", "tiger", "cloud", "music", "paper", "garden", "window", "silver", "bridge",
           "candle", "forest", "kitchen", "ladder", "mirror")
 PARTS = {"test": "task_test", "train": "task_train"}
@@ -103,7 +103,10 @@ def load_code(part: str, limit: int | None) -> list[TaskRecord]:
 
 
 def passages(part: str) -> list[str]:
-    """Passages of about PASSAGE_CHARACTERS, whole sentences, from the help topics of one part."""
+    """Passages of about PASSAGE_CHARACTERS, whole sentences without the last full stop, from the help topics of a part.
+
+    The full stop goes so that what stands before a label differs from passage to passage.
+    """
     found = []
     for text in documents("prose", PARTS[part]).values():
         plain = re.sub(r"\s+", " ", text)
@@ -112,7 +115,7 @@ def passages(part: str) -> list[str]:
         for sentence in sentences:
             passage = f"{passage} {sentence}".strip()
             if len(passage) >= PASSAGE_CHARACTERS:
-                found.append(passage)
+                found.append(passage.rstrip(".:"))
                 passage = ""
     return found
 

@@ -1,9 +1,11 @@
 """The public functions: check the arguments, pick a backend, run it."""
 
+import torch
 from torch import Tensor
 
-from ffkernels import activations, backends, checks
+from ffkernels import checks
 from ffkernels.backends import available_backends
+from ffkernels.op import sparse_op
 from ffkernels.problem import Problem
 
 __all__ = ["available_backends", "dense_gated_ffn", "sparse_gated_ffn"]
@@ -35,25 +37,19 @@ def sparse_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, 
         TypeError, ValueError: an argument is outside what is said above; the text names the argument, what was
         expected and what was received. Inference only: tensors that need a gradient are refused.
     """
-    p = Problem(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c)
-    checks.check_meta(p)
-    return run(p, backend)
+    checks.check_meta(Problem(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c))
+    return sparse_op(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c, backend)
 
 
-def run(p: Problem, backend: str) -> Tensor:
-    """Check the index values and run a problem whose shapes have been checked."""
-    checks.check_indices(p.indices, p.hot, p.w_gate.shape[0])
-    name = activations.canonical(p.activation)
-    ready = Problem(p.x, p.w_gate, p.w_up, p.w_down_t, p.indices.contiguous(), p.block_size, p.hot, name,
-                    p.z, p.v, p.c)
-    return backends.load(backend, p.x).sparse(ready)
+def dense_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str = "silu",
+                    backend: str = "auto") -> Tensor:
+    """Dense gated FFN, (act(x w_gate^T) * (x w_up^T)) w_down_t: the same as keeping every neuron.
 
-
-def dense_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str = "silu") -> Tensor:
-    """Dense gated FFN, (act(x w_gate^T) * (x w_up^T)) w_down_t, by torch's GEMM.
-
-    x [T, d]; w_gate, w_up, w_down_t [f, d], rows contiguous, dtype and device of x. Returns [T, d].
-    Raises TypeError or ValueError as `sparse_gated_ffn` does.
+    x [T, d]; w_gate, w_up, w_down_t [f, d], rows contiguous, dtype and device of x; `activation` and `backend` as
+    in `sparse_gated_ffn`. Returns [T, d]. Raises TypeError or ValueError as `sparse_gated_ffn` does.
     """
-    name = checks.check_dense(x, w_gate, w_up, w_down_t, activation)
-    return backends.load("torch", x).dense(x, w_gate, w_up, w_down_t, name)
+    checks.tensor("x", x, 2)
+    checks.tensor("w_gate", w_gate, 2)
+    none_dynamic = torch.empty(min(len(x), 1), 0, dtype=torch.int64, device=x.device)
+    return sparse_gated_ffn(x, w_gate, w_up, w_down_t, none_dynamic, max(len(x), 1), hot=w_gate.shape[0],
+                            activation=activation, backend=backend)

@@ -9,7 +9,9 @@ MODULES = {
     "reference": "ffkernels.reference",
     "torch": "ffkernels.torch_backend",
     "native": "ffkernels.native",
+    "triton": "ffkernels.triton_backend",
 }
+FAST = {"cpu": "native", "cuda": "triton"}
 
 
 def available_backends() -> dict[str, str]:
@@ -18,37 +20,46 @@ def available_backends() -> dict[str, str]:
 
 
 def _state(name: str) -> str:
-    module = importlib.import_module(MODULES[name])
+    module, reason = _import(name)
     probe = getattr(module, "unavailable", None)
-    return (probe() if probe else None) or "available"
+    return reason or (probe() if probe else None) or "available"
 
 
-def _refusal(module: ModuleType, x: Tensor) -> str | None:
-    """Return why this backend cannot take x, or None."""
+def _import(name: str) -> tuple[ModuleType | None, str | None]:
+    """Import a backend: the module, or the reason why a package that it needs is missing."""
+    try:
+        return importlib.import_module(MODULES[name]), None
+    except ModuleNotFoundError as error:
+        return None, f"{error}"
+
+
+def _refusal(name: str, x: Tensor) -> str | None:
+    """Return why the backend cannot take x, or None."""
+    module, reason = _import(name)
     probe = getattr(module, "refusal", None)
-    return probe(x) if probe else None
+    return reason or (probe(x) if probe else None)
 
 
 def load(name: str, x: Tensor) -> ModuleType:
     """Return the module of the backend `name` for x.
 
-    "auto" takes triton on CUDA, native on CPU where they can run, else torch. ValueError for an unknown name or
-    for a named backend that cannot run this input here.
+    "auto" takes triton on CUDA and native on the CPU where they run and are the faster choice, else torch.
+    ValueError for an unknown name or for a named backend that cannot run this input here.
     """
     if name == "auto":
-        for fast in ("triton", "native"):
-            if fast in MODULES:
-                module = importlib.import_module(MODULES[fast])
-                if _refusal(module, x) is None:
-                    return module
-        return importlib.import_module(MODULES["torch"])
+        fast = FAST.get(x.device.type)
+        if fast and _refusal(fast, x) is None:
+            module = importlib.import_module(MODULES[fast])
+            slower = getattr(module, "slower", None)
+            if not (slower and slower(x)):
+                return module
+        name = "torch"
     if name not in MODULES:
         raise ValueError(f"backend: expected auto, {', '.join(MODULES)}; received {name!r}")
-    module = importlib.import_module(MODULES[name])
-    reason = _refusal(module, x)
+    reason = _refusal(name, x)
     if reason:
         raise ValueError(f"backend: expected one that can run this input, received {name!r}: {reason}")
-    return module
+    return importlib.import_module(MODULES[name])
 
 
 def name_of(module: ModuleType) -> str:

@@ -9,7 +9,8 @@ from ffkernels.problem import Problem
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def _tensor(name: str, value: object, ndim: int) -> Tensor:
+def tensor(name: str, value: object, ndim: int) -> Tensor:
+    """Return `value`; TypeError where it is no tensor, ValueError where it has not `ndim` dimensions."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, received {type(value).__name__}")
     if value.dim() != ndim:
@@ -40,14 +41,14 @@ def _count(name: str, value: object, low: int, high: int | None = None) -> int:
 
 def _weights(x: object, w_gate: object, w_up: object, w_down_t: object) -> tuple[Tensor, int]:
     """Check x and the three matrices; return x and f."""
-    x = _tensor("x", x, 2)
+    x = tensor("x", x, 2)
     if x.dtype not in DTYPES:
         raise TypeError(f"x: expected dtype float32, bfloat16, float16 or float64, received {x.dtype}")
-    d, f = x.shape[1], _tensor("w_gate", w_gate, 2).shape[0]
+    d, f = x.shape[1], tensor("w_gate", w_gate, 2).shape[0]
     if d == 0:
         raise ValueError("x: expected at least one column, received shape " + str(list(x.shape)))
     for name, w in (("w_gate", w_gate), ("w_up", w_up), ("w_down_t", w_down_t)):
-        w = _tensor(name, w, 2)
+        w = tensor(name, w, 2)
         _shape(name, w, (f, d), "[f, d]")
         _like(name, w, x)
         if w.stride(1) != 1 and d > 1:
@@ -62,19 +63,12 @@ def _no_grad(*tensors: Tensor | None) -> None:
                          "received a tensor with requires_grad=True while gradients are enabled")
 
 
-def check_dense(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str) -> str:
-    """Check the arguments of the dense op; return the canonical activation name."""
-    _weights(x, w_gate, w_up, w_down_t)
-    _no_grad(x, w_gate, w_up, w_down_t)
-    return activations.canonical(activation)
-
-
 def check_meta(p: Problem) -> Problem:
     """Check types, shapes, dtypes and devices (never values, so fake tensors pass)."""
     x, f = _weights(p.x, p.w_gate, p.w_up, p.w_down_t)
     tokens, block = x.shape[0], _count("block_size", p.block_size, 1)
     _count("hot", p.hot, 0, f)
-    indices = _tensor("indices", p.indices, 2)
+    indices = tensor("indices", p.indices, 2)
     if indices.dtype != torch.int64:
         raise TypeError(f"indices: expected dtype torch.int64, received {indices.dtype}")
     if indices.device != x.device:
@@ -96,13 +90,13 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
         given, missing = ("z", "v") if p.v is None else ("v", "z")
         raise ValueError(f"{missing}: expected a tensor because {given} is given, received None")
     if p.z is not None and p.v is not None:
-        z, v = _tensor("z", p.z, 2), _tensor("v", p.v, 2)
+        z, v = tensor("z", p.z, 2), tensor("v", p.v, 2)
         _shape("z", z, (tokens, z.shape[1]), "[T, r]")
         _shape("v", v, (f, z.shape[1]), "[f, r]")
         _like("z", z, p.x)
         _like("v", v, p.x)
     if p.c is not None:
-        _shape("c", _tensor("c", p.c, 1), (f,), "[f]")
+        _shape("c", tensor("c", p.c, 1), (f,), "[f]")
         _like("c", p.c, p.x)
 
 

@@ -63,6 +63,14 @@ def refusal(x: Tensor) -> str | None:
     return unavailable()
 
 
+def slower(x: Tensor) -> bool:
+    """Whether torch has matrix instructions for the dtype of x, which the float32 arithmetic here cannot match."""
+    cpu = torch.cpu
+    if x.dtype == torch.bfloat16:
+        return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
+    return x.dtype == torch.float16 and cpu._is_amx_fp16_supported()
+
+
 def _float(t: Tensor | None) -> Tensor | None:
     return None if t is None else t.float().contiguous()
 

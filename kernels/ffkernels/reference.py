@@ -1,6 +1,5 @@
 """The specification in plain torch: float64 arithmetic, one block after the other, no tricks."""
 
-import torch
 from torch import Tensor
 
 from ffkernels.activations import activate
@@ -21,9 +20,3 @@ def sparse(p: Problem) -> Tensor:
             h = h - p.c[kept].double()
         y[rows] += h @ wd[kept]
     return y.to(p.x.dtype)
-
-
-def dense(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str) -> Tensor:
-    """Return the dense FFN [T, d] in the dtype of x, computed in float64 and rounded once."""
-    empty = torch.empty(1 if len(x) else 0, 0, dtype=torch.int64, device=x.device)
-    return sparse(Problem(x, w_gate, w_up, w_down_t, empty, max(len(x), 1), len(w_gate), activation))

@@ -3,7 +3,7 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ def once(fn: Callable[[], object], threads: int) -> float:
     return clock() - start
 
 
-def interleaved(variants: dict[str, Callable[[], object]], rounds: int, threads: int) -> dict[str, list[float]]:
+def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int, threads: int) -> dict[str, list[float]]:
     """Run every variant once per round, one after the other, after one warm-up round each."""
     for fn in variants.values():
         fn()

@@ -99,9 +99,3 @@ def _slice(p: Problem, x: Tensor, y: Tensor, tokens: tuple[int, int], kept: Tens
         torch.mm(h, down, out=yb)
     else:
         yb.addmm_(h, down)
-
-
-@torch.no_grad()
-def dense(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str) -> Tensor:
-    """Return the dense FFN [T, d] in the dtype of x."""
-    return gate_(activation, x @ w_gate.T, x @ w_up.T) @ w_down_t

@@ -43,6 +43,6 @@ def test_small_shape_runs_sparse(monkeypatch: pytest.MonkeyPatch, compensator: s
     model = shapes.build_shape("small", "bfloat16")
     assert model.dtype == torch.bfloat16 and model.config._attn_implementation == "sdpa"
     settings = PlanSettings("trained", compensator, "uniform", 16, 0.5, rank=8)
-    with sparse_prefill(model, shapes.random_plan(model, settings, features=4), "torch") as usage, torch.no_grad():
+    with sparse_prefill(model, shapes.random_plan(model, settings), "torch") as usage, torch.no_grad():
         assert torch.isfinite(model(torch.arange(80).unsqueeze(0)).logits).all()
     assert usage.density == pytest.approx(0.5 * 3 / 5 + 2 / 5)

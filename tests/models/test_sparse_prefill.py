@@ -18,7 +18,7 @@ BLOCK = 16
 def plan_for(model: Any, **changes: Any) -> SparsePlan:
     values = {"selector": "trained", "compensator": "none", "scheduler": "uniform", "block_size": BLOCK,
               "sparsity": 0.5, "rank": 8}
-    return random_plan(model, PlanSettings(**(values | changes)), features=4)
+    return random_plan(model, PlanSettings(**(values | changes)))
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -26,7 +26,7 @@ def model() -> Any:
 
 @pytest.fixture
 def plan(model: Any) -> SparsePlan:
-    return random_plan(model, settings(), features=4)
+    return random_plan(model, settings())
 
 
 def test_ttft_fields_and_order(model: Any, plan: SparsePlan) -> None:
@@ -63,7 +63,7 @@ def test_rounds_alternate_on_the_same_ids_with_a_cache(model: Any, plan: SparseP
 
 def test_the_twin_runs_sparse_and_the_model_stays_dense(plan: SparsePlan) -> None:
     model = load_tiny(ModelSpec("tiny", "tiny", "qwen3"))[0]
-    hot_plan = random_plan(model, settings(hot_fraction=0.5), features=4)
+    hot_plan = random_plan(model, settings(hot_fraction=0.5))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     ids = torch.arange(90).unsqueeze(0)
     dense = model(ids).logits

@@ -1,0 +1,114 @@
+"""The 21 LongBench and 13 LongBench-E tasks (THUDM/LongBench, MIT): prompts, rules and records from local JSON Lines."""
+
+import ast
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ffbench.tasks import longbench_scores as scores
+from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task
+
+RULES: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("longbench_tasks.json").read_text(encoding="utf-8"))
+
+
+def prompt(rule: dict[str, Any], context: str, question: str) -> tuple[str, str]:
+    """The prompt in two parts: all up to the end of the context, and what follows it."""
+    head, tail = rule["template"].split("{context}")
+    return head + context, tail.replace("{input}", question)
+
+
+def class_names(value: Any) -> tuple[str, ...]:
+    """`all_classes` of a record: null, a list, or a list written as text; ValueError otherwise."""
+    found = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value or []
+    if not isinstance(found, (list, tuple)) or not all(isinstance(name, str) for name in found):
+        raise ValueError("is no list of text")
+    return tuple(found)
+
+
+def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord | None:
+    """The record on a line, None where it is of another split; TaskError naming `place` and the field."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise TaskError(f"{place}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise TaskError(f"{place}: a JSON object was expected, got {type(row).__name__}")
+    for field, kind in {"_id": str, "dataset": str, "input": str, "context": str, "answers": list}.items():
+        if not isinstance(row.get(field), kind):
+            raise TaskError(f"{place}: field {field!r} must be {kind.__name__}, got {type(row.get(field)).__name__}")
+    if row["dataset"] != task:
+        return None
+    if not row["answers"] or not all(isinstance(answer, str) for answer in row["answers"]):
+        raise TaskError(f"{place}: field 'answers' must hold at least one text, and only text")
+    try:
+        classes = class_names(row.get("all_classes"))
+    except (ValueError, SyntaxError) as error:
+        raise TaskError(f"{place}: field 'all_classes' {error}") from None
+    if rule["metric"] == "classification" and not classes:
+        raise TaskError(f"{place}: field 'all_classes' must name the classes")
+    context, question = prompt(rule, row["context"], row["input"])
+    return TaskRecord(row["_id"], task, context, question, tuple(row["answers"]), classes)
+
+
+def load(task: str, rule: dict[str, Any], data_dir: str | None, limit: int | None) -> list[TaskRecord]:
+    """The first `limit` records of a task (all there are where fewer); TaskError where there is none."""
+    if data_dir is None:
+        raise TaskError(f"task {task!r} needs LongBench's records: set task.data_dir= to a folder of its JSON Lines "
+                        "(on a machine with a network, unpack data.zip of the hub's THUDM/LongBench there)")
+    names = (f"{task}.jsonl", f"{task.removesuffix('_e')}.jsonl")
+    path = next((Path(data_dir, name) for name in names if Path(data_dir, name).is_file()), None)
+    if path is None:
+        raise TaskError(f"task.data_dir={data_dir}: no {' or '.join(dict.fromkeys(names))} for task {task!r}")
+    found: dict[str, TaskRecord] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            place = f"{path.name} line {number}"
+            record = parse(line, place, task, rule)
+            if record is not None and record.record_id in found:
+                raise TaskError(f"{place}: field '_id' {record.record_id!r} occurs twice")
+            if record is not None:
+                found[record.record_id] = record
+    if not found:
+        raise TaskError(f"{path.name}: no record has dataset {task!r}")
+    return list(found.values())[:limit]
+
+
+def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
+    """Best score over the gold answers, points."""
+    if rule.get("first_line"):
+        prediction = scores.first_line(prediction)
+    chinese = rule.get("chinese", False)
+    metrics = {"f1": partial(scores.f1, chinese=chinese), "rouge_l": partial(scores.rouge_l, chinese=chinese),
+               "retrieval": partial(scores.retrieval, chinese=chinese), "count": scores.number_share,
+               "classification": partial(scores.classification, classes=record.all_classes),
+               "code_similarity": scores.code_similarity}
+    return max(metrics[rule["metric"]](prediction, gold) for gold in record.answers)
+
+
+def other_answer_chance(rule: dict[str, Any], records: list[TaskRecord]) -> float | None:
+    """Mean score of the next record's answer, points; None for a single record."""
+    if len(records) < 2:
+        return None
+    pairs = zip(records, records[1:] + records[:1], strict=True)
+    return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
+
+
+def missing_data(task: str, rule: dict[str, Any], part: str, limit: int | None) -> list[TaskRecord]:
+    """What loading without a folder gives: TaskError."""
+    return load(task, rule, None, limit)
+
+
+def register(task: str, rule: dict[str, Any]) -> None:
+    """Add one task to the registry."""
+    add_task(TaskSpec(task, rule["category"], rule["metric"], rule["max_new_tokens"],
+                      partial(missing_data, task, rule), partial(score, rule), partial(other_answer_chance, rule),
+                      headline=rule.get("headline", True), chat=rule.get("chat", True),
+                      load_folder=partial(load, task, rule)))
+
+
+for name, rules in RULES.items():
+    register(name, rules)
+    if rules["extended"]:
+        register(f"{name}_e", rules)

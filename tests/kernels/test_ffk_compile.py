@@ -1,0 +1,55 @@
+"""The registered torch operator: torch.compile without a graph break, fake tensors, torch's own checks."""
+
+import ffk_cases
+import ffkernels
+import pytest
+import torch
+from ffkernels.op import sparse_op
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+ARGS = ffk_cases.make(37, 24, 50, 8, 13, hot=10, rank=4, bias=True)
+TENSORS = {name: value for name, value in ARGS.items() if isinstance(value, torch.Tensor)}
+
+
+def call(tensors: dict[str, torch.Tensor], backend: str = "torch") -> torch.Tensor:
+    return ffkernels.sparse_gated_ffn(**tensors, block_size=8, hot=10, backend=backend)
+
+
+def test_compiles_as_one_graph() -> None:
+    compiled = torch.compile(lambda tensors: call(tensors) * 2, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(TENSORS), call(TENSORS) * 2)
+
+
+def test_compiles_with_dynamic_lengths() -> None:
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager", dynamic=True)
+    for tokens in (37, 61):
+        args = ffk_cases.make(tokens, 24, 50, 8, 13, hot=10, rank=4, bias=True)
+        tensors = {name: value for name, value in args.items() if isinstance(value, torch.Tensor)}
+        assert torch.equal(compiled(tensors), call(tensors))
+
+
+def test_index_values_are_checked_inside_a_compiled_graph() -> None:
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    with pytest.raises(ValueError, match="indices: expected each row sorted"):
+        compiled({**TENSORS, "indices": ARGS["indices"].flip(1)})
+
+
+def test_fake_tensors_give_shape_and_dtype() -> None:
+    half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in TENSORS.items()}
+    with FakeTensorMode() as mode:
+        fake = {name: mode.from_tensor(value) for name, value in half.items()}
+        fake["x"] = fake["x"].T.contiguous().T
+        out = call(fake, "auto")
+    assert out.shape == (37, 24) and out.dtype == torch.bfloat16 and out.is_contiguous()
+
+
+def test_torch_accepts_the_registration() -> None:
+    a = ARGS
+    torch.library.opcheck(sparse_op, (a["x"], a["w_gate"], a["w_up"], a["w_down_t"], a["indices"], 8, 10, "silu",
+                                      a["z"], a["v"], a["c"], "torch"))
+
+
+def test_dense_is_the_op_with_every_neuron_hot() -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 0, hot=50)
+    got = ffkernels.dense_gated_ffn(*(args[n] for n in ("x", "w_gate", "w_up", "w_down_t")), backend="torch")
+    ffk_cases.assert_close(got, args)

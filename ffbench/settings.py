@@ -68,7 +68,7 @@ class KernelSettings:
 class CalibrationSettings:
     """Text that plans are fitted on, in tokens; half prose, half code."""
 
-    tokens: int = 16384
+    tokens: int = 32768
     window: int = 2048
 
 

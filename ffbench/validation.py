@@ -52,6 +52,8 @@ def problems(settings: RunSettings) -> list[str]:
     found += at_least("kernel.threads", s.kernel.threads, 0) + at_least("fidelity.windows", s.fidelity.windows, 0)
     found += at_least("calibration.window", s.calibration.window, 2 * max(s.block_size, 1))
     found += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
+    if s.fidelity.windows:
+        found += at_least("fidelity.window", s.fidelity.window, 2 * max(s.block_size, 1))
     if s.task.limit is not None:
         found += at_least("task.limit", s.task.limit, 1)
     return found + s.tracker.problems()

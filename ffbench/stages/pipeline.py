@@ -61,14 +61,13 @@ def trained_plan(settings: RunSettings) -> SparsePlan:
                  lambda stage, identity, make: cache.get_or_make(stage, content_key(identity), make))
 
 
-class Pipeline:
-    """The stages of one run; `cost` holds the seconds of each, a cached one with those of the run that made it."""
+class Workbench:
+    """A model with the shared stages; `cost` holds seconds, for a cached stage those of the run that made it."""
 
-    def __init__(self, settings: RunSettings, run: RunFolder, tracker: Tracker) -> None:
-        self.settings, self.run, self.tracker = settings, run, tracker
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
         self.cache = StageCache(settings.output_dir)
         self.cost: dict[str, float | None] = {}
-        self.work = keys.work_of(settings)
         with self.timed("load"):
             self.model, self.tokenizer = loaded(keys.model_spec(settings))
 
@@ -85,6 +84,20 @@ class Pipeline:
         folder = self.cache.get_or_make(stage, key, make)
         self.cost[stage] = self.cache.seconds(stage, key)
         return folder
+
+    def heldout(self) -> dict[str, Any]:
+        """Held-out windows of each text."""
+        f = self.settings.fidelity
+        return text_windows(self.tokenizer, "heldout", f.windows * f.window, f.window)
+
+
+class Pipeline(Workbench):
+    """The stages of one run."""
+
+    def __init__(self, settings: RunSettings, run: RunFolder, tracker: Tracker) -> None:
+        super().__init__(settings)
+        self.run, self.tracker = run, tracker
+        self.work = keys.work_of(settings)
 
     def dense_answers(self) -> list[dict[str, Any]]:
         """Dense answers, computed once a model and set of prompts."""
@@ -104,10 +117,23 @@ class Pipeline:
 
     def plan(self) -> SparsePlan:
         """The trained plan, saved in the run's folder."""
-        with self.timed("plan"):
-            plan = train(self.settings, self.model, self.tokenizer, self.cached)
-            plan.save(self.run.path / "plan")
+        plan = train(self.settings, self.model, self.tokenizer, self.cached)
+        plan.save(self.run.path / "plan")
         return plan
+
+    def selection(self, plan: SparsePlan) -> dict[str, Any]:
+        """Figures of the selector by layer, and their means; one held-out window of each text."""
+        import torch
+
+        from ffbench.stages.selection import selection_figures
+
+        if not self.settings.fidelity.windows:
+            return {}
+        windows = torch.cat([batch[:1] for batch in self.heldout().values()])
+        with self.timed("selection"):
+            rows = selection_figures(self.model, plan, windows)
+        names = ("recall_at_k", "retained_energy")
+        return {"layers": rows} | {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
     def sparse_answers(self, plan: SparsePlan) -> list[dict[str, Any]]:
         """The run's own answers, going on where an earlier start stopped."""
@@ -120,11 +146,6 @@ class Pipeline:
                            s.task.max_length, s.kernel.backend)
         self.cost["evaluate"] = sum(answer["seconds"] for answer in answers)
         return answers
-
-    def heldout(self) -> dict[str, Any]:
-        """Held-out windows of each text."""
-        f = self.settings.fidelity
-        return text_windows(self.tokenizer, "heldout", f.windows * f.window, f.window)
 
     def fidelity(self, plan: SparsePlan) -> dict[str, Any] | None:
         """Fidelity figures of each text and their mean; None where they are left out."""
@@ -174,8 +195,11 @@ class Pipeline:
         """Every figure of a sparse run."""
         from ffbench.stages.evaluate import task_figures
 
+        from ffbench.sparsity.flops import flops_of
+
         s, dense = self.settings, self.dense_answers()
         plan = self.plan()
+        selection = self.selection(plan)
         fidelity = self.fidelity(plan)
         self.tracker.log({"fidelity": fidelity} if fidelity else {})
         speed = self.speed(plan)
@@ -184,7 +208,8 @@ class Pipeline:
             "selector": s.selector.name, "compensator": s.compensator.name, "scheduler": s.scheduler.name,
             "block_size": s.block_size, "hot_fraction": s.selector.hot_fraction, "rank": s.compensator.rank,
             "group_size": s.group_size, "fidelity": fidelity, "speed": speed,
-            "density_used": fidelity["mean"]["density_used"] if fidelity else None} | figures | {"cost": self.cost}
+            "density_used": fidelity["mean"]["density_used"] if fidelity else None,
+            "flops": flops_of(plan)} | selection | figures | {"cost": self.cost}
 
 
 def execute(settings: RunSettings, command: list[str]) -> str:

@@ -1,0 +1,34 @@
+"""FLOPs of a plan's sparse blocks, over those of the dense FFN (multiply and add count as two)."""
+
+from ffbench.sparsity.plan import LayerPlan, SparsePlan
+
+EXACT = ("oracle", "previous_block")
+
+
+def selector_flops(plan: SparsePlan, layer: LayerPlan, d: int) -> float:
+    """FLOPs a token to choose the neurons; oracle and previous_block compute exact activations first."""
+    name, block = plan.settings.selector, plan.settings.block_size
+    if name == "trained":
+        return layer.predictor.flops(block) / block
+    return 4.0 * d * len(layer.order) if name in EXACT else 0.0
+
+
+def compensator_flops(layer: LayerPlan, d: int) -> float:
+    """FLOPs a token of the estimate: P x, M z, and the kept dynamic neurons' V z; or the mask-blind map."""
+    rank, dynamic = layer.surrogate.rank, layer.kept - layer.hot
+    found = 4.0 * d * rank + 2.0 * rank * dynamic if rank else 0.0
+    if layer.output_map:
+        found += 4.0 * d * layer.output_map.p.shape[0]
+    return found
+
+
+def flops_of(plan: SparsePlan) -> dict[str, float]:
+    """`ratio`: sparse block FFN FLOPs over dense with everything counted; `ideal`: the density; `selector` and
+    `compensator`: their shares of the dense FFN."""
+    layer = plan.layers[0]
+    d, f = layer.predictor.weights.shape[1], len(layer.order)
+    dense = 6.0 * d * f * len(plan.layers)
+    selector = sum(selector_flops(plan, one, d) for one in plan.layers) / dense
+    compensator = sum(compensator_flops(one, d) for one in plan.layers) / dense
+    ideal = sum(one.kept for one in plan.layers) / (f * len(plan.layers))
+    return {"ratio": ideal + selector + compensator, "ideal": ideal, "selector": selector, "compensator": compensator}

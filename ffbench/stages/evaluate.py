@@ -18,13 +18,32 @@ from ffbench.tasks.registry import TaskRecord, TaskSpec
 RESAMPLES = 2000
 
 
-def prompt_ids(tokenizer: Any, record: TaskRecord, room: int) -> tuple[list[int], int]:
-    """Ids of context and question in at most `room` tokens, cut in the middle, and how many were cut."""
+def chat_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids that the chat template puts before and after a user's text, thinking off; none without a template."""
+    if not getattr(tokenizer, "chat_template", None):
+        return [], []
+    mark = "FFBENCH-USER-TEXT"
+    text = tokenizer.apply_chat_template([{"role": "user", "content": mark}], tokenize=False,
+                                         add_generation_prompt=True, enable_thinking=False)
+    before, after = text.split(mark)
+    return (tokenizer.encode(before, add_special_tokens=False), tokenizer.encode(after, add_special_tokens=False))
+
+
+def prompt_ids(tokenizer: Any, record: TaskRecord, room: int, chat: bool = False) -> tuple[list[int], int]:
+    """Ids of context and question in at most `room` tokens, cut in the middle, and how many were cut.
+
+    With `chat` the chat template goes around what the cut left, and counts in `room`.
+    """
+    before, after = chat_frame(tokenizer) if chat else ([], [])
+    room -= len(before) + len(after)
+    if room < 2:
+        raise ValueError(f"task.max_length leaves {room} tokens for a prompt of {record.task}; raise it")
     ids = tokenizer.encode(record.context + record.question, add_special_tokens=False)
-    if len(ids) <= room:
-        return ids, 0
-    half = room // 2
-    return ids[:half] + ids[len(ids) - (room - half):], len(ids) - room
+    cut = max(0, len(ids) - room)
+    if cut:
+        half = room // 2
+        ids = ids[:half] + ids[len(ids) - (room - half):]
+    return before + ids + after, cut
 
 
 @torch.no_grad()
@@ -66,7 +85,7 @@ def answer(model: Any, tokenizer: Any, plan: SparsePlan | None, spec: TaskSpec, 
            max_length: int, backend: str) -> dict[str, Any]:
     """Prefill one prompt once, then score the gold answer and a greedy one from its cache, both dense."""
     started = time.perf_counter()
-    ids, cut = prompt_ids(tokenizer, record, max_length - spec.max_new_tokens)
+    ids, cut = prompt_ids(tokenizer, record, max_length - spec.max_new_tokens, spec.chat)
     with sparse_prefill(model, plan, backend) if plan is not None else nullcontext():
         out = model(torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1)
     gold = tokenizer.encode(record.answers[0], add_special_tokens=False)

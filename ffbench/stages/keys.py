@@ -44,7 +44,7 @@ def plan_settings(settings: RunSettings) -> PlanSettings:
 def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:
     """Tasks with the records that are scored."""
     specs = [get_spec(name) for name in settings.task.tasks]
-    return [(spec, spec.load("test", settings.task.limit)) for spec in specs]
+    return [(spec, spec.records(settings.task.limit, settings.task.data_dir)) for spec in specs]
 
 
 def scored(settings: RunSettings) -> dict[str, Any]:

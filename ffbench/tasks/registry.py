@@ -36,9 +36,15 @@ class TaskSpec:
     max_new_tokens: int
     load: Callable[[str, int | None], list[TaskRecord]]
     score: Callable[[str, TaskRecord], float]
-    chance: Callable[[list[TaskRecord]], float]
+    chance: Callable[[list[TaskRecord]], float | None]
     headline: bool = True
     groups: tuple[str, ...] = field(default=())
+    chat: bool = False
+    load_folder: Callable[[str | None, int | None], list[TaskRecord]] | None = None
+
+    def records(self, limit: int | None, data_dir: str | None = None) -> list[TaskRecord]:
+        """The test records: from `data_dir` where the task reads a folder; TaskError where they cannot be had."""
+        return self.load("test", limit) if self.load_folder is None else self.load_folder(data_dir, limit)
 
 
 TASKS: dict[str, TaskSpec] = {}
@@ -52,7 +58,8 @@ def add_task(spec: TaskSpec) -> TaskSpec:
 
 def task_names() -> list[str]:
     """Every registered task."""
-    import ffbench.tasks.embedded  # noqa: F401  (registers its tasks)
+    import ffbench.tasks.embedded
+    import ffbench.tasks.longbench  # noqa: F401
 
     return sorted(TASKS)
 

@@ -1,0 +1,99 @@
+"""LongBench tasks: prompts, metrics on fixed pairs, records that cannot be read."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ffbench.stages.evaluate import prompt_ids
+from ffbench.tasks import longbench_scores as scores
+from ffbench.tasks.longbench import RULES, prompt
+from ffbench.tasks.registry import TaskError, TaskRecord, get_spec
+
+NO_CHAT = {"trec", "triviaqa", "samsum", "lsht", "lcc", "repobench-p"}
+
+
+def write(folder: Path, name: str, **changes: Any) -> str:
+    row = {"_id": "a", "dataset": name, "input": "Q", "context": "C", "answers": ["x"], "all_classes": None} | changes
+    (folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    return str(folder)
+
+
+def test_all_tasks_are_registered() -> None:
+    assert len(RULES) == 21
+    assert sum(rule["extended"] for rule in RULES.values()) == 13
+    for name in RULES:
+        assert get_spec(name).chat == (name not in NO_CHAT)
+    assert not get_spec("passage_count_e").headline
+
+
+@pytest.mark.parametrize(("task", "expected"), [
+    ("lcc", "Please complete the code given below. \nCNext line of code:\n"),
+    ("repobench-p", "Please complete the code given below. \nCQNext line of code:\n"),
+    ("trec", "Please determine the type of the question below. Here are some examples of questions.\n\nC\nQ"),
+    ("samsum", "Summarize the dialogue into a few short sentences. The following are some examples.\n\nC\n\nQ"),
+    ("multifieldqa_en", ("Read the following text and answer briefly.\n\nC\n\nNow, answer the following question based on "
+     "the above text, only give me the answer and do not output any other words.\n\nQuestion: Q\nAnswer:")),
+])
+def test_prompt(task: str, expected: str) -> None:
+    assert "".join(prompt(RULES[task], "C", "Q")) == expected
+
+
+def test_braces_in_a_record_stay() -> None:
+    assert "".join(prompt(RULES["lcc"], "f{input}{x}", "")).count("f{input}{x}") == 1
+
+
+def test_metrics_on_fixed_pairs() -> None:
+    assert scores.f1("The cat sat.", "a cat") == pytest.approx(200 / 3)
+    assert scores.f1("dog", "cat") == 0
+    assert scores.rouge_l("the cat sat", "the cat ran") == pytest.approx(200 / 3, abs=0.01)
+    assert scores.rouge_l("", "the cat") == 0
+    assert scores.classification("Food and Date", "Date", ("Food", "Date", "City")) == 50
+    assert scores.classification("City", "Date", ("Food", "Date", "City")) == 0
+    assert scores.retrieval("Paragraph 3 or 4", "Paragraph 3") == 50
+    assert scores.retrieval("段落3", "段落3", chinese=True) == 100
+    assert scores.number_share("5 5 6 7", "5") == 50
+    assert scores.code_similarity("\n# note\nx = 1", "x = 1") == 100
+    assert scores.code_similarity("# note", "x = 1") == 0
+
+
+def test_first_line_and_best_answer(tmp_path: Path) -> None:
+    record = get_spec("triviaqa").records(None, write(tmp_path, "triviaqa", answers=["blue", "red"]))[0]
+    assert get_spec("triviaqa").score("\n\nred\nblue green", record) == 100
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"context": 3}, "field 'context' must be str, got int"), ({"answers": []}, "field 'answers'"),
+    ({"all_classes": "[1"}, "field 'all_classes'"), ({"all_classes": None}, "must name the classes")])
+def test_bad_record_names_file_line_and_field(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(TaskError, match="trec.jsonl line 1") as error:
+        get_spec("trec").records(None, write(tmp_path, "trec", **{"all_classes": "['x']"} | changes))
+    assert words in str(error.value)
+
+
+def test_no_folder_and_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="task.data_dir="):
+        get_spec("qasper").records(2)
+    with pytest.raises(TaskError, match="no qasper.jsonl"):
+        get_spec("qasper").records(2, str(tmp_path))
+
+
+class Letters(SimpleNamespace):
+    """A tokenizer of one id a letter with a chat template of one letter either side."""
+
+    chat_template = "yes"
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        return [ord(c) for c in text]
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        assert options["enable_thinking"] is False
+        return f"<{messages[0]['content']}>"
+
+
+@pytest.mark.parametrize(("chat", "expected"), [(False, "abcijk"[:3] + "hijk"), (True, "<ab" + "ijk>")])
+def test_the_cut_leaves_room_for_the_template(chat: bool, expected: str) -> None:
+    ids, cut = prompt_ids(Letters(), TaskRecord("r", "t", "abcdefgh", "ijk", ("x",)), 7, chat)
+    assert ("".join(map(chr, ids)), cut) == (expected, 11 - 7 + 2 * chat)

@@ -193,9 +193,8 @@ class Pipeline(Workbench):
 
     def sparse_result(self) -> dict[str, Any]:
         """Every figure of a sparse run."""
-        from ffbench.stages.evaluate import task_figures
-
         from ffbench.sparsity.flops import flops_of
+        from ffbench.stages.evaluate import task_figures
 
         s, dense = self.settings, self.dense_answers()
         plan = self.plan()

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from ffbench.models.adapters import UnsupportedModelError, gated_ffns
-from ffbench.models.loading import FAMILIES, ByteTokenizer, ModelError, ModelSpec, load_model, locate_gguf, weight_files
+from ffbench.models.loading import (
+    FAMILIES,
+    ByteTokenizer,
+    ModelError,
+    ModelSpec,
+    load_model,
+    locate_gguf,
+    weight_files,
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -47,15 +55,15 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("model")
     load_model(ModelSpec("t", "tiny", "llama"))[0].save_pretrained(folder)
-    words = Tokenizer(WordLevel({"a": 0, "b": 1, "</s>": 2}, unk_token="a"))  # noqa: S106
-    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(folder)  # noqa: S106
+    words = Tokenizer(WordLevel({"a": 0, "b": 1, "</s>": 2}, unk_token="a"))
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(folder)
     return folder
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_local_folder_loads_in_the_dtype_asked_for(saved: Path, dtype: str) -> None:
     model, tokenizer = load_model(ModelSpec("mine", "folder", str(saved), dtype=dtype))
-    assert model.dtype == getattr(torch, dtype) and tokenizer.pad_token == "</s>"  # noqa: S105
+    assert model.dtype == getattr(torch, dtype) and tokenizer.pad_token == "</s>"
     assert not any(p.requires_grad for p in model.parameters())
     assert {path.suffix for path in weight_files(ModelSpec("mine", "folder", str(saved)))} == {".safetensors", ".json"}
 

@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: run test lint plots setup clean
+.PHONY: run test lint plots readme setup clean
 
 setup: $(READY)
 
@@ -22,7 +22,14 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
-	$(BIN)/mypy ffbench kernels/ffkernels
+	$(BIN)/mypy ffbench kernels/ffkernels analysis
+
+plots: setup
+	$(BIN)/python -m analysis.figures --output-dir outputs
+	$(BIN)/python -m analysis.notebook_runner --output-dir outputs
+
+readme: setup
+	$(BIN)/python -m analysis.readme
 
 clean:
 	rm -rf outputs multirun

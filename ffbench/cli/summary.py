@@ -53,10 +53,14 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
 def draw(output_dir: str, keys: list[str], path: Path) -> None:
     """Draw loss against speedup; says so where the plotting packages are missing."""
     try:
-        from analysis import load, plots
+        from analysis.load import runs
+        from analysis.plots import NothingToDraw, pareto
     except ImportError as error:
         print(f"no picture: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plots.pareto(load.runs(output_dir, keys), path)
-    print(f"Picture: {path}")
+    try:
+        pareto(runs(output_dir, keys), path)
+    except NothingToDraw as reason:
+        print(f"no picture: {reason}", file=sys.stderr)
+    else:
+        print(f"Picture: {path}")

@@ -1,7 +1,7 @@
 """Score a model, dense or sparse, on task records; answers are written as they come."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -59,14 +59,17 @@ def gold_nll(model: Any, first_logits: Tensor, cache: Any, gold: list[int]) -> f
 
 
 @torch.no_grad()
-def greedy(model: Any, logits: Tensor, cache: Any, limit: int, stop_ids: set[int]) -> list[int]:
-    """Greedy continuation of the prompt in `cache`: at most `limit` ids, without the stop id."""
+def greedy(model: Any, logits: Tensor, cache: Any, limit: int, stop_ids: set[int],
+           ended: Callable[[list[int]], bool] = lambda ids: False) -> list[int]:
+    """Greedy continuation of the prompt in `cache`: at most `limit` ids, without the stop id, until `ended`."""
     ids: list[int] = []
     while len(ids) < limit:
         token = int(logits.argmax())
         if token in stop_ids:
             break
         ids.append(token)
+        if ended(ids):
+            break
         if len(ids) < limit:
             step = torch.tensor([[token]], device=logits.device)
             logits = model(step, past_key_values=cache, use_cache=True).logits[0, -1]
@@ -90,7 +93,8 @@ def answer(model: Any, tokenizer: Any, plan: SparsePlan | None, spec: TaskSpec, 
         out = model(torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1)
     gold = tokenizer.encode(record.answers[0], add_special_tokens=False)
     nll = gold_nll(model, out.logits[0, -1], out.past_key_values, gold)
-    new = greedy(model, out.logits[0, -1], out.past_key_values, spec.max_new_tokens, stop_ids_of(model, tokenizer))
+    new = greedy(model, out.logits[0, -1], out.past_key_values, spec.max_new_tokens, stop_ids_of(model, tokenizer),
+                 lambda ids: spec.one_line and "\n" in tokenizer.decode(ids, skip_special_tokens=True).lstrip("\n"))
     text = tokenizer.decode(new, skip_special_tokens=True)
     return {"task": spec.name, "record_id": record.record_id, "prediction": text, "score": spec.score(text, record),
             "nll": nll, "prompt_tokens": len(ids), "tokens_cut": cut, "length": record.length,

@@ -40,6 +40,7 @@ class TaskSpec:
     headline: bool = True
     groups: tuple[str, ...] = field(default=())
     chat: bool = False
+    one_line: bool = False
     load_folder: Callable[[str | None, int | None], list[TaskRecord]] | None = None
 
     def records(self, limit: int | None, data_dir: str | None = None) -> list[TaskRecord]:

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import compare, load, plots, tables
+from analysis.figures import make
+from analysis.notebook_runner import SOURCES, NotebookError, execute
 
 
 def figures(score: float, loss: float) -> dict[str, Any]:
@@ -111,3 +113,23 @@ def test_comparison_pairs_records(root: Path) -> None:
     assert 'selector.name: "static" | "trained"' in text and "+0.20 (+0.20 to +0.20), n = 5" in text
     with pytest.raises(load.LoadError, match="same run"):
         compare.compare(root, first, first)
+
+
+def test_all_figures_at_once(root: Path, tmp_path: Path) -> None:
+    lines = make(root, tmp_path / "plots")
+    assert len(lines) == 9 and not any("not drawn" in line for line in lines)
+    with pytest.raises(load.LoadError, match="start some with"):
+        make(tmp_path / "none", tmp_path / "plots")
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(SOURCES.glob("*.py"))])
+def test_notebooks_run_on_recorded_runs(root: Path, tmp_path: Path, name: str) -> None:
+    path = execute(SOURCES / name, root, tmp_path / "plots")
+    assert "image/png" in path.read_text()
+
+
+def test_a_failing_cell_is_named(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "broken.py"
+    source.write_text("# %% tags=[\"parameters\"]\noutput_dir = figures = ''\n\n# %%\n1 / 0\n")
+    with pytest.raises(NotebookError, match=r"broken.py, cell 3: ZeroDivisionError|broken.py, cell 2: ZeroDivisionError"):
+        execute(source, root, tmp_path / "plots")

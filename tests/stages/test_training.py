@@ -1,0 +1,140 @@
+"""Walking layer by layer, fitting, scheduling and judging selectors on tiny models."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ffbench.models.adapters import gated_ffns
+from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
+from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.sparsity.plan import PlanSettings
+from ffbench.sparsity.selectors import SELECTORS
+from ffbench.stages import collect
+from ffbench.stages.fit import COMPENSATORS
+from ffbench.stages.schedule import mixing_of, token_mixing_scores
+from ffbench.stages.selection import block_figures, selection_figures
+from ffbench.stages.train import train_plan
+
+
+def settings(**changes: Any) -> PlanSettings:
+    values = {"selector": "trained", "compensator": "surrogate", "scheduler": "uniform", "block_size": 16,
+              "sparsity": 0.5, "rank": 8}
+    return PlanSettings(**(values | changes))
+
+
+def windows(count: int = 3, length: int = 300) -> torch.Tensor:
+    return torch.randint(3, 259, (count, length), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Any:
+    made: list[str] = []
+
+    def get(stage: str, identity: dict, make: Callable[[Path], None]) -> Path:
+        folder = tmp_path / stage / str(abs(hash(repr(identity))))
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            make(folder)
+            made.append(stage)
+        return folder
+
+    get.made = made  # type: ignore[attr-defined]
+    return get
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> Any:
+    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_the_walk_sees_what_a_whole_forward_sees(model: Any, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not held:
+        monkeypatch.setattr(collect, "HELD_BYTES", 0)
+    seen: dict[int, torch.Tensor] = {}
+    handles = [ffn.module.register_forward_pre_hook(lambda m, args, i=ffn.layer: seen.__setitem__(i, args[0][0]))
+               for ffn in gated_ffns(model)]
+    model(windows()[1:2])
+    for handle in handles:
+        handle.remove()
+    for data in collect.walk_layers(model, windows()):
+        assert bool(data.held) is held and len(data.inputs) == 3
+        x, a = list(data)[1]
+        torch.testing.assert_close(x, seen[data.ffn.layer][collect.SINK_TOKENS:], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a, data.activations(x), atol=1e-5, rtol=1e-4)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_too_little_text_is_refused() -> None:
+    tokenizer = load_tiny(ModelSpec("tiny", "tiny", "llama"))[1]
+    assert collect.windows(tokenizer, ["ab" * 30], 60, 25).shape == (2, 25)
+    with pytest.raises(ValueError, match="one window needs 100"):
+        collect.windows(tokenizer, ["short"], 200, 100)
+
+
+@pytest.mark.parametrize("compensator", COMPENSATORS)
+@pytest.mark.parametrize("selector", sorted(SELECTORS))
+def test_every_pair_trains_and_runs(selector: str, compensator: str, cache: Any) -> None:
+    model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
+    plan = train_plan(model, settings(selector=selector, compensator=compensator), windows(), {}, cache, {"model": "x"})
+    ids = windows(1, 70)
+    with sparse_prefill(model, plan, "torch") as usage:
+        logits = model(ids).logits
+    assert torch.isfinite(logits).all() and usage.density < 1
+    assert (logits - model(ids).logits).abs().max() > 1e-4
+
+
+def test_a_plan_at_sparsity_0_is_the_dense_model(model: Any, cache: Any) -> None:
+    for compensator in COMPENSATORS:
+        plan = train_plan(model, settings(sparsity=0.0, compensator=compensator), windows(), {}, cache, {})
+        with sparse_prefill(model, plan, "torch"):
+            found = model(windows(1, 70)).logits
+        torch.testing.assert_close(found, model(windows(1, 70)).logits, atol=1e-4, rtol=1e-3)
+
+
+def test_the_surrogate_comes_nearer_to_dense_than_nothing(model: Any, cache: Any) -> None:
+    found, ids = {}, windows(1, 200)
+    for compensator in ("none", "surrogate"):
+        plan = train_plan(model, settings(compensator=compensator, rank=32), windows(), {}, cache, {})
+        with sparse_prefill(model, plan, "torch"):
+            found[compensator] = model(ids).logits
+    dense = model(ids).logits
+    assert (found["surrogate"] - dense).norm() < (found["none"] - dense).norm()
+
+
+def test_fits_are_shared_by_selectors_sparsities_and_block_sizes(cache: Any) -> None:
+    model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
+    for change in ({}, {"selector": "static"}, {"sparsity": 0.3}, {"block_size": 32}, {"scheduler": "token_mixing"}):
+        train_plan(model, settings(**change), windows(), {}, cache, {})
+    assert cache.made == ["fit", "mixing"]
+
+
+def test_token_mixing_against_plain_sums(model: Any) -> None:
+    weights = torch.tensor([[[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.5, 0.3]]]])
+    assert mixing_of(weights) == pytest.approx((0 + 0.5) / 2)
+    before = model.config._attn_implementation
+    scores = token_mixing_scores(model, windows(1, 40))
+    assert len(scores) == 2 and all(0 < score < 1 for score in scores)
+    assert model.config._attn_implementation == before
+
+
+def test_block_figures_by_hand() -> None:
+    energy = torch.tensor([[4.0, 3.0, 2.0, 1.0]])
+    assert block_figures(energy, energy, 2) == (1.0, 1.0)
+    recall, retained = block_figures(torch.tensor([[9.0, 0.0, 8.0, 0.0]]), energy, 2)
+    assert recall == 0.5 and retained == pytest.approx(6 / 7)
+
+
+def test_the_oracle_recalls_everything_and_random_about_half(model: Any, cache: Any) -> None:
+    rows = {}
+    for selector in ("oracle", "random", "static"):
+        plan = train_plan(model, settings(selector=selector), windows(), {}, cache, {})
+        rows[selector] = selection_figures(model, plan, windows(2, 128))
+    assert all(row["recall_at_k"] == pytest.approx(1) for row in rows["oracle"])
+    assert all(0.4 < row["recall_at_k"] < 0.6 for row in rows["random"])
+    assert all(row["retained_energy"] > 0.8 and row["kept"] == 80 for row in rows["static"])
+    with pytest.raises(ValueError, match="fewer than two blocks"):
+        selection_figures(model, plan, windows(1, 20))

@@ -39,11 +39,19 @@ def conditions(frame: pd.DataFrame) -> str:
             "Brackets: 95% bootstrap intervals; for speedups p20 to p80 of paired rounds.")
 
 
+def task_line() -> str:
+    """Dense score of each task beside that of a guess."""
+    frame = load.tasks(RESULTS)
+    dense = frame[frame["sparsity"] == 0]
+    return "Dense scores, and those of a guess: " + "; ".join(
+        f"`{row.task}` {row.score:.1f} against {row.chance:.1f} (n = {row.n})" for row in dense.itertuples()) + "."
+
+
 def section() -> str:
     """The generated part of the README."""
     frame = load.runs(RESULTS).sort_values(["sparsity", "selector"], kind="stable")
     selectors = RESULTS.parent / "selectors.jsonl"
-    parts = [tables.markdown(frame, COLUMNS), "", conditions(frame), "", "![Loss against speedup](docs/pareto.svg)", ""]
+    parts = [tables.markdown(frame, COLUMNS), "", conditions(frame), "", task_line(), "", "![Loss against speedup](docs/pareto.svg)", ""]
     if selectors.exists():
         parts += [selector_table([json.loads(line) for line in selectors.read_text().splitlines()]), ""]
     return "\n".join(parts)

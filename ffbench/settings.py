@@ -85,7 +85,7 @@ class SpeedSettings:
     """Prompt lengths of the TTFT measurement and paired rounds; 0 rounds leaves speed out."""
 
     lengths: list[int] = field(default_factory=lambda: [2048])
-    rounds: int = 3
+    rounds: int = 5
 
 
 @dataclass

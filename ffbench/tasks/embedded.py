@@ -11,7 +11,7 @@ from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task
 from ffbench.tasks.text import documents
 
 CODE_CHARACTERS = 2200
-PASSAGES = 8
+PASSAGES = 6
 PASSAGE_CHARACTERS = 340
 LABELS = ("apple", "river", "stone", "tiger", "cloud", "music", "paper", "garden", "window", "silver", "bridge",
           "candle", "forest", "kitchen", "ladder", "mirror")
@@ -122,16 +122,15 @@ def passages(part: str) -> list[str]:
 
 @lru_cache
 def load_retrieval(part: str, limit: int | None) -> list[TaskRecord]:
-    """Each record shows PASSAGES labelled passages, then the last sentence of one of them, and asks for its label."""
+    """Each record shows PASSAGES labelled passages, then one of them again, and asks for its label."""
     pool = passages(part)
     records: list[TaskRecord] = []
     for number in range(limit or 120):
         generator = seeded("retrieval", part, str(number))
         chosen, labels = generator.sample(pool, PASSAGES), generator.sample(LABELS, PASSAGES)
         answer = generator.randrange(PASSAGES)
-        sentence = re.split(r"(?<=[.:]) ", chosen[answer])[-1]
         shown = "\n\n".join(f"{text} [label: {label}]" for text, label in zip(chosen, labels, strict=True))
-        records.append(TaskRecord(f"retrieval-{number}", "embedded_retrieval", shown, f"\n\n{sentence} [label:",
+        records.append(TaskRecord(f"retrieval-{number}", "embedded_retrieval", shown, f"\n\n{chosen[answer]} [label:",
                                   (f" {labels[answer]}",), tuple(labels)))
     return enough(records, limit, "embedded_retrieval")
 

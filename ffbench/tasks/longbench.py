@@ -80,7 +80,7 @@ def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
     if rule.get("first_line"):
         prediction = scores.first_line(prediction)
     chinese = rule.get("chinese", False)
-    metrics = {"f1": partial(scores.f1, chinese=chinese), "rouge_l": partial(scores.rouge_l, chinese=chinese),
+    metrics: dict[str, Callable[[str, str], float]] = {"f1": partial(scores.f1, chinese=chinese), "rouge_l": partial(scores.rouge_l, chinese=chinese),
                "retrieval": partial(scores.retrieval, chinese=chinese), "count": scores.number_share,
                "classification": partial(scores.classification, classes=record.all_classes),
                "code_similarity": scores.code_similarity}

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,9 @@
 """Every problem of a run's settings, found before any model is loaded."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 from ffbench.settings import RunSettings
 
@@ -25,8 +27,22 @@ def at_least(key: str, value: int, least: int) -> list[str]:
     return [] if value >= least else [f"{key}: {value} is too small; choose {least} or more"]
 
 
+def folder_problems(output_dir: str) -> list[str]:
+    """One problem where the output folder cannot be written."""
+    if not output_dir.strip():
+        return ["output_dir: empty; give a folder"]
+    path = Path(output_dir).absolute()
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir():
+        return [f"output_dir: {path} is a file; give a folder"]
+    return [] if os.access(path, os.W_OK) else [f"output_dir: {path} cannot be written; choose another folder"]
+
+
 def problems(settings: RunSettings) -> list[str]:
     """One sentence a problem; empty when the run can start."""
+    from ffkernels.backends import MODULES
+
     from ffbench.sparsity.schedulers import SCHEDULERS
     from ffbench.sparsity.selectors import SELECTORS
     from ffbench.stages.fit import COMPENSATORS
@@ -41,6 +57,7 @@ def problems(settings: RunSettings) -> list[str]:
     names = task_names()
     for task in s.task.tasks:
         found += unknown("task.tasks", task, names)
+    found += unknown("kernel.backend", s.kernel.backend, ("auto", *MODULES))
     if not 0 <= s.sparsity < 1:
         found.append(f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)")
     if not 0 <= s.selector.hot_fraction <= 1:
@@ -52,6 +69,12 @@ def problems(settings: RunSettings) -> list[str]:
     found += at_least("kernel.threads", s.kernel.threads, 0) + at_least("fidelity.windows", s.fidelity.windows, 0)
     found += at_least("calibration.window", s.calibration.window, 2 * max(s.block_size, 1))
     found += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
+    found += at_least("task.batch_size", s.task.batch_size, 1) + at_least("seed", s.seed, 0)
+    if not s.speed.lengths:
+        found.append("speed.lengths: empty; give at least one prompt length, or speed.rounds=0 to leave speed out")
+    for length in s.speed.lengths:
+        found += at_least("speed.lengths", length, 1)
+    found += folder_problems(s.output_dir)
     if s.fidelity.windows:
         found += at_least("fidelity.window", s.fidelity.window, 2 * max(s.block_size, 1))
     if s.task.limit is not None:

@@ -1,5 +1,6 @@
 """Run the jobs of a command line: check all, do what is missing, print the table."""
 
+import os
 import sys
 
 from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sweep_name
@@ -14,6 +15,8 @@ def main(arguments: list[str]) -> int:
     options = [word for word in words if word.startswith("-")]
     if options:
         return refuse([f"{word}: no such option; there are {DRY} and --help" for word in options])
+    if os.environ.get("WANDB_SWEEP_ID") and sweep_name(words):
+        return refuse(["+sweep: a W&B agent's trial runs one job; leave +sweep= out of the sweep file's command"])
     try:
         jobs = jobs_of(words)
     except ConfigProblems as problem:

@@ -9,6 +9,7 @@ from ffbench.cli.main import refuse
 def main(arguments: list[str]) -> int:
     """Run the file's jobs with further settings; exit codes as those of a run."""
     from ffbench.cli.run import checked
+    from ffbench.runs.files import StoreError
     from ffbench.runs.local_sweep import SweepError, load_local_sweep
 
     parser = argparse.ArgumentParser(prog="python -m ffbench sweep", description=__doc__)
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> int:
     try:
         trials = load_local_sweep(options.file).jobs(options.count, options.seed)
         jobs = [job for trial in trials for job in jobs_of([*trial, *words])]
-    except SweepError as error:
+    except (SweepError, StoreError) as error:
         return refuse(str(error).splitlines())
     except ConfigProblems as problem:
         return refuse(problem.found)

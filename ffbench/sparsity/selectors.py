@@ -62,6 +62,12 @@ def random(scene: Scene) -> Tensor:
     return torch.rand(len(scene.blocks), scene.down_norms.numel(), generator=generator)
 
 
+@selector("weight_norm")
+def weight_norm(scene: Scene) -> Tensor:
+    """Norm of each neuron's down column, the same for every block."""
+    return scene.down_norms.expand(len(scene.blocks), -1)
+
+
 @selector("static")
 def static(scene: Scene) -> Tensor:
     """Mean residual energy over the calibration text, the same for every block."""

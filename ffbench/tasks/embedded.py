@@ -75,10 +75,16 @@ def completable(lines: list[str], at: int) -> bool:
     return words(line) <= words(context_before(lines, at))
 
 
+@lru_cache(maxsize=256)
+def fitting_lines(text: str) -> list[int]:
+    """Every completable line of a file."""
+    lines = text.split("\n")
+    return [at for at in statements(text) if completable(lines, at)]
+
+
 def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
     """A completion record at a random completable line of a file; None where there is none."""
-    lines = text.split("\n")
-    fits = [at for at in statements(text) if completable(lines, at)]
+    lines, fits = text.split("\n"), fitting_lines(text)
     if not fits:
         return None
     at = seeded("code", name, str(turn)).choice(fits)

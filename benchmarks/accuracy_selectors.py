@@ -1,6 +1,6 @@
 """KL to the dense model of selector and compensator pairs on held-out text, all on the same windows.
 
-python benchmarks/accuracy_selectors.py --pairs static:surrogate trained:surrogate previous_block:surrogate trained:none
+python benchmarks/accuracy_selectors.py --pairs static:surrogate,trained:surrogate,trained:none fidelity.windows=4
 """
 
 import argparse
@@ -19,7 +19,8 @@ from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
 def main() -> None:
     """Print and append one JSON line a pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", nargs="+", required=True, help="selector:compensator[:scheduler]")
+    parser.add_argument("--pairs", type=lambda text: text.split(","), required=True,
+                        help="selector:compensator[:scheduler], with commas between")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/selectors.jsonl"))
     options, words = parser.parse_known_args()
     settings = jobs_of(words)[0].settings

@@ -62,6 +62,9 @@ def problems(settings: RunSettings) -> list[str]:
         found.append(f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)")
     if not 0 <= s.selector.hot_fraction <= 1:
         found.append(f"selector.hot_fraction: {s.selector.hot_fraction} is outside 0 to 1")
+    if (s.compensator.name == "surrogate_tuned") != (s.compensator.tune_steps > 0):
+        found.append(f"compensator.tune_steps: {s.compensator.tune_steps} with compensator {s.compensator.name!r}; "
+                     "compensator=surrogate_tuned needs 1 or more, the others 0")
     if s.group_size != 1:
         found.append(f"group_size: {s.group_size} is not supported yet; choose 1")
     found += at_least("block_size", s.block_size, 1) + at_least("compensator.rank", s.compensator.rank, 1)

@@ -33,6 +33,7 @@ class PlanSettings:
     dense_first: bool = True
     dense_last: bool = True
     seed: int = 0
+    tune_steps: int = 0
 
 
 @dataclass

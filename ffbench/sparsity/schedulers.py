@@ -1,41 +1,82 @@
 """Share a global number of kept neurons out over the layers, exactly."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-SCHEDULERS: dict[str, Callable[[Sequence[float], int, float], list[int]]] = {}
+import torch
+from torch import Tensor
 
 
-def register(name: str) -> Callable:
-    """Add a scheduler: (layer scores, f, density) -> kept neurons per layer."""
+@dataclass
+class Evidence:
+    """What a scheduler may look at; the functions measure on calibration text when they are called.
 
-    def add(function: Callable) -> Callable:
+    layers, f: number of layers and of neurons in each; density: the share to keep over all layers;
+    mixing() -> token-mixing score of each layer; gains() -> [layers, f], what keeping each neuron is worth.
+    """
+
+    layers: int
+    f: int
+    density: float
+    mixing: Callable[[], list[float]]
+    gains: Callable[[], Tensor]
+
+    @property
+    def total(self) -> int:
+        """Neurons to keep over all layers: at least one a layer."""
+        return min(max(round(self.layers * self.f * self.density), self.layers), self.layers * self.f)
+
+
+SCHEDULERS: dict[str, Callable[[Evidence], list[int]]] = {}
+
+
+def scheduler(name: str) -> Callable:
+    """Register a scheduler: Evidence -> kept neurons of each layer, 1..f each, `evidence.total` in all."""
+
+    def add(function: Callable[[Evidence], list[int]]) -> Callable[[Evidence], list[int]]:
         SCHEDULERS[name] = function
         return function
 
     return add
 
 
-@register("uniform")
-def uniform(scores: Sequence[float], f: int, density: float) -> list[int]:
-    """The same density everywhere; rounding is spread so that the sum is round(layers * f * density)."""
-    return allot([1.0] * len(scores), f, density)
+@scheduler("uniform")
+def uniform(evidence: Evidence) -> list[int]:
+    """The same density everywhere; rounding is spread so that the budget is met exactly."""
+    return allot([1.0] * evidence.layers, evidence.f, evidence.total)
 
 
-@register("token_mixing")
-def token_mixing(scores: Sequence[float], f: int, density: float) -> list[int]:
+@scheduler("token_mixing")
+def token_mixing(evidence: Evidence) -> list[int]:
     """Kept neurons grow with a layer's token-mixing score (the paper's idea; the formula is our design).
 
     score = mean attention mass that a query gives to other tokens than itself and the first (sink) token. The
     share of a layer is 1/2 + 1/2 score / mean(score).
     """
+    scores = evidence.mixing()
     mean = sum(scores) / len(scores)
-    return allot([0.5 + 0.5 * s / mean for s in scores] if mean > 0 else [1.0] * len(scores), f, density)
+    shares = [0.5 + 0.5 * s / mean for s in scores] if mean > 0 else [1.0] * len(scores)
+    return allot(shares, evidence.f, evidence.total)
 
 
-def allot(shares: Sequence[float], f: int, density: float) -> list[int]:
-    """Integers in 1..f in proportion to `shares` that sum to round(layers * f * density)."""
+@scheduler("sensitivity")
+def sensitivity(evidence: Evidence) -> list[int]:
+    """Keep the neurons that are worth most, whichever layer they are in (our design).
+
+    Greedy, and best possible for gains that add up: every neuron costs the same FLOPs, in its own three products
+    and in the estimate's, so the budget is a number of neurons.
+    """
+    gains = evidence.gains().clone()
+    first = gains.argmax(1, keepdim=True)
+    gains.scatter_(1, first, torch.inf)  # each layer keeps one
+    chosen = gains.flatten().topk(evidence.total).indices
+    kept: list[int] = torch.bincount(chosen // evidence.f, minlength=evidence.layers).tolist()
+    return kept
+
+
+def allot(shares: Sequence[float], f: int, total: int) -> list[int]:
+    """Integers in 1..f in proportion to `shares` that sum to `total`."""
     count = len(shares)
-    total = min(max(round(count * f * density), count), count * f)
     low, high = 0.0, f / min(shares) + 1.0
     for _ in range(100):
         middle = (low + high) / 2

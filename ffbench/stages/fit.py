@@ -7,7 +7,6 @@ import torch
 from ffbench.sparsity.moments import Moments
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import EnergySums, Predictor, fit_predictor
-from ffbench.sparsity.schedulers import SCHEDULERS
 from ffbench.sparsity.surrogate import (
     OutputMap,
     Surrogate,
@@ -20,7 +19,7 @@ from ffbench.sparsity.surrogate import (
 )
 from ffbench.stages.collect import LayerData
 
-COMPENSATORS = ("none", "bias", "lowrank", "surrogate")
+COMPENSATORS = ("none", "bias", "lowrank", "surrogate", "surrogate_tuned")
 
 
 @dataclass
@@ -63,11 +62,6 @@ def fit_layer(data: LayerData, kind: str, rank: int, kept: int) -> LayerFit:
         return LayerFit(surrogate, predictor)
     best = predictor.prior.topk(kept).indices
     return LayerFit(surrogate, predictor, fit_mask_blind(moments, data.ffn.w_down.float(), best, rank))
-
-
-def schedule(settings: PlanSettings, layer_scores: list[float], f: int) -> list[int]:
-    """Kept neurons of each layer."""
-    return SCHEDULERS[settings.scheduler](layer_scores, f, 1 - settings.sparsity)
 
 
 def build_plan(settings: PlanSettings, fingerprint: dict[str, str], fits: list[LayerFit],

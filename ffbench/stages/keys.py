@@ -38,7 +38,8 @@ def plan_settings(settings: RunSettings) -> PlanSettings:
     """The plan's part of the settings."""
     s = settings
     return PlanSettings(s.selector.name, s.compensator.name, s.scheduler.name, s.block_size, float(s.sparsity),
-                        s.selector.hot_fraction, s.compensator.rank, s.dense_first, s.dense_last, s.seed)
+                        s.selector.hot_fraction, s.compensator.rank, s.dense_first, s.dense_last, s.seed,
+                        s.compensator.tune_steps)
 
 
 def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages import keys
 from ffbench.tasks.text import KINDS, documents
 
-Cache = Callable[[str, dict[str, Any], Callable[[Path], None]], Path]
+Cache = Callable[..., Path]
 SCHEMA_VERSION = 1
 UNMEASURED = ("block_size", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
               "recall_at_k", "retained_energy", "layers", "flops")
@@ -45,12 +46,20 @@ def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> S
     """The plan of `settings`, from the stages that `cached` holds or makes."""
     import torch
 
-    from ffbench.stages.train import train_plan
+    from ffbench.stages.train import TrainingText, train_plan
+    from ffbench.stages.tune import WINDOWS
+
+    def windows(tokens: int, length: int) -> Any:
+        return list(text_windows(tokenizer, "calibration", tokens, length).values())
+
+    def in_turn(length: int) -> Any:
+        pairs = zip_longest(*windows(WINDOWS // 2 * length, length))
+        return torch.stack([one for pair in pairs for one in pair if one is not None])
 
     c = settings.calibration
-    texts = text_windows(tokenizer, "calibration", max(c.tokens // 2, c.window), c.window)
-    return train_plan(model, keys.plan_settings(settings), torch.cat(list(texts.values())),
-                      keys.training_identity(settings), cached, keys.fingerprint(settings))
+    text = TrainingText(torch.cat(windows(max(c.tokens // 2, c.window), c.window)), in_turn)
+    return train_plan(model, keys.plan_settings(settings), text, keys.training_identity(settings), cached,
+                      keys.fingerprint(settings))
 
 
 def trained_plan(settings: RunSettings) -> SparsePlan:
@@ -58,7 +67,7 @@ def trained_plan(settings: RunSettings) -> SparsePlan:
     model, tokenizer = loaded(keys.model_spec(settings))
     cache = StageCache(settings.output_dir)
     return train(settings, model, tokenizer,
-                 lambda stage, identity, make: cache.get_or_make(stage, content_key(identity), make))
+                 lambda stage, identity, make, **how: cache.get_or_make(stage, content_key(identity), make, **how))
 
 
 class Workbench:
@@ -78,10 +87,11 @@ class Workbench:
         yield
         self.cost[stage] = time.perf_counter() - start
 
-    def cached(self, stage: str, identity: dict[str, Any], make: Callable[[Path], None]) -> Path:
+    def cached(self, stage: str, identity: dict[str, Any], make: Callable[[Path], None], *,
+               resumable: bool = False) -> Path:
         """The folder of a shared stage, made where it is missing."""
         key = content_key(identity)
-        folder = self.cache.get_or_make(stage, key, make)
+        folder = self.cache.get_or_make(stage, key, make, resumable=resumable)
         self.cost[stage] = self.cache.seconds(stage, key)
         return folder
 

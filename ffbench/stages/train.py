@@ -1,23 +1,30 @@
 """Train a sparse plan: schedule the layers, then fit each on calibration text; each step cached."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.models.adapters import gated_ffns
 from ffbench.sparsity.plan import PREDICTOR_PARTS, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import Predictor
+from ffbench.sparsity.schedulers import SCHEDULERS, Evidence, uniform
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
-from ffbench.stages.fit import LayerFit, build_plan, fit_layer, schedule
+from ffbench.stages.fit import LayerFit, build_plan, fit_layer
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
+from ffbench.stages.sensitivity import layer_costs, neuron_gains
+from ffbench.stages.tune import save_teacher, tune, window_tokens
 
-Cache = Callable[[str, dict[str, Any], Callable[[Path], None]], Path]
+Cache = Callable[..., Path]
+CLOSED_FORM = {"surrogate_tuned": "surrogate"}
 FILE = "layers.safetensors"
 MIXING_WINDOWS = 4
+SENSITIVITY_WINDOWS = 6
 
 
 def save_fits(fits: list[LayerFit], folder: Path) -> None:
@@ -44,33 +51,89 @@ def load_fits(folder: Path, layers: int) -> list[LayerFit]:
     return fits
 
 
-def layer_scores(model: Any, settings: PlanSettings, calibration: Tensor, identity: dict[str, Any],
-                 cache: Cache) -> list[float]:
-    """What the scheduler shares out by: token-mixing scores, or ones where it needs none."""
-    if settings.scheduler != "token_mixing":
-        return [1.0] * len(gated_ffns(model))
-    step = max(1, len(calibration) // MIXING_WINDOWS)
-    folder = cache("mixing", identity, lambda path: save_scores(
-        token_mixing_scores(model, calibration[::step]), path))
-    return load_scores(folder)
+@dataclass
+class TrainingText:
+    """Calibration windows [n, T] of token ids, and a function that gives tuning windows [m, length] of a length."""
+
+    calibration: Tensor
+    tuning: Callable[[int], Tensor]
 
 
-def train_plan(model: Any, settings: PlanSettings, calibration: Tensor, identity: dict[str, Any], cache: Cache,
-               fingerprint: dict[str, str]) -> SparsePlan:
-    """A plan for `settings` from calibration windows [n, T]; `identity` names model and text.
-
-    Fits are shared by every selector, sparsity and block size; only the mask-blind lowrank map depends on how many
-    neurons are kept.
-    """
-    f = gated_ffns(model)[0].w_gate.shape[0]
-    kept = schedule(settings, layer_scores(model, settings, calibration, identity, cache), f)
-    kind = settings.compensator
-    key = identity | {"compensator": kind, "rank": settings.rank if kind in ("surrogate", "lowrank") else 0,
-                      "kept": kept if kind == "lowrank" else None}
+def tuned_plan(model: Any, plan: SparsePlan, text: TrainingText, identity: dict[str, Any], cache: Cache) -> SparsePlan:
+    """The plan with the compensators of all layers tuned together; resumable, each step cached."""
+    settings = plan.settings
+    length = window_tokens(settings.block_size)
+    windows = text.tuning(length)
+    named = {"model": identity["model"], "data": identity["data"], "length": length}
+    teacher = cache("teacher", named, lambda folder: save_teacher(model, windows, folder))
 
     def make(folder: Path) -> None:
-        layers = walk_layers(model, calibration, "fit: layers")
-        save_fits([fit_layer(data, kind, settings.rank, count) for data, count in zip(layers, kept, strict=True)], folder)
+        tuned = tune(model, plan, windows, teacher, settings.tune_steps, folder)
+        save_fits([LayerFit(one, layer.predictor) for one, layer in zip(tuned, plan.layers, strict=True)], folder)
 
-    fits = load_fits(cache("fit", key, make), len(kept))
-    return build_plan(settings, fingerprint, fits, kept)
+    key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers]}
+    fits = load_fits(cache("tune", key, make, resumable=True), len(plan.layers))
+    return replace(plan, layers=[replace(layer, surrogate=fit.surrogate)
+                                 for layer, fit in zip(plan.layers, fits, strict=True)])
+
+
+class Trainer:
+    """The stages that lead to a plan for `settings`; `identity` names model and text."""
+
+    def __init__(self, model: Any, settings: PlanSettings, text: TrainingText, identity: dict[str, Any], cache: Cache,
+                 fingerprint: dict[str, str]) -> None:
+        self.model, self.settings, self.text, self.identity = model, settings, text, identity
+        self.cache, self.fingerprint = cache, fingerprint
+        ffns = gated_ffns(model)
+        self.layers, self.f = len(ffns), ffns[0].w_gate.shape[0]
+
+    def fits(self, kept: list[int]) -> list[LayerFit]:
+        """Closed forms of every layer, shared by all selectors, sparsities and block sizes.
+
+        Only the mask-blind lowrank map depends on how many neurons are kept.
+        """
+        kind = CLOSED_FORM.get(self.settings.compensator, self.settings.compensator)
+        rank = self.settings.rank
+        key = self.identity | {"compensator": kind, "rank": rank if kind in ("surrogate", "lowrank") else 0,
+                               "kept": kept if kind == "lowrank" else None}
+
+        def make(folder: Path) -> None:
+            layers = walk_layers(self.model, self.text.calibration, "fit: layers")
+            save_fits([fit_layer(data, kind, rank, count) for data, count in zip(layers, kept, strict=True)], folder)
+
+        return load_fits(self.cache("fit", key, make), self.layers)
+
+    def evidence(self) -> Evidence:
+        """What the scheduler shares out by."""
+        return Evidence(self.layers, self.f, 1 - self.settings.sparsity, self.mixing, self.gains)
+
+    def mixing(self) -> list[float]:
+        """Token-mixing scores of the layers."""
+        windows = self.text.calibration[::max(1, len(self.text.calibration) // MIXING_WINDOWS)]
+        return load_scores(self.cache("mixing", self.identity, lambda folder: save_scores(
+            token_mixing_scores(self.model, windows), folder)))
+
+    def gains(self) -> Tensor:
+        """What each neuron is worth, [layers, f], from the layers' costs at the uniform schedule."""
+        kept = uniform(self.evidence())
+        settings = replace(self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0)
+        fits = self.fits(kept)
+        plan = build_plan(settings, self.fingerprint, fits, kept)
+        windows = self.text.tuning(window_tokens(settings.block_size))[:SENSITIVITY_WINDOWS]
+        folder = self.cache("sensitivity", self.identity | {"plan": asdict(settings)}, lambda path: save_scores(
+            layer_costs(self.model, plan, windows), path))
+        return neuron_gains(load_scores(folder), torch.stack([fit.predictor.prior for fit in fits]), kept)
+
+    def plan(self) -> SparsePlan:
+        """The plan, tuned where its compensator says so."""
+        kept = SCHEDULERS[self.settings.scheduler](self.evidence())
+        plan = build_plan(self.settings, self.fingerprint, self.fits(kept), kept)
+        if self.settings.compensator not in CLOSED_FORM:
+            return plan
+        return tuned_plan(self.model, plan, self.text, self.identity, self.cache)
+
+
+def train_plan(model: Any, settings: PlanSettings, text: TrainingText, identity: dict[str, Any], cache: Cache,
+               fingerprint: dict[str, str]) -> SparsePlan:
+    """A plan for `settings`; `cache(stage, identity, make)` gives the folder of a stage, made where it is missing."""
+    return Trainer(model, settings, text, identity, cache, fingerprint).plan()

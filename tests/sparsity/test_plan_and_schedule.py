@@ -10,7 +10,7 @@ from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
 from ffbench.sparsity.flops import flops_of
 from ffbench.sparsity.plan import PlanError, PlanSettings, SparsePlan
-from ffbench.sparsity.schedulers import SCHEDULERS, allot
+from ffbench.sparsity.schedulers import SCHEDULERS, Evidence, allot
 from ffbench.sparsity.surrogate import OutputMap
 
 
@@ -53,17 +53,29 @@ def test_plans_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("layers", "f"), [(1, 7), (5, 13), (30, 1536)])
 @pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.77, 1.0])
 def test_every_scheduler_meets_the_budget_exactly(name: str, layers: int, f: int, density: float) -> None:
-    scores = torch.rand(layers, generator=torch.Generator().manual_seed(2)).add(0.01).tolist()
-    kept = SCHEDULERS[name](scores, f, density)
+    generator = torch.Generator().manual_seed(2)
+    scores, gains = torch.rand(layers, generator=generator) + 0.01, torch.rand(layers, f, generator=generator)
+    kept = SCHEDULERS[name](Evidence(layers, f, density, scores.tolist, lambda: gains))
     assert sum(kept) == max(round(layers * f * density), layers) and all(1 <= k <= f for k in kept)
 
 
 def test_shares_shape_the_allotment() -> None:
-    assert allot([1, 1, 2], 100, 0.4) == [30, 30, 60]
-    assert allot([1, 1, 10], 100, 0.5) == [25, 25, 100]
-    kept = SCHEDULERS["token_mixing"]([0.1, 0.5, 0.9], 100, 0.5)
+    assert allot([1, 1, 2], 100, 120) == [30, 30, 60]
+    assert allot([1, 1, 10], 100, 150) == [25, 25, 100]
+
+    def mixed(scores: list[float], f: int) -> list[int]:
+        return SCHEDULERS["token_mixing"](Evidence(len(scores), f, 0.5, lambda: scores, lambda: torch.ones(1, 1)))
+
+    kept = mixed([0.1, 0.5, 0.9], 100)
     assert kept[0] < kept[1] < kept[2]
-    assert SCHEDULERS["token_mixing"]([0.0, 0.0], 10, 0.5) == [5, 5]
+    assert mixed([0.0, 0.0], 10) == [5, 5]
+
+
+def test_sensitivity_keeps_what_is_worth_most() -> None:
+    gains = torch.tensor([[9.0, 8.0, 7.0, 1.0], [6.0, 2.0, 3.0, 0.5], [0.1, 0.2, 0.3, 0.4]])
+    evidence = Evidence(3, 4, 0.5, list, lambda: gains)
+    assert SCHEDULERS["sensitivity"](evidence) == [3, 2, 1]
+    assert gains[0, 0] == 9
 
 
 def test_flops_by_hand() -> None:

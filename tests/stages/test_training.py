@@ -16,12 +16,14 @@ from ffbench.stages import collect
 from ffbench.stages.fit import COMPENSATORS
 from ffbench.stages.schedule import mixing_of, token_mixing_scores
 from ffbench.stages.selection import block_figures, selection_figures
-from ffbench.stages.train import train_plan
+from ffbench.stages.train import TrainingText, train_plan
+
+IDENTITY = {"model": "tiny", "data": "random"}
 
 
 def settings(**changes: Any) -> PlanSettings:
     values = {"selector": "trained", "compensator": "surrogate", "scheduler": "uniform", "block_size": 16,
-              "sparsity": 0.5, "rank": 8}
+              "sparsity": 0.5, "rank": 8, "tune_steps": 2}
     return PlanSettings(**(values | changes))
 
 
@@ -29,11 +31,15 @@ def windows(count: int = 3, length: int = 300) -> torch.Tensor:
     return torch.randint(3, 259, (count, length), generator=torch.Generator().manual_seed(0))
 
 
+def text() -> TrainingText:
+    return TrainingText(windows(), lambda length: windows(4, length))
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Any:
     made: list[str] = []
 
-    def get(stage: str, identity: dict, make: Callable[[Path], None]) -> Path:
+    def get(stage: str, identity: dict, make: Callable[[Path], None], *, resumable: bool = False) -> Path:
         folder = tmp_path / stage / str(abs(hash(repr(identity))))
         if not folder.exists():
             folder.mkdir(parents=True)
@@ -79,7 +85,7 @@ def test_too_little_text_is_refused() -> None:
 @pytest.mark.parametrize("selector", sorted(SELECTORS))
 def test_every_pair_trains_and_runs(selector: str, compensator: str, cache: Any) -> None:
     model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
-    plan = train_plan(model, settings(selector=selector, compensator=compensator), windows(), {}, cache, {"model": "x"})
+    plan = train_plan(model, settings(selector=selector, compensator=compensator), text(), IDENTITY, cache, {"model": "x"})
     ids = windows(1, 70)
     with sparse_prefill(model, plan, "torch") as usage:
         logits = model(ids).logits
@@ -89,7 +95,7 @@ def test_every_pair_trains_and_runs(selector: str, compensator: str, cache: Any)
 
 def test_a_plan_at_sparsity_0_is_the_dense_model(model: Any, cache: Any) -> None:
     for compensator in COMPENSATORS:
-        plan = train_plan(model, settings(sparsity=0.0, compensator=compensator), windows(), {}, cache, {})
+        plan = train_plan(model, settings(sparsity=0.0, compensator=compensator), text(), IDENTITY, cache, {})
         with sparse_prefill(model, plan, "torch"):
             found = model(windows(1, 70)).logits
         torch.testing.assert_close(found, model(windows(1, 70)).logits, atol=1e-4, rtol=1e-3)
@@ -98,7 +104,7 @@ def test_a_plan_at_sparsity_0_is_the_dense_model(model: Any, cache: Any) -> None
 def test_the_surrogate_comes_nearer_to_dense_than_nothing(model: Any, cache: Any) -> None:
     found, ids = {}, windows(1, 200)
     for compensator in ("none", "surrogate"):
-        plan = train_plan(model, settings(compensator=compensator, rank=32), windows(), {}, cache, {})
+        plan = train_plan(model, settings(compensator=compensator, rank=32), text(), IDENTITY, cache, {})
         with sparse_prefill(model, plan, "torch"):
             found[compensator] = model(ids).logits
     dense = model(ids).logits
@@ -108,7 +114,7 @@ def test_the_surrogate_comes_nearer_to_dense_than_nothing(model: Any, cache: Any
 def test_fits_are_shared_by_selectors_sparsities_and_block_sizes(cache: Any) -> None:
     model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
     for change in ({}, {"selector": "static"}, {"sparsity": 0.3}, {"block_size": 32}, {"scheduler": "token_mixing"}):
-        train_plan(model, settings(**change), windows(), {}, cache, {})
+        train_plan(model, settings(**change), text(), IDENTITY, cache, {})
     assert cache.made == ["fit", "mixing"]
 
 
@@ -131,7 +137,7 @@ def test_block_figures_by_hand() -> None:
 def test_the_oracle_recalls_everything_and_random_about_half(model: Any, cache: Any) -> None:
     rows = {}
     for selector in ("oracle", "random", "static"):
-        plan = train_plan(model, settings(selector=selector), windows(), {}, cache, {})
+        plan = train_plan(model, settings(selector=selector), text(), IDENTITY, cache, {})
         rows[selector] = selection_figures(model, plan, windows(2, 128))
     assert all(row["recall_at_k"] == pytest.approx(1) for row in rows["oracle"])
     assert all(0.4 < row["recall_at_k"] < 0.6 for row in rows["random"])

@@ -10,7 +10,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.schedulers import SCHEDULERS
+from ffbench.sparsity.schedulers import SCHEDULERS, Evidence
 from ffbench.sparsity.surrogate import Surrogate
 
 
@@ -84,7 +84,9 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator) * shape[-1] ** -0.5 if 0 not in shape else torch.zeros(shape)
 
-    kept = SCHEDULERS[settings.scheduler]([1.0] * len(ffns), f, 1 - settings.sparsity)
+    mixing, gains = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
+    evidence = Evidence(len(ffns), f, 1 - settings.sparsity, lambda: mixing, lambda: gains)
+    kept = SCHEDULERS[settings.scheduler](evidence)
     layers = []
     for count in kept:
         rank = settings.rank if settings.compensator == "surrogate" else 0

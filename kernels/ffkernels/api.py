@@ -13,7 +13,7 @@ __all__ = ["available_backends", "dense_gated_ffn", "sparse_gated_ffn"]
 
 def sparse_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, indices: Tensor, block_size: int,
                      *, hot: int = 0, activation: str = "silu", z: Tensor | None = None, v: Tensor | None = None,
-                     c: Tensor | None = None, backend: str = "auto") -> Tensor:
+                     c: Tensor | None = None, group: int = 1, backend: str = "auto") -> Tensor:
     """Gated FFN in which each block of tokens keeps its own neurons.
 
     With H the neurons 0..hot-1 and S the index row of a token's block:
@@ -28,6 +28,8 @@ def sparse_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, 
         hot: neurons kept for every block, 0 to f.
         activation: silu, gelu_tanh (or gelu_pytorch_tanh), gelu, relu.
         z, v: [T, r] and [f, r], both or neither; c: [f]. Correction of the dynamic neurons only.
+        group: above 1 promises that every index row is made of whole groups, `group` neighbours starting at a
+            multiple of `group`; hot and K are multiples of it too. Backends then read rows in place.
         backend: auto, or a name from `available_backends`.
 
     Returns:
@@ -37,8 +39,8 @@ def sparse_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, 
         TypeError, ValueError: an argument is outside what is said above; the text names the argument, what was
         expected and what was received. Inference only: tensors that need a gradient are refused.
     """
-    checks.check_meta(Problem(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c))
-    return sparse_op(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c, backend)
+    checks.check_meta(Problem(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c, group))
+    return sparse_op(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c, group, backend)
 
 
 def dense_gated_ffn(x: Tensor, w_gate: Tensor, w_up: Tensor, w_down_t: Tensor, activation: str = "silu",

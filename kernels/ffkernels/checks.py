@@ -79,10 +79,18 @@ def check_meta(p: Problem) -> Problem:
                          f"received {indices.shape[0]}")
     if indices.shape[1] > f - p.hot:
         raise ValueError(f"indices: expected at most {f - p.hot} columns (f - hot), received {indices.shape[1]}")
+    _check_group(p)
     _check_correction(p, tokens, f)
     _no_grad(p.x, p.w_gate, p.w_up, p.w_down_t, p.z, p.v, p.c)
     activations.canonical(p.activation)
     return p
+
+
+def _check_group(p: Problem) -> None:
+    group = _count("group", p.group, 1)
+    for name, value in (("hot", p.hot), ("indices: columns", p.indices.shape[1])):
+        if value % group:
+            raise ValueError(f"{name}: expected a multiple of group ({group}), received {value}")
 
 
 def _check_correction(p: Problem, tokens: int, f: int) -> None:
@@ -100,19 +108,29 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
         _like("c", p.c, p.x)
 
 
-def check_indices(indices: Tensor, hot: int, f: int) -> None:
-    """Check that rows are strictly increasing and inside [hot, f). Reads the values."""
+def check_indices(indices: Tensor, hot: int, f: int, group: int = 1) -> None:
+    """Check that rows are strictly increasing, inside [hot, f) and made of whole groups. Reads the values."""
     if indices.numel() == 0:
         return
     low, high = int(indices.min()), int(indices.max())
     if low < hot or high >= f:
         bad = low if low < hot else high
         raise ValueError(f"indices: expected values in [{hot}, {f}) (hot to f), received {bad}")
-    if indices.shape[1] < 2:
-        return
     step_ok = indices[:, 1:] > indices[:, :-1]
     if not bool(step_ok.all()):
         row, col = (~step_ok).nonzero()[0].tolist()
         pair = indices[row, col:col + 2].tolist()
         raise ValueError(f"indices: expected each row sorted ascending without duplicates, received {pair} "
                          f"at row {row}, columns {col} and {col + 1}")
+    if group > 1:
+        _whole_groups(indices, group)
+
+
+def _whole_groups(indices: Tensor, group: int) -> None:
+    groups = indices.reshape(len(indices), -1, group)
+    bad = (groups[..., 0] % group != 0) | (groups[..., -1] - groups[..., 0] != group - 1)
+    if bool(bad.any()):
+        row, one = bad.nonzero()[0].tolist()
+        first, last = groups[row, one, 0].item(), groups[row, one, -1].item()
+        raise ValueError(f"indices: expected whole groups of {group} neighbours that start at a multiple of {group}, "
+                         f"received {first} to {last} at row {row}, columns {one * group} to {(one + 1) * group - 1}")

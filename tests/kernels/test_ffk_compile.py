@@ -46,7 +46,7 @@ def test_fake_tensors_give_shape_and_dtype() -> None:
 def test_torch_accepts_the_registration() -> None:
     a = ARGS
     torch.library.opcheck(sparse_op, (a["x"], a["w_gate"], a["w_up"], a["w_down_t"], a["indices"], 8, 10, "silu",
-                                      a["z"], a["v"], a["c"], "torch"))
+                                      a["z"], a["v"], a["c"], 1, "torch"))
 
 
 def test_dense_is_the_op_with_every_neuron_hot() -> None:

@@ -75,6 +75,15 @@ def test_repeated_and_solid_rows() -> None:
     check(args)
 
 
+@pytest.mark.parametrize("dtype", [F32, F64, *HALF], ids=str)
+@pytest.mark.parametrize(("group", "hot"), [(16, 0), (16, 48), (32, 0), (32, 32)])
+def test_groups(group: int, hot: int, dtype: torch.dtype) -> None:
+    args = ffk_cases.make(70, 33, 320, 32, 0, hot=hot, rank=5, bias=True, dtype=dtype)
+    groups = torch.stack([torch.randperm((320 - hot) // group)[:3].sort()[0] for _ in range(3)]) + hot // group
+    args["indices"] = (groups[..., None] * group + torch.arange(group)).flatten(1)
+    check(args | {"group": group})
+
+
 def test_scratch_content_does_not_matter() -> None:
     from ffkernels import torch_backend
 

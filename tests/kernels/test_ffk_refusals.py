@@ -58,6 +58,11 @@ CASES = [
     (change(z=torch.ones(37, 4), v=torch.ones(50, 5)), ValueError, "v: expected shape"),
     (change(c=torch.ones(49)), ValueError, r"c: expected shape \[50\]"),
     (change(c=torch.ones(50).double()), TypeError, "c: expected the dtype of x"),
+    (change(group=0), ValueError, "group: expected at least 1, received 0"),
+    (change(group=4), ValueError, r"hot: expected a multiple of group \(4\), received 10"),
+    (change(group=2), ValueError, r"indices: columns: expected a multiple of group \(2\), received 13"),
+    (change(group=2, indices=torch.tensor([[10, 12]] * 5)), ValueError, "whole groups of 2 .* received 10 to 12 at row 0"),
+    (change(group=2, indices=torch.tensor([[10, 11, 13, 14]] * 5)), ValueError, "received 13 to 14 at row 0, columns 2 to 3"),
     (edit("w_up", lambda t: t.clone().requires_grad_()), ValueError, "requires_grad: expected inference"),
 ]
 

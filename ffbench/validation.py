@@ -10,6 +10,7 @@ from ffbench.settings import RunSettings
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
 PROTOCOLS = ("whole",)
+GROUP_SIZES = (1, 8, 16, 32, 64)
 
 
 def unknown(key: str, value: str, valid: Iterable[str]) -> list[str]:
@@ -65,8 +66,8 @@ def problems(settings: RunSettings) -> list[str]:
     if (s.compensator.name == "surrogate_tuned") != (s.compensator.tune_steps > 0):
         found.append(f"compensator.tune_steps: {s.compensator.tune_steps} with compensator {s.compensator.name!r}; "
                      "compensator=surrogate_tuned needs 1 or more, the others 0")
-    if s.group_size != 1:
-        found.append(f"group_size: {s.group_size} is not supported yet; choose 1")
+    if s.group_size not in GROUP_SIZES:
+        found.append(f"group_size: {s.group_size} is not one of {', '.join(map(str, GROUP_SIZES))}")
     found += at_least("block_size", s.block_size, 1) + at_least("compensator.rank", s.compensator.rank, 1)
     found += at_least("task.max_length", s.task.max_length, 64) + at_least("speed.rounds", s.speed.rounds, 0)
     found += at_least("kernel.threads", s.kernel.threads, 0) + at_least("fidelity.windows", s.fidelity.windows, 0)

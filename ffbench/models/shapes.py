@@ -10,7 +10,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.schedulers import SCHEDULERS, Evidence
+from ffbench.sparsity.schedulers import Evidence, schedule
 from ffbench.sparsity.surrogate import Surrogate
 
 
@@ -86,12 +86,12 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
 
     mixing, gains = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
     evidence = Evidence(len(ffns), f, 1 - settings.sparsity, lambda: mixing, lambda: gains)
-    kept = SCHEDULERS[settings.scheduler](evidence)
-    layers = []
+    kept = schedule(settings.scheduler, evidence, settings.group_size)
+    layers, group = [], settings.group_size
     for count in kept:
         rank = settings.rank if settings.compensator == "surrogate" else 0
         c = torch.zeros(f) if settings.compensator == "none" else draw(f)
         predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
-        layers.append(LayerPlan(count, min(round(settings.hot_fraction * count), count), torch.arange(f),
+        layers.append(LayerPlan(count, min(round(settings.hot_fraction * count / group) * group, count), torch.arange(f),
                                 Surrogate(draw(rank, d), draw(f, rank), c), predictor))
     return SparsePlan(settings, {"model": "random"}, layers)

@@ -11,6 +11,7 @@ from ffkernels import dense_gated_ffn, sparse_gated_ffn
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.sparsity.groups import best
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, Scene
 
@@ -69,7 +70,7 @@ class SparseFFN:
         scene = Scene(self.layer, before, blocks, self.activations, self.down_norms,
                       settings.seed * 1009 + self.ffn.layer)
         scores = SELECTORS[settings.selector](scene)[:, hot:]
-        return scores.topk(self.layer.kept - hot, dim=1).indices.add_(hot).sort(dim=1).values
+        return best(scores, self.layer.kept - hot, settings.group_size).add_(hot)
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
         """Sparse FFN of x [T, d]; a short last block selects from its own tokens only."""
@@ -85,7 +86,7 @@ class SparseFFN:
         y = sparse_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, torch.cat(indices), size,
                              hot=self.layer.hot, activation=self.ffn.activation, z=z,
                              v=self.v if z is not None else None, c=self.c if self.active else None,
-                             backend=self.backend)
+                             group=self.plan.settings.group_size, backend=self.backend)
         if self.active:
             y = y + self.b if z is None else y + torch.addmm(self.b, z, self.m.T)
         if self.blind:

@@ -21,7 +21,10 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """Settings of a plan. `rank` counts for the surrogate; sparsity and hot_fraction are shares in [0, 1)."""
+    """Settings of a plan. `rank` counts for the surrogate; sparsity and hot_fraction are shares in [0, 1).
+
+    With group_size above 1, neurons are kept in whole groups of that many neighbours of a layer's order.
+    """
 
     selector: str
     compensator: str
@@ -34,6 +37,7 @@ class PlanSettings:
     dense_last: bool = True
     seed: int = 0
     tune_steps: int = 0
+    group_size: int = 1
 
 
 @dataclass

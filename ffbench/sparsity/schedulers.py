@@ -1,10 +1,12 @@
 """Share a global number of kept neurons out over the layers, exactly."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from ffbench.sparsity.groups import group_sums
 
 
 @dataclass
@@ -38,6 +40,15 @@ def scheduler(name: str) -> Callable:
         return function
 
     return add
+
+
+def schedule(name: str, evidence: Evidence, group: int = 1) -> list[int]:
+    """Kept neurons of each layer by the scheduler `name`, in whole groups of neighbours of the gains' columns.
+
+    The total is that of single neurons to within half a group, and never below one group a layer.
+    """
+    units = replace(evidence, f=evidence.f // group, gains=lambda: group_sums(evidence.gains(), group))
+    return [count * group for count in SCHEDULERS[name](units)]
 
 
 @scheduler("uniform")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ffbench.sparsity.groups import group_sums, members
 from ffbench.sparsity.moments import Moments
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import EnergySums, Predictor, fit_predictor
@@ -65,12 +66,13 @@ def fit_layer(data: LayerData, kind: str, rank: int, kept: int) -> LayerFit:
 
 
 def build_plan(settings: PlanSettings, fingerprint: dict[str, str], fits: list[LayerFit],
-               kept: list[int]) -> SparsePlan:
-    """Assemble a plan; the hot set is the neurons with the largest prior."""
-    layers = []
-    for count, fit in zip(kept, fits, strict=True):
-        hot = min(round(settings.hot_fraction * count), count)
-        prior = fit.predictor.prior
-        order = prior.argsort(descending=True) if hot else torch.arange(len(prior))
+               kept: list[int], orders: list[torch.Tensor] | None = None) -> SparsePlan:
+    """Assemble a plan; the hot set is the neurons (the groups of each layer's `orders`) with the largest prior."""
+    layers, group = [], settings.group_size
+    for i, (count, fit) in enumerate(zip(kept, fits, strict=True)):
+        hot = min(round(settings.hot_fraction * count / group) * group, count)
+        order = orders[i] if orders else torch.arange(len(fit.predictor.prior))
+        if hot:
+            order = order[members(group_sums(fit.predictor.prior[order], group).argsort(descending=True), group)]
         layers.append(LayerPlan(count, hot, order, fit.surrogate, fit.predictor, fit.output_map))
     return SparsePlan(settings, fingerprint, layers)

@@ -7,6 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.sparsity.groups import kept_neurons
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, Scene
 from ffbench.sparsity.surrogate import residual_energy
@@ -34,10 +35,9 @@ def layer_figures(ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, x: Tensor, 
                   plan.settings.seed * 1009 + ffn.layer)
     estimate = layer.surrogate.estimate(x[size:size * (count + 1)])
     energy = residual_energy(a[size:size * (count + 1)], estimate, norms).view(count, size, -1).mean(1)
-    scores = SELECTORS[plan.settings.selector](scene).float().clone()
-    if layer.hot:
-        scores[:, layer.order[:layer.hot]] = torch.inf
-    return block_figures(scores, energy, layer.kept)
+    scores = SELECTORS[plan.settings.selector](scene).float()
+    chosen = kept_neurons(scores, layer, plan.settings.group_size)
+    return block_figures(torch.zeros_like(energy).scatter_(1, chosen, 1.0), energy, layer.kept)
 
 
 @torch.no_grad()

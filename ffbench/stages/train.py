@@ -10,12 +10,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.models.adapters import gated_ffns
+from ffbench.sparsity.groups import group_problem
 from ffbench.sparsity.plan import PREDICTOR_PARTS, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.schedulers import SCHEDULERS, Evidence, uniform
+from ffbench.sparsity.schedulers import Evidence, schedule, uniform
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
 from ffbench.stages.fit import LayerFit, build_plan, fit_layer
+from ffbench.stages.regroup import load_orders, save_orders
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
 from ffbench.stages.sensitivity import layer_costs, neuron_gains
 from ffbench.stages.tune import save_teacher, tune, window_tokens
@@ -86,6 +88,8 @@ class Trainer:
         self.cache, self.fingerprint = cache, fingerprint
         ffns = gated_ffns(model)
         self.layers, self.f = len(ffns), ffns[0].w_gate.shape[0]
+        if problem := group_problem(self.f, settings.group_size):
+            raise ValueError(problem)
 
     def fits(self, kept: list[int]) -> list[LayerFit]:
         """Closed forms of every layer, shared by all selectors, sparsities and block sizes.
@@ -103,6 +107,16 @@ class Trainer:
 
         return load_fits(self.cache("fit", key, make), self.layers)
 
+    def orders(self) -> list[Tensor] | None:
+        """Each layer's neurons in groups that are wanted together; None where neurons are kept one by one."""
+        s = self.settings
+        if s.group_size == 1:
+            return None
+        fits = self.fits(uniform(self.evidence()))
+        named = {"compensator": s.compensator, "rank": s.rank, "block_size": s.block_size, "group_size": s.group_size}
+        return load_orders(self.cache("regroup", self.identity | named, lambda folder: save_orders(
+            self.model, self.text.calibration, [fit.surrogate for fit in fits], s.block_size, s.group_size, folder)))
+
     def evidence(self) -> Evidence:
         """What the scheduler shares out by."""
         return Evidence(self.layers, self.f, 1 - self.settings.sparsity, self.mixing, self.gains)
@@ -116,18 +130,20 @@ class Trainer:
     def gains(self) -> Tensor:
         """What each neuron is worth, [layers, f], from the layers' costs at the uniform schedule."""
         kept = uniform(self.evidence())
-        settings = replace(self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0)
+        settings = replace(self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0, group_size=1)
         fits = self.fits(kept)
         plan = build_plan(settings, self.fingerprint, fits, kept)
         windows = self.text.tuning(window_tokens(settings.block_size))[:SENSITIVITY_WINDOWS]
         folder = self.cache("sensitivity", self.identity | {"plan": asdict(settings)}, lambda path: save_scores(
             layer_costs(self.model, plan, windows), path))
-        return neuron_gains(load_scores(folder), torch.stack([fit.predictor.prior for fit in fits]), kept)
+        gains = neuron_gains(load_scores(folder), torch.stack([fit.predictor.prior for fit in fits]), kept)
+        orders = self.orders()
+        return gains if orders is None else gains.gather(1, torch.stack(orders))
 
     def plan(self) -> SparsePlan:
         """The plan, tuned where its compensator says so."""
-        kept = SCHEDULERS[self.settings.scheduler](self.evidence())
-        plan = build_plan(self.settings, self.fingerprint, self.fits(kept), kept)
+        kept = schedule(self.settings.scheduler, self.evidence(), self.settings.group_size)
+        plan = build_plan(self.settings, self.fingerprint, self.fits(kept), kept, self.orders())
         if self.settings.compensator not in CLOSED_FORM:
             return plan
         return tuned_plan(self.model, plan, self.text, self.identity, self.cache)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.runs.files import write_json
+from ffbench.sparsity.groups import kept_neurons
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, Scene
 from ffbench.sparsity.surrogate import Surrogate
@@ -53,9 +54,7 @@ class TrainableFFN:
         """Kept neurons [n, K] of blocks [n, B, d]."""
         settings = self.plan.settings
         scene = Scene(self.layer, before, blocks, self.activations, self.norms, settings.seed * 1009 + self.ffn.layer)
-        scores = SELECTORS[settings.selector](scene).float().clone()
-        scores[:, self.layer.order[:self.layer.hot]] = torch.inf
-        return scores.topk(self.layer.kept, 1).indices
+        return kept_neurons(SELECTORS[settings.selector](scene).float(), self.layer, settings.group_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward for a window x [1, T, d] of whole blocks: the first one dense, the others sparse."""

@@ -46,7 +46,9 @@ def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
             for begin in range(start, last if settings.dense_last else tokens, settings.block_size):
                 rows = slice(begin, min(begin + settings.block_size, tokens))
                 scores = layer.predictor.scores(x[rows].unsqueeze(0))[0]
-                skipped = scores.argsort(descending=True)[layer.kept:]
+                size = settings.group_size
+                ranked = scores.view(-1, size).sum(1).argsort(descending=True)[layer.kept // size:]
+                skipped = (ranked[:, None] * size + torch.arange(size)).flatten()
                 a[0, rows, skipped] = layer.surrogate.estimate(x[rows])[:, skipped]
             return (a,)
 
@@ -67,6 +69,15 @@ def test_gathered_equals_masked_dense(model: Any, tokens: int, compensator: str)
     expected = masked_dense(model, plan, ids)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
     assert (expected - model(ids).logits).abs().max() > 1e-3 and usage.density < 1
+
+
+@pytest.mark.parametrize("group", [8, 16, 32])
+def test_whole_groups_are_kept(model: Any, group: int) -> None:
+    plan, ids = plan_for(model, compensator="surrogate", group_size=group), prompt(70)
+    assert all(layer.kept % group == 0 for layer in plan.layers)
+    with sparse_prefill(model, plan, "torch"):
+        found = model(ids).logits
+    torch.testing.assert_close(found, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
 
 
 def test_every_block_can_be_sparse_with_a_short_last_one(model: Any) -> None:

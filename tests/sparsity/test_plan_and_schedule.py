@@ -10,7 +10,7 @@ from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
 from ffbench.sparsity.flops import flops_of
 from ffbench.sparsity.plan import PlanError, PlanSettings, SparsePlan
-from ffbench.sparsity.schedulers import SCHEDULERS, Evidence, allot
+from ffbench.sparsity.schedulers import SCHEDULERS, Evidence, allot, schedule
 from ffbench.sparsity.surrogate import OutputMap
 
 
@@ -57,6 +57,15 @@ def test_every_scheduler_meets_the_budget_exactly(name: str, layers: int, f: int
     scores, gains = torch.rand(layers, generator=generator) + 0.01, torch.rand(layers, f, generator=generator)
     kept = SCHEDULERS[name](Evidence(layers, f, density, scores.tolist, lambda: gains))
     assert sum(kept) == max(round(layers * f * density), layers) and all(1 <= k <= f for k in kept)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("group", [16, 32])
+def test_groups_meet_the_budget_to_within_one_group(name: str, group: int) -> None:
+    gains = torch.rand(30, 1536, generator=torch.Generator().manual_seed(2))
+    for density in (0.3, 0.5, 0.77, 1.0):
+        kept = schedule(name, Evidence(30, 1536, density, gains[:, 0].tolist, lambda: gains), group)
+        assert abs(sum(kept) - 30 * 1536 * density) < group and all(k % group == 0 and k for k in kept)
 
 
 def test_shares_shape_the_allotment() -> None:

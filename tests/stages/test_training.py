@@ -14,6 +14,7 @@ from ffbench.sparsity.plan import PlanSettings
 from ffbench.sparsity.selectors import SELECTORS
 from ffbench.stages import collect
 from ffbench.stages.fit import COMPENSATORS
+from ffbench.stages.regroup import load_orders
 from ffbench.stages.schedule import mixing_of, token_mixing_scores
 from ffbench.stages.selection import block_figures, selection_figures
 from ffbench.stages.train import TrainingText, train_plan
@@ -116,6 +117,29 @@ def test_fits_are_shared_by_selectors_sparsities_and_block_sizes(cache: Any) -> 
     for change in ({}, {"selector": "static"}, {"sparsity": 0.3}, {"block_size": 32}, {"scheduler": "token_mixing"}):
         train_plan(model, settings(**change), text(), IDENTITY, cache, {})
     assert cache.made == ["fit", "mixing"]
+
+
+@pytest.mark.parametrize("scheduler", ["uniform", "sensitivity"])
+def test_groups_train_run_and_keep_their_members_together(scheduler: str, cache: Any, tmp_path: Path) -> None:
+    model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
+    plan = train_plan(model, settings(group_size=16, hot_fraction=0.5, scheduler=scheduler), text(), IDENTITY, cache, {})
+    assert cache.made.count("regroup") == 1
+    orders = load_orders(next((tmp_path / "regroup").iterdir()))
+    for layer, order in zip(plan.layers, orders, strict=True):
+        assert layer.kept % 16 == 0 and layer.hot % 16 == 0
+        groups = {frozenset(group.tolist()) for group in order.view(-1, 16)}
+        assert groups == {frozenset(group.tolist()) for group in layer.order.view(-1, 16)}
+        prior = layer.predictor.prior[layer.order].view(-1, 16).sum(1)
+        assert bool((prior[1:] <= prior[:-1]).all())
+    with sparse_prefill(model, plan, "torch") as usage:
+        assert torch.isfinite(model(windows(1, 70)).logits).all() and usage.density < 1
+    assert all(0 < row["recall_at_k"] <= 1 for row in selection_figures(model, plan, windows(2, 128)))
+
+
+def test_a_group_that_does_not_divide_the_layer_is_refused(model: Any, cache: Any) -> None:
+    with pytest.raises(ValueError, match="group_size: 64 does not divide the layer's 160 neurons; choose .* 1, 8, 16, 32"):
+        train_plan(model, settings(group_size=64), text(), IDENTITY, cache, {})
+    assert not cache.made
 
 
 def test_token_mixing_against_plain_sums(model: Any) -> None:

@@ -98,6 +98,7 @@ class ByteTokenizer:
     """UTF-8 bytes shifted by three special ids; serves the tiny random models of tests."""
 
     pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
+    all_special_ids = (0, 1, 2)
     chat_template = None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:

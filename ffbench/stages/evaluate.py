@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,37 +14,10 @@ from tqdm import tqdm
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.answers import AnswerLog
 from ffbench.sparsity.plan import SparsePlan
-from ffbench.tasks.registry import TaskRecord, TaskSpec
+from ffbench.stages.prompts import gold_ids, prompt_ids, stop_ids
+from ffbench.tasks.registry import STOPS, TaskRecord, TaskSpec
 
 RESAMPLES = 2000
-
-
-def chat_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Ids that the chat template puts before and after a user's text, thinking off; none without a template."""
-    if not getattr(tokenizer, "chat_template", None):
-        return [], []
-    mark = "FFBENCH-USER-TEXT"
-    text = tokenizer.apply_chat_template([{"role": "user", "content": mark}], tokenize=False,
-                                         add_generation_prompt=True, enable_thinking=False)
-    before, after = text.split(mark)
-    return (tokenizer.encode(before, add_special_tokens=False), tokenizer.encode(after, add_special_tokens=False))
-
-
-def prompt_ids(tokenizer: Any, record: TaskRecord, room: int, chat: bool = False) -> tuple[list[int], int]:
-    """Ids of context and question in at most `room` tokens, cut in the middle, and how many were cut.
-
-    With `chat` the chat template goes around what the cut left, and counts in `room`.
-    """
-    before, after = chat_frame(tokenizer) if chat else ([], [])
-    room -= len(before) + len(after)
-    if room < 2:
-        raise ValueError(f"task.max_length leaves {room} tokens for a prompt of {record.task}; raise it")
-    ids = tokenizer.encode(record.context + record.question, add_special_tokens=False)
-    cut = max(0, len(ids) - room)
-    if cut:
-        half = room // 2
-        ids = ids[:half] + ids[len(ids) - (room - half):]
-    return before + ids + after, cut
 
 
 @torch.no_grad()
@@ -58,29 +32,46 @@ def gold_nll(model: Any, first_logits: Tensor, cache: Any, gold: list[int]) -> f
     return float(torch.nn.functional.cross_entropy(rows.float(), target))
 
 
+@dataclass(frozen=True)
+class Ending:
+    """When an answer ends: at an id of `stops`, at `limit` ids, or where `finished` says so of its text.
+
+    Ids of `stops` are not allowed among the first `least` ids.
+    """
+
+    stops: set[int]
+    limit: int
+    least: int
+    finished: Callable[[list[int]], bool]
+
+
+def ending(model: Any, tokenizer: Any, spec: TaskSpec) -> Ending:
+    """The rule of a task for a model."""
+    stops, by_newline = stop_ids(model, tokenizer), spec.stop == "newline_token"
+    if by_newline:
+        stops.add(tokenizer.encode("\n", add_special_tokens=False)[-1])
+    done = STOPS[spec.stop]
+    return Ending(stops, spec.max_new_tokens, int(by_newline),
+                  lambda ids: done(tokenizer.decode(ids, skip_special_tokens=True)))
+
+
 @torch.no_grad()
-def greedy(model: Any, logits: Tensor, cache: Any, limit: int, stop_ids: set[int],
-           ended: Callable[[list[int]], bool] = lambda ids: False) -> list[int]:
-    """Greedy continuation of the prompt in `cache`: at most `limit` ids, without the stop id, until `ended`."""
+def greedy(model: Any, logits: Tensor, cache: Any, rule: Ending) -> list[int]:
+    """Greedy continuation of the prompt in `cache`, without the stop id."""
     ids: list[int] = []
-    while len(ids) < limit:
+    while len(ids) < rule.limit:
+        if len(ids) < rule.least:
+            logits = logits.index_fill(-1, torch.tensor(sorted(rule.stops), device=logits.device), -torch.inf)
         token = int(logits.argmax())
-        if token in stop_ids:
+        if token in rule.stops:
             break
         ids.append(token)
-        if ended(ids):
+        if rule.finished(ids):
             break
-        if len(ids) < limit:
+        if len(ids) < rule.limit:
             step = torch.tensor([[token]], device=logits.device)
             logits = model(step, past_key_values=cache, use_cache=True).logits[0, -1]
     return ids
-
-
-def stop_ids_of(model: Any, tokenizer: Any) -> set[int]:
-    """Every end-of-text id of the model and its tokenizer."""
-    found = model.generation_config.eos_token_id if model.generation_config else None
-    ids = found if isinstance(found, list) else [found]
-    return {i for i in [*ids, tokenizer.eos_token_id] if i is not None}
 
 
 @torch.no_grad()
@@ -88,16 +79,14 @@ def answer(model: Any, tokenizer: Any, plan: SparsePlan | None, spec: TaskSpec, 
            max_length: int, backend: str) -> dict[str, Any]:
     """Prefill one prompt once, then score the gold answer and a greedy one from its cache, both dense."""
     started = time.perf_counter()
-    ids, cut = prompt_ids(tokenizer, record, max_length - spec.max_new_tokens, spec.chat)
+    prompt = prompt_ids(tokenizer, spec, record, max_length)
     with sparse_prefill(model, plan, backend) if plan is not None else nullcontext():
-        out = model(torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1)
-    gold = tokenizer.encode(record.answers[0], add_special_tokens=False)
-    nll = gold_nll(model, out.logits[0, -1], out.past_key_values, gold)
-    new = greedy(model, out.logits[0, -1], out.past_key_values, spec.max_new_tokens, stop_ids_of(model, tokenizer),
-                 lambda ids: spec.one_line and "\n" in tokenizer.decode(ids, skip_special_tokens=True).lstrip("\n"))
+        out = model(torch.tensor([prompt.ids], device=model.device), use_cache=True, logits_to_keep=1)
+    nll = gold_nll(model, out.logits[0, -1], out.past_key_values, gold_ids(tokenizer, spec, record))
+    new = greedy(model, out.logits[0, -1], out.past_key_values, ending(model, tokenizer, spec))
     text = tokenizer.decode(new, skip_special_tokens=True)
     return {"task": spec.name, "record_id": record.record_id, "prediction": text, "score": spec.score(text, record),
-            "nll": nll, "prompt_tokens": len(ids), "tokens_cut": cut, "length": record.length,
+            "nll": nll, "prompt_tokens": len(prompt.ids), "tokens_cut": prompt.cut, "length": record.length,
             "seconds": time.perf_counter() - started}
 
 

@@ -1,6 +1,7 @@
 """Identity of a run and of its parts: everything that changes a result, nothing else (docs/result-schema.md)."""
 
 import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from ffbench.sparsity.plan import PlanSettings
 from ffbench.tasks.registry import TaskRecord, TaskSpec, get_spec
 from ffbench.tasks.text import data_hash
 
-PROMPT_VERSION = 2
+PROMPT_VERSION = 3
+RECORD_CHOICE = "even_by_length"  # ffbench.tasks.registry.choose_evenly
 
 
 def model_spec(settings: RunSettings) -> ModelSpec:
@@ -50,9 +52,12 @@ def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:
 
 def scored(settings: RunSettings) -> dict[str, Any]:
     """Identity of the scored prompts."""
-    text = repr([(spec.name, spec.max_new_tokens, records) for spec, records in work_of(settings)])
+    rows = [[spec.name, spec.max_new_tokens, spec.stop, spec.chat,
+             [[r.record_id, r.context, r.question, r.answers, r.all_classes, r.length] for r in records]]
+            for spec, records in work_of(settings)]
+    text = json.dumps(rows)
     return {"prompts": hashlib.sha256(text.encode()).hexdigest(), "max_length": settings.task.max_length,
-            "prompt_version": PROMPT_VERSION}
+            "batch_size": settings.task.batch_size, "prompt_version": PROMPT_VERSION, "record_choice": RECORD_CHOICE}
 
 
 def answers_key(settings: RunSettings) -> str:

@@ -149,6 +149,6 @@ def enough(records: list[TaskRecord], limit: int | None, task: str) -> list[Task
 
 
 add_task(TaskSpec("embedded_code", "code", "edit_similarity", 24, load_code, edit_similarity, other_answer_chance,
-                  one_line=True))
+                  stop="line"))
 add_task(TaskSpec("embedded_retrieval", "retrieval", "retrieval_score", 3, load_retrieval, retrieval_score,
-                  lambda records: 100 / PASSAGES, one_line=True))
+                  lambda records: 100 / PASSAGES, stop="line"))

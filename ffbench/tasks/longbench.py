@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.tasks import longbench_scores as scores
-from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task
+from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task, choose_evenly
 
 RULES: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("longbench_tasks.json").read_text(encoding="utf-8"))
@@ -36,13 +36,16 @@ def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord 
         raise TaskError(f"{place}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise TaskError(f"{place}: a JSON object was expected, got {type(row).__name__}")
-    for field, kind in {"_id": str, "dataset": str, "input": str, "context": str, "answers": list}.items():
+    for field, kind in {"_id": str, "dataset": str, "input": str, "context": str, "answers": list,
+                        "length": int}.items():
         if not isinstance(row.get(field), kind):
             raise TaskError(f"{place}: field {field!r} must be {kind.__name__}, got {type(row.get(field)).__name__}")
     if row["dataset"] != task:
         return None
     if not row["answers"] or not all(isinstance(answer, str) for answer in row["answers"]):
         raise TaskError(f"{place}: field 'answers' must hold at least one text, and only text")
+    if not any(answer.strip() for answer in row["answers"]):
+        raise TaskError(f"{place}: field 'answers' holds empty text only")
     try:
         classes = class_names(row.get("all_classes"))
     except (ValueError, SyntaxError) as error:
@@ -50,11 +53,11 @@ def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord 
     if rule["metric"] == "classification" and not classes:
         raise TaskError(f"{place}: field 'all_classes' must name the classes")
     context, question = prompt(rule, row["context"], row["input"])
-    return TaskRecord(row["_id"], task, context, question, tuple(row["answers"]), classes)
+    return TaskRecord(row["_id"], task, context, question, tuple(row["answers"]), classes, row["length"])
 
 
 def load(task: str, rule: dict[str, Any], data_dir: str | None, limit: int | None) -> list[TaskRecord]:
-    """The first `limit` records of a task (all there are where fewer); TaskError where there is none."""
+    """`limit` records of a task, chosen by `choose_evenly`; TaskError where there is none."""
     if data_dir is None:
         raise TaskError(f"task {task!r} needs LongBench's records: set task.data_dir= to a folder of its JSON Lines "
                         "(on a machine with a network, unpack data.zip of the hub's THUDM/LongBench there)")
@@ -73,7 +76,7 @@ def load(task: str, rule: dict[str, Any], data_dir: str | None, limit: int | Non
                 found[record.record_id] = record
     if not found:
         raise TaskError(f"{path.name}: no record has dataset {task!r}")
-    return list(found.values())[:limit]
+    return choose_evenly(list(found.values()), limit)
 
 
 def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
@@ -101,15 +104,15 @@ def missing_data(task: str, rule: dict[str, Any], part: str, limit: int | None) 
     return load(task, rule, None, limit)
 
 
-def register(task: str, rule: dict[str, Any]) -> None:
-    """Add one task to the registry."""
+def register(task: str, rule: dict[str, Any], published: int) -> None:
+    """Add one task, of `published` records in all, to the registry."""
     add_task(TaskSpec(task, rule["category"], rule["metric"], rule["max_new_tokens"],
                       partial(missing_data, task, rule), partial(score, rule), partial(other_answer_chance, rule),
                       headline=rule.get("headline", True), chat=rule.get("chat", True),
-                      load_folder=partial(load, task, rule)))
+                      stop=rule.get("stop", "end"), published=published, load_folder=partial(load, task, rule)))
 
 
 for name, rules in RULES.items():
-    register(name, rules)
-    if rules["extended"]:
-        register(f"{name}_e", rules)
+    register(name, rules, rules["records"])
+    if rules["records_extended"]:
+        register(f"{name}_e", rules, rules["records_extended"])

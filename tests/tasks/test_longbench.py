@@ -2,28 +2,27 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ffbench.stages.evaluate import prompt_ids
 from ffbench.tasks import longbench_scores as scores
 from ffbench.tasks.longbench import RULES, prompt
-from ffbench.tasks.registry import TaskError, TaskRecord, get_spec
+from ffbench.tasks.registry import STOPS, TaskError, TaskRecord, choose_evenly, get_spec
 
 NO_CHAT = {"trec", "triviaqa", "samsum", "lsht", "lcc", "repobench-p"}
 
 
 def write(folder: Path, name: str, **changes: Any) -> str:
-    row = {"_id": "a", "dataset": name, "input": "Q", "context": "C", "answers": ["x"], "all_classes": None} | changes
+    row = {"_id": "a", "dataset": name, "input": "Q", "context": "C", "answers": ["x"], "all_classes": None,
+           "length": 1} | changes
     (folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     return str(folder)
 
 
 def test_all_tasks_are_registered() -> None:
     assert len(RULES) == 21
-    assert sum(rule["extended"] for rule in RULES.values()) == 13
+    assert sum(rule["records_extended"] > 0 for rule in RULES.values()) == 13
     for name in RULES:
         assert get_spec(name).chat == (name not in NO_CHAT)
     assert not get_spec("passage_count_e").headline
@@ -66,6 +65,7 @@ def test_first_line_and_best_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"context": 3}, "field 'context' must be str, got int"), ({"answers": []}, "field 'answers'"),
+    ({"answers": [" "]}, "empty text only"), ({"length": "3"}, "field 'length' must be int, got str"),
     ({"all_classes": "[1"}, "field 'all_classes'"), ({"all_classes": None}, "must name the classes")])
 def test_bad_record_names_file_line_and_field(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(TaskError, match="trec.jsonl line 1") as error:
@@ -80,20 +80,17 @@ def test_no_folder_and_no_file(tmp_path: Path) -> None:
         get_spec("qasper").records(2, str(tmp_path))
 
 
-class Letters(SimpleNamespace):
-    """A tokenizer of one id a letter with a chat template of one letter either side."""
-
-    chat_template = "yes"
-
-    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        return [ord(c) for c in text]
-
-    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
-        assert options["enable_thinking"] is False
-        return f"<{messages[0]['content']}>"
+def test_choice_spreads_over_lengths_in_any_order() -> None:
+    records = [TaskRecord(f"r{i}", "t", "", "", ("x",), (), i) for i in (7, 3, 9, 0, 5, 1, 8, 2, 6, 4)]
+    assert [r.length for r in choose_evenly(records, 3)] == [1, 5, 8]
+    assert choose_evenly(records[::-1], 3) == choose_evenly(records, 3)
+    assert [r.length for r in choose_evenly(records, None)] == list(range(10))
+    assert len(choose_evenly(records, 99)) == 10
 
 
-@pytest.mark.parametrize(("chat", "expected"), [(False, "abcijk"[:3] + "hijk"), (True, "<ab" + "ijk>")])
-def test_the_cut_leaves_room_for_the_template(chat: bool, expected: str) -> None:
-    ids, cut = prompt_ids(Letters(), TaskRecord("r", "t", "abcdefgh", "ijk", ("x",)), 7, chat)
-    assert ("".join(map(chr, ids)), cut) == (expected, 11 - 7 + 2 * chat)
+@pytest.mark.parametrize(("stop", "open_text", "done_text"), [
+    ("line", "\n\nred", "\nred\n"), ("code_line", "# a\n`b`\n// c\nx = 1", "\n# a\nx = 1\n"),
+    ("end", "a\n\nb", None), ("newline_token", "a\nb", None)])
+def test_stop_rules(stop: str, open_text: str, done_text: str | None) -> None:
+    assert not STOPS[stop](open_text)
+    assert done_text is None or STOPS[stop](done_text)

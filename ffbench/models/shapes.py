@@ -11,6 +11,7 @@ from ffbench.models.loading import DTYPES, ModelError
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import Predictor
 from ffbench.sparsity.schedulers import Evidence, schedule
+from ffbench.sparsity.selectors import SELECTORS
 from ffbench.sparsity.surrogate import Surrogate
 
 
@@ -87,11 +88,13 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
     mixing, gains = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
     evidence = Evidence(len(ffns), f, 1 - settings.sparsity, lambda: mixing, lambda: gains)
     kept = schedule(settings.scheduler, evidence, settings.group_size)
-    layers, group = [], settings.group_size
-    for count in kept:
+    layers, group, prepare = [], settings.group_size, SELECTORS[settings.selector].prepare
+    for ffn, count in zip(ffns, kept, strict=True):
         rank = settings.rank if settings.compensator == "surrogate" else 0
         c = torch.zeros(f) if settings.compensator == "none" else draw(f)
         predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
+        extra = {f"neuron_{name}": torch.rand(f, generator=generator) for name in ("mean", "second", "up_second")}
+        extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down) if prepare else {}
         layers.append(LayerPlan(count, min(round(settings.hot_fraction * count / group) * group, count), torch.arange(f),
-                                Surrogate(draw(rank, d), draw(f, rank), c), predictor))
+                                Surrogate(draw(rank, d), draw(f, rank), c), predictor, None, extra))
     return SparsePlan(settings, {"model": "random"}, layers)

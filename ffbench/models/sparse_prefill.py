@@ -67,8 +67,8 @@ class SparseFFN:
     def choose(self, before: Tensor, blocks: Tensor) -> Tensor:
         """Sorted dynamic neurons [n, kept - hot] of blocks [n, B, d]."""
         settings, hot = self.plan.settings, self.layer.hot
-        scene = Scene(self.layer, before, blocks, self.activations, self.down_norms,
-                      settings.seed * 1009 + self.ffn.layer)
+        scene = Scene(self.layer, before, blocks, self.activations, self.ffn.module.act_fn,  # type: ignore[arg-type]
+                      self.down_norms, settings.seed * 1009 + self.ffn.layer)
         scores = SELECTORS[settings.selector](scene)[:, hot:]
         return best(scores, self.layer.kept - hot, settings.group_size).add_(hot)
 

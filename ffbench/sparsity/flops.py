@@ -1,16 +1,7 @@
 """FLOPs of a plan's sparse blocks, over those of the dense FFN (multiply and add count as two)."""
 
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
-
-EXACT = ("oracle", "previous_block")
-
-
-def selector_flops(plan: SparsePlan, layer: LayerPlan, d: int) -> float:
-    """FLOPs a token to choose the neurons; oracle and previous_block compute exact activations first."""
-    name, block = plan.settings.selector, plan.settings.block_size
-    if name == "trained":
-        return layer.predictor.flops(block) / block
-    return 4.0 * d * len(layer.order) if name in EXACT else 0.0
+from ffbench.sparsity.selectors import SELECTORS
 
 
 def compensator_flops(layer: LayerPlan, d: int) -> float:
@@ -28,7 +19,8 @@ def flops_of(plan: SparsePlan) -> dict[str, float]:
     layer = plan.layers[0]
     d, f = layer.predictor.weights.shape[1], len(layer.order)
     dense = 6.0 * d * f * len(plan.layers)
-    selector = sum(selector_flops(plan, one, d) for one in plan.layers) / dense
+    cost = SELECTORS[plan.settings.selector].flops
+    selector = sum(cost(one, d, plan.settings.block_size) for one in plan.layers) / dense
     compensator = sum(compensator_flops(one, d) for one in plan.layers) / dense
     ideal = sum(one.kept for one in plan.layers) / (f * len(plan.layers))
     return {"ratio": ideal + selector + compensator, "ideal": ideal, "selector": selector, "compensator": compensator}

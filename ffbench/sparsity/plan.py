@@ -1,7 +1,7 @@
 """The sparse plan: everything that is needed to run sparse prefill on one model."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from ffbench.sparsity.predictor import Predictor
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PREDICTOR_PARTS = ("mean", "weights", "prior")
 
 
@@ -40,9 +40,18 @@ class PlanSettings:
     group_size: int = 1
 
 
+def extra_of(tensors: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+    """A layer's extra tensors by name, from a file that holds those of every layer as INDEX.extra.NAME."""
+    start = f"{index}.extra."
+    return {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+
+
 @dataclass
 class LayerPlan:
-    """One layer: `kept` neurons a block, of which the first `hot` after `order` [f] are always kept."""
+    """One layer: `kept` neurons a block, of which the first `hot` after `order` [f] are always kept.
+
+    `extra` holds what single selectors need; tensors whose name begins with `neuron_` have one row a neuron.
+    """
 
     kept: int
     hot: int
@@ -50,12 +59,14 @@ class LayerPlan:
     surrogate: Surrogate
     predictor: Predictor
     output_map: OutputMap | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
     def permuted(self) -> "LayerPlan":
         """The same layer with every per-neuron tensor in the order [hot..., cold...]."""
         o, s, q = self.order, self.surrogate, self.predictor
+        extra = {name: one[o] if name.startswith("neuron_") else one for name, one in self.extra.items()}
         return LayerPlan(self.kept, self.hot, torch.arange(len(o)), Surrogate(s.p, s.v[o], s.c[o]),
-                         Predictor(q.mean, q.weights[o], q.prior[o]), self.output_map)
+                         Predictor(q.mean, q.weights[o], q.prior[o]), self.output_map, extra)
 
 
 @dataclass
@@ -75,6 +86,7 @@ class SparsePlan:
             tensors[f"{i}.order"] = layer.order
             tensors |= {f"{i}.surrogate.{n}": getattr(layer.surrogate, n).contiguous() for n in "pvc"}
             tensors |= {f"{i}.predictor.{n}": getattr(layer.predictor, n).clone() for n in PREDICTOR_PARTS}
+            tensors |= {f"{i}.extra.{n}": one.contiguous() for n, one in layer.extra.items()}
             if layer.output_map:
                 tensors |= {f"{i}.output_map.{n}": getattr(layer.output_map, n).contiguous() for n in "pub"}
         save_file(tensors, folder / "plan.safetensors")
@@ -112,4 +124,5 @@ class SparsePlan:
         predictor = Predictor(*(tensors[f"{index}.predictor.{n}"] for n in PREDICTOR_PARTS))
         mapped = f"{index}.output_map.p" in tensors
         blind = OutputMap(*(tensors[f"{index}.output_map.{n}"] for n in "pub")) if mapped else None
-        return LayerPlan(int(entry["kept"]), int(entry["hot"]), tensors[f"{index}.order"], surrogate, predictor, blind)
+        return LayerPlan(int(entry["kept"]), int(entry["hot"]), tensors[f"{index}.order"], surrogate, predictor, blind,
+                         extra_of(tensors, index))

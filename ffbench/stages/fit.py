@@ -1,8 +1,9 @@
 """Fit one layer's compensator and predictor, and assemble plans."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from ffbench.sparsity.groups import group_sums, members
 from ffbench.sparsity.moments import Moments
@@ -19,20 +20,22 @@ from ffbench.sparsity.surrogate import (
     residual_energy,
 )
 from ffbench.stages.collect import LayerData
+from ffbench.stages.statistics import layer_statistics
 
 COMPENSATORS = ("none", "bias", "lowrank", "surrogate", "surrogate_tuned")
 
 
 @dataclass
 class LayerFit:
-    """What one layer learns; `output_map` with the lowrank compensator only."""
+    """What one layer learns; `output_map` with the lowrank compensator only, `extra` for single selectors."""
 
     surrogate: Surrogate
     predictor: Predictor
     output_map: OutputMap | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
-def fit_surrogate(moments: Moments, down_norms: torch.Tensor, kind: str, rank: int) -> Surrogate:
+def fit_surrogate(moments: Moments, down_norms: Tensor, kind: str, rank: int) -> Surrogate:
     """The estimate of a layer's activations. ValueError for an unknown compensator."""
     if kind in ("none", "lowrank"):
         return none_surrogate(moments.x.numel(), moments.a.numel())
@@ -58,15 +61,15 @@ def fit_layer(data: LayerData, kind: str, rank: int, kept: int) -> LayerFit:
     sums = EnergySums.zeros(d, expected_energy(moments, surrogate, norms))
     for x, a in data:
         sums.add(x, residual_energy(a, surrogate.estimate(x), norms))
-    predictor = fit_predictor(sums)
+    predictor, extra = fit_predictor(sums), layer_statistics(moments, data)
     if kind != "lowrank":
-        return LayerFit(surrogate, predictor)
+        return LayerFit(surrogate, predictor, extra=extra)
     best = predictor.prior.topk(kept).indices
-    return LayerFit(surrogate, predictor, fit_mask_blind(moments, data.ffn.w_down.float(), best, rank))
+    return LayerFit(surrogate, predictor, fit_mask_blind(moments, data.ffn.w_down.float(), best, rank), extra)
 
 
 def build_plan(settings: PlanSettings, fingerprint: dict[str, str], fits: list[LayerFit],
-               kept: list[int], orders: list[torch.Tensor] | None = None) -> SparsePlan:
+               kept: list[int], orders: list[Tensor] | None = None) -> SparsePlan:
     """Assemble a plan; the hot set is the neurons (the groups of each layer's `orders`) with the largest prior."""
     layers, group = [], settings.group_size
     for i, (count, fit) in enumerate(zip(kept, fits, strict=True)):
@@ -74,5 +77,5 @@ def build_plan(settings: PlanSettings, fingerprint: dict[str, str], fits: list[L
         order = orders[i] if orders else torch.arange(len(fit.predictor.prior))
         if hot:
             order = order[members(group_sums(fit.predictor.prior[order], group).argsort(descending=True), group)]
-        layers.append(LayerPlan(count, hot, order, fit.surrogate, fit.predictor, fit.output_map))
+        layers.append(LayerPlan(count, hot, order, fit.surrogate, fit.predictor, fit.output_map, fit.extra))
     return SparsePlan(settings, fingerprint, layers)

@@ -31,8 +31,8 @@ def layer_figures(ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, x: Tensor, 
     count = len(x) // size - 1
     blocks = x[size:size * (count + 1)].view(count, size, -1)
     module: Any = ffn.module
-    scene = Scene(layer, x[:size], blocks, lambda y: module.act_fn(module.gate_proj(y)) * module.up_proj(y), norms,
-                  plan.settings.seed * 1009 + ffn.layer)
+    scene = Scene(layer, x[:size], blocks, lambda y: module.act_fn(module.gate_proj(y)) * module.up_proj(y),
+                  module.act_fn, norms, plan.settings.seed * 1009 + ffn.layer)
     estimate = layer.surrogate.estimate(x[size:size * (count + 1)])
     energy = residual_energy(a[size:size * (count + 1)], estimate, norms).view(count, size, -1).mean(1)
     scores = SELECTORS[plan.settings.selector](scene).float()

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ffbench.models.adapters import gated_ffns
 from ffbench.sparsity.groups import group_problem
-from ffbench.sparsity.plan import PREDICTOR_PARTS, PlanSettings, SparsePlan
+from ffbench.sparsity.plan import FORMAT_VERSION, PREDICTOR_PARTS, PlanSettings, SparsePlan, extra_of
 from ffbench.sparsity.predictor import Predictor
 from ffbench.sparsity.schedulers import Evidence, schedule, uniform
+from ffbench.sparsity.selectors import SELECTORS
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
 from ffbench.stages.fit import LayerFit, build_plan, fit_layer
@@ -35,6 +36,7 @@ def save_fits(fits: list[LayerFit], folder: Path) -> None:
     for i, fit in enumerate(fits):
         tensors |= {f"{i}.surrogate.{n}": getattr(fit.surrogate, n).contiguous() for n in "pvc"}
         tensors |= {f"{i}.predictor.{n}": getattr(fit.predictor, n).contiguous() for n in PREDICTOR_PARTS}
+        tensors |= {f"{i}.extra.{n}": one.contiguous() for n, one in fit.extra.items()}
         if fit.output_map:
             tensors |= {f"{i}.output_map.{n}": getattr(fit.output_map, n).contiguous() for n in "pub"}
     save_file(tensors, folder / FILE)
@@ -49,7 +51,8 @@ def load_fits(folder: Path, layers: int) -> list[LayerFit]:
         predictor = Predictor(*(tensors[f"{i}.predictor.{n}"] for n in PREDICTOR_PARTS))
         mapped = f"{i}.output_map.p" in tensors
         fits.append(LayerFit(surrogate, predictor,
-                             OutputMap(*(tensors[f"{i}.output_map.{n}"] for n in "pub")) if mapped else None))
+                             OutputMap(*(tensors[f"{i}.output_map.{n}"] for n in "pub")) if mapped else None,
+                             extra_of(tensors, i)))
     return fits
 
 
@@ -98,14 +101,18 @@ class Trainer:
         """
         kind = CLOSED_FORM.get(self.settings.compensator, self.settings.compensator)
         rank = self.settings.rank
-        key = self.identity | {"compensator": kind, "rank": rank if kind in ("surrogate", "lowrank") else 0,
+        key = self.identity | {"format": FORMAT_VERSION, "compensator": kind, "rank": rank if kind in ("surrogate", "lowrank") else 0,
                                "kept": kept if kind == "lowrank" else None}
 
         def make(folder: Path) -> None:
             layers = walk_layers(self.model, self.text.calibration, "fit: layers")
             save_fits([fit_layer(data, kind, rank, count) for data, count in zip(layers, kept, strict=True)], folder)
 
-        return load_fits(self.cache("fit", key, make), self.layers)
+        fits, prepare = load_fits(self.cache("fit", key, make), self.layers), SELECTORS[self.settings.selector].prepare
+        if prepare:
+            for fit, ffn in zip(fits, gated_ffns(self.model), strict=True):
+                fit.extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down)
+        return fits
 
     def orders(self) -> list[Tensor] | None:
         """Each layer's neurons in groups that are wanted together; None where neurons are kept one by one."""

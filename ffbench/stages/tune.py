@@ -38,7 +38,8 @@ class TrainableFFN:
 
     def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan) -> None:
         self.ffn, self.plan, s = ffn, plan, layer.surrogate
-        self.parameters = [one.float().clone().requires_grad_() for one in (s.p, s.v, s.c)]
+        self.parameters = [one.float().clone(memory_format=torch.contiguous_format).requires_grad_()
+                           for one in (s.p, s.v, s.c)]
         # Shares memory with the parameters: a selector that looks at the estimate sees the tuned one.
         self.layer = replace(layer, surrogate=Surrogate(*(one.detach() for one in self.parameters)))
         self.w_down_t = ffn.w_down.T.contiguous()
@@ -52,8 +53,9 @@ class TrainableFFN:
     @torch.no_grad()
     def kept(self, before: Tensor, blocks: Tensor) -> Tensor:
         """Kept neurons [n, K] of blocks [n, B, d]."""
-        settings = self.plan.settings
-        scene = Scene(self.layer, before, blocks, self.activations, self.norms, settings.seed * 1009 + self.ffn.layer)
+        settings, module = self.plan.settings, self.ffn.module
+        scene = Scene(self.layer, before, blocks, self.activations, module.act_fn,  # type: ignore[arg-type]
+                      self.norms, settings.seed * 1009 + self.ffn.layer)
         return kept_neurons(SELECTORS[settings.selector](scene).float(), self.layer, settings.group_size)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from ffbench.settings import RunSettings
 
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
-PROTOCOLS = ("whole",)
+PROTOCOLS = ("whole", "context")
 GROUP_SIZES = (1, 8, 16, 32, 64)
 
 

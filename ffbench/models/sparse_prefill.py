@@ -1,8 +1,8 @@
 """Run a model's prompts sparse: a context manager over Hugging Face models."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,17 @@ ACTIVE = "_ffbench_sparse_prefill"
 
 
 @dataclass
-class Usage:
-    """Counts of FFN neuron-tokens in prompts: computed by the sparse run, and by a dense one."""
+class Prefill:
+    """What the next forward pass is, and counts of FFN neuron-tokens in prompts so far.
 
+    `mask` holds the real tokens [batch, T] of the current prompt, None outside one. `dense_from` gives for each row the
+    first of its real tokens from which on all are dense, in place of the plan's dense last block; None: the plan's rule.
+    While `paused`, passes of several tokens after a prompt are dense, as those of one token always are.
+    """
+
+    mask: Tensor | None = None
+    dense_from: Sequence[int] | None = None
+    paused: bool = False
     used: int = 0
     total: int = 0
 
@@ -31,18 +39,10 @@ class Usage:
         return self.used / self.total if self.total else 1.0
 
 
-@dataclass
-class Prompt:
-    """Which tokens of the current forward pass are real; None outside a prompt."""
-
-    mask: Tensor | None = None
-    usage: Usage = field(default_factory=Usage)
-
-
 class SparseFFN:
     """One layer's FFN on prompts: dense first and last block, sparse ones between."""
 
-    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prompt, backend: str) -> None:
+    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str) -> None:
         self.plan, self.layer, self.prompt, self.backend = plan, layer.permuted(), prompt, backend
         self.ffn, dtype = ffn, ffn.w_gate.dtype
         self.w_down_t = ffn.w_down.T.contiguous()
@@ -91,19 +91,21 @@ class SparseFFN:
             y = y + self.b if z is None else y + torch.addmm(self.b, z, self.m.T)
         if self.blind:
             y = y + (self.blind.b + (x.float() @ self.blind.p.T) @ self.blind.u.T).to(y.dtype)
-        self.prompt.usage.used += self.layer.kept * len(x)
+        self.prompt.used += self.layer.kept * len(x)
         return y
 
-    def prompt_forward(self, x: Tensor) -> Tensor:
-        """FFN of one whole prompt x [T, d] without padding."""
+    def prompt_forward(self, x: Tensor, dense_from: int | None = None) -> Tensor:
+        """FFN of one whole prompt x [T, d] without padding, dense from token `dense_from` on where it is given."""
         settings = self.plan.settings
         size, tokens = settings.block_size, len(x)
         last_start = (tokens - 1) // size * size
         start = min(size, tokens) if settings.dense_first else 0
-        end = max(last_start, start) if settings.dense_last else tokens
+        if dense_from is None:
+            dense_from = last_start if settings.dense_last else tokens
+        end = max(min(dense_from, tokens), start)
         f = self.ffn.w_gate.shape[0]
-        self.prompt.usage.total += f * tokens
-        self.prompt.usage.used += f * (tokens - (end - start))
+        self.prompt.total += f * tokens
+        self.prompt.used += f * (tokens - (end - start))
         if start >= end:
             return self.dense(x)
         edges = self.dense(torch.cat([x[:start], x[end:]])) if start or end < tokens else x[:0]
@@ -118,7 +120,8 @@ class SparseFFN:
         y = torch.zeros_like(x)
         for row in range(x.shape[0]):
             real = mask[row]
-            y[row, real] = self.prompt_forward(x[row, real])
+            end = self.prompt.dense_from
+            y[row, real] = self.prompt_forward(x[row, real], None if end is None else end[row])
         return y
 
 
@@ -146,10 +149,10 @@ def permute_neurons(ffn: GatedFFN, order: Tensor) -> None:
 
 
 @contextmanager
-def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Iterator[Usage]:
+def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Iterator[Prefill]:
     """Prompts run sparse by `plan`, decoding stays dense; the model is as before afterwards.
 
-    Works under model(...) and model.generate, with left or right padding. Yields the density counters.
+    Works under model(...) and model.generate, with left or right padding. Yields the counters and switches.
     Raises RuntimeError when nested, ValueError when the plan does not fit the model.
     """
     if getattr(model, ACTIVE, False):
@@ -159,11 +162,11 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
                                             for f, p in zip(ffns, plan.layers, strict=False)):
         raise ValueError(f"sparse_prefill: the plan has {len(plan.layers)} layers of "
                          f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {ffns[0].w_gate.shape[0]}")
-    prompt = Prompt()
+    prompt = Prefill()
     undo: list[Callable[[], Any]] = []
 
     def watch(module: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        prompt.mask = prompt_mask(args, kwargs)
+        prompt.mask = None if prompt.paused else prompt_mask(args, kwargs)
 
     try:
         setattr(model, ACTIVE, True)
@@ -175,7 +178,7 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
                 ffn.module.forward = SparseFFN(ffn, layer, plan, prompt, backend).forward  # type: ignore[method-assign]
                 undo.append(partial(ffn.module.__dict__.pop, "forward"))
         undo.append(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)
-        yield prompt.usage
+        yield prompt
     finally:
         with torch.no_grad():
             for step in reversed(undo):

@@ -109,6 +109,13 @@ class Pipeline(Workbench):
         self.run, self.tracker = run, tracker
         self.work = keys.work_of(settings)
 
+    def protocol(self) -> Any:
+        """How prompts are answered."""
+        from ffbench.stages.evaluate import Protocol
+
+        task = self.settings.task
+        return Protocol(task.max_length, task.batch_size, task.protocol, self.settings.kernel.backend)
+
     def dense_answers(self) -> list[dict[str, Any]]:
         """Dense answers, computed once a model and set of prompts."""
         from ffbench.stages.evaluate import evaluate
@@ -117,8 +124,7 @@ class Pipeline(Workbench):
             return []
 
         def make(folder: Path) -> None:
-            evaluate(self.model, self.tokenizer, None, self.work, AnswerLog(folder / "answers.jsonl"),
-                     self.settings.task.max_length)
+            evaluate(self.model, self.tokenizer, None, self.work, AnswerLog(folder / "answers.jsonl"), self.protocol())
 
         key = keys.answers_key(self.settings)
         folder = self.cache.get_or_make("answers", key, make, resumable=True)
@@ -151,9 +157,8 @@ class Pipeline(Workbench):
 
         if not self.work:
             return []
-        s = self.settings
         answers = evaluate(self.model, self.tokenizer, plan, self.work, AnswerLog(self.run.path / "answers.jsonl"),
-                           s.task.max_length, s.kernel.backend)
+                           self.protocol())
         self.cost["evaluate"] = sum(answer["seconds"] for answer in answers)
         return answers
 
@@ -194,7 +199,7 @@ class Pipeline(Workbench):
 
     def dense_result(self) -> dict[str, Any]:
         """Every figure of the run at sparsity 0."""
-        from ffbench.stages.evaluate import task_figures
+        from ffbench.stages.figures import task_figures
 
         dense = self.dense_answers()
         names = dict.fromkeys(("selector", "compensator", "scheduler"), "dense")
@@ -204,7 +209,7 @@ class Pipeline(Workbench):
     def sparse_result(self) -> dict[str, Any]:
         """Every figure of a sparse run."""
         from ffbench.sparsity.flops import flops_of
-        from ffbench.stages.evaluate import task_figures
+        from ffbench.stages.figures import task_figures
 
         s, dense = self.settings, self.dense_answers()
         plan = self.plan()

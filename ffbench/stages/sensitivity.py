@@ -7,7 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ffbench.models.adapters import decoder_layers, gated_ffns
-from ffbench.models.sparse_prefill import Prompt, SparseFFN
+from ffbench.models.sparse_prefill import Prefill, SparseFFN
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages.collect import first_hidden, layer_arguments
 from ffbench.stages.tune import divergence, positions_of
@@ -28,7 +28,7 @@ def layer_costs(model: Any, plan: SparsePlan, windows: Tensor) -> list[float]:
     """
     if any(layer.hot for layer in plan.layers):
         raise ValueError("sensitivity: expects a plan without hot neurons")
-    layers, prompt = decoder_layers(model), Prompt()
+    layers, prompt = decoder_layers(model), Prefill()
     sparse = [SparseFFN(ffn, layer, plan, prompt, "torch")
               for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True)]
     arguments = layer_arguments(model, windows[0])

@@ -170,3 +170,23 @@ def test_the_hot_set_changes_nothing_but_the_arithmetic(model: Any) -> None:
         with sparse_prefill(model, plan, "torch"):
             outcomes.append(model(ids).logits)
     torch.testing.assert_close(outcomes[0], outcomes[1], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dense_from", [0, 20, BLOCK * 2, 37, 70, 99])
+def test_all_is_dense_from_the_given_token_on(model: Any, dense_from: int) -> None:
+    """Against the same tokens as a prompt whose last block is not dense, the rest run dense on its cache."""
+    ids = prompt(70)
+    plan = plan_for(model, compensator="surrogate")
+    whole = plan_for(model, compensator="surrogate", dense_last=False)
+    with sparse_prefill(model, plan, "torch") as state:
+        state.dense_from = [dense_from]
+        found = model(ids).logits
+    with sparse_prefill(model, whole, "torch") as state:
+        first = model(ids[:, :dense_from], use_cache=True) if dense_from else None
+        state.paused = True
+        past = first.past_key_values if first else None
+        rest = model(ids[:, dense_from:], past_key_values=past).logits if dense_from < 70 else found[:, :0]
+    expected = torch.cat([first.logits, rest], 1) if first else rest
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    used = min(dense_from, 70) - BLOCK
+    assert state.density == pytest.approx(1 - 0.5 * max(used, 0) / min(dense_from, 70) if dense_from else 1)

@@ -8,25 +8,46 @@
 
 # %% [markdown]
 # # Speed
-# Time to first token and FFN time, dense over sparse, paired rounds in one process.
+# Ratios of times measured side by side in one process: dense over sparse, medians of paired rounds.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-figures = "outputs/plots"
+bench_dir = "benchmarks/results"
+folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from IPython.display import Image, Markdown, display
+from analysis.figures import Source
+from analysis.notebook import show, table
 
-from analysis import load, plots, tables
+source = Source(Path(output_dir), Path(bench_dir))
 
-columns = ("model", "selector", "compensator", "sparsity", "ffn_speedup", "ttft_speedup", "flops_ratio", "run_key")
-frame = load.runs(output_dir)
-display(Markdown(tables.markdown(frame, columns)))
-try:
-    path = Path(figures) / "speed_by_length.png"
-    plots.speed_by_length(load.timings(output_dir), path)
-    display(Image(str(path)))
-except plots.NothingToDraw as reason:
-    display(Markdown(f"*speed_by_length: {reason}*"))
+# %% [markdown]
+# ## The kernel alone
+
+# %%
+kernel_columns = ("shape", "dtype", "block", "group", "hot_fraction", "threads", "ratio_eager", "ratio_compiled",
+                  "ratio_self", "ideal", "gflops", "peak_gflops", "backend")
+table(source.frame("kernels"), kernel_columns, "no lines in kernels.jsonl: python -m ffkernels.bench --json")
+show("kernel_speedups", source, folder)
+
+# %% [markdown]
+# ## Roofline
+
+# %%
+show("roofline", source, folder)
+
+# %% [markdown]
+# ## Time to first token, trained plans
+
+# %%
+run_columns = ("model", "selector", "compensator", "sparsity", "ffn_speedup", "ttft_speedup", "flops_ratio", "threads", "run_key")
+table(source.runs(), run_columns)
+show("speed_by_length", source, folder)
+
+# %% [markdown]
+# ## Time to first token, shapes of published models
+
+# %%
+show("speed_by_shape", source, folder)

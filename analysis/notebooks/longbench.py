@@ -7,27 +7,33 @@
 # ---
 
 # %% [markdown]
-# # Task scores
-# Dense and sparse on the same records, with the score of a guess.
+# # LongBench
+# Dense and sparse on the same records. A loss whose interval crosses 0 was not shown with this many records.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-figures = "outputs/plots"
+bench_dir = "benchmarks/results"
+folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from IPython.display import Image, Markdown, display
+from analysis.figures import Source
+from analysis.notebook import show, table
 
-from analysis import load, plots
+source = Source(Path(output_dir), Path(bench_dir))
 
-frame = load.tasks(output_dir)
-try:
-    columns = ["sparsity", "selector", "compensator", "task", "n", "score", "score_dense", "loss_abs", "loss_abs_low",
-               "loss_abs_high", "loss_rel", "chance", "nll", "nll_dense"]
-    display(frame[[column for column in columns if column in frame]].round(3))
-    path = Path(figures) / "tasks.png"
-    plots.task_losses(frame, path)
-    display(Image(str(path)))
-except plots.NothingToDraw as reason:
-    display(Markdown(f"*tasks: {reason}*"))
+# %% [markdown]
+# ## Task by task
+
+# %%
+from analysis.tables import TASK_COLUMNS
+
+table(source.frame("tasks"), TASK_COLUMNS)
+show("longbench", source, folder)
+
+# %% [markdown]
+# ## By length of the record
+
+# %%
+show("length_buckets", source, folder)

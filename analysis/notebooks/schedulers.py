@@ -12,19 +12,38 @@
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-figures = "outputs/plots"
+bench_dir = "benchmarks/results"
+folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from IPython.display import Image, Markdown, display
+from analysis.figures import Source
+from analysis.notebook import show, table
 
-from analysis import load, plots
+source = Source(Path(output_dir), Path(bench_dir))
 
-for name, draw in (("layer_recall", plots.layer_recall), ("layer_density", plots.layer_density)):
-    try:
-        path = Path(figures) / f"{name}.png"
-        draw(load.layers(output_dir), path)
-        display(Image(str(path)))
-    except plots.NothingToDraw as reason:
-        display(Markdown(f"*{name}: {reason}*"))
+# %% [markdown]
+# ## What each scheduler gives a layer
+
+# %%
+show("layer_density", source, folder)
+
+# %% [markdown]
+# ## How near a selector comes to the oracle
+
+# %%
+show("layer_recall", source, folder)
+
+# %% [markdown]
+# ## How far the tokens of a block agree
+
+# %%
+show("union", source, folder)
+
+# %% [markdown]
+# ## Selectors on the same held-out text
+
+# %%
+selection_columns = ("selector", "compensator", "scheduler", "sparsity", "rank", "kl_prose", "kl_code", "kl", "ppl_ratio", "windows")
+table(source.frame("selections"), selection_columns, "no lines in selectors.jsonl: python benchmarks/accuracy_selectors.py")

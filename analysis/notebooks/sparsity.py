@@ -8,31 +8,49 @@
 
 # %% [markdown]
 # # Loss and speed against sparsity
-# One row a run. Intervals: 95% bootstrap; speedups: p20 to p80 of paired rounds.
+# One row a run. Brackets and bars: 95% bootstrap; for speedups p20 to p80 of paired rounds.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-figures = "outputs/plots"
+bench_dir = "benchmarks/results"
+folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from IPython.display import Image, Markdown, display
+from analysis.figures import Source
+from analysis.notebook import show, table
 
-from analysis import load, plots, tables
+source = Source(Path(output_dir), Path(bench_dir))
 
-frame = load.runs(output_dir)
-display(Markdown(tables.markdown(frame)))
+# %% [markdown]
+# ## Every run
+
+# %%
+from analysis.tables import COLUMNS
+
+table(source.runs(), COLUMNS)
 
 # %% [markdown]
 # ## Loss against measured speedup
 
 # %%
-for name, draw, read in (("pareto", plots.pareto, load.runs), ("loss_by_sparsity", plots.loss_by_sparsity, load.runs),
-                         ("tasks", plots.task_losses, load.tasks)):
-    try:
-        path = Path(figures) / f"{name}.png"
-        draw(read(output_dir), path)
-        display(Image(str(path)))
-    except plots.NothingToDraw as reason:
-        display(Markdown(f"*{name}: {reason}*"))
+show("pareto", source, folder)
+
+# %% [markdown]
+# ## Loss against sparsity
+
+# %%
+show("loss_by_sparsity", source, folder)
+
+# %% [markdown]
+# ## Block size
+
+# %%
+show("block_size", source, folder)
+
+# %% [markdown]
+# ## Task by task
+
+# %%
+show("tasks", source, folder)

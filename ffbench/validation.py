@@ -40,6 +40,26 @@ def folder_problems(output_dir: str) -> list[str]:
     return [] if os.access(path, os.W_OK) else [f"output_dir: {path} cannot be written; choose another folder"]
 
 
+def token_rule_problems(settings: RunSettings) -> list[str]:
+    """What a per-token rule cannot be combined with."""
+    from ffbench.sparsity.selectors import SELECTORS
+
+    s, rule = settings, SELECTORS.get(settings.selector.name)
+    if rule is None or rule.block_wise:
+        return []
+    name, found = f"selector {rule.name!r} works token by token", []
+    if s.selector.hot_fraction:
+        found.append(f"selector.hot_fraction: {s.selector.hot_fraction}, but {name}; choose 0")
+    if s.group_size != 1:
+        found.append(f"group_size: {s.group_size}, but {name}; choose 1")
+    if s.compensator.name in ("surrogate_tuned", "rsparse"):
+        found.append(f"compensator: {s.compensator.name!r} is made for blocks, but {name}; choose none, bias or surrogate")
+    elif rule.skips_inputs and s.compensator.name != "none":
+        found.append(f"compensator: {s.compensator.name!r} makes up for neurons, but {name} and skips inputs of the "
+                     "matrices; choose none")
+    return found
+
+
 def problems(settings: RunSettings) -> list[str]:
     """One sentence a problem; empty when the run can start."""
     from ffkernels.backends import MODULES
@@ -52,6 +72,7 @@ def problems(settings: RunSettings) -> list[str]:
     s = settings
     found = unknown("model.source", s.model.source, SOURCES) + unknown("model.dtype", s.model.dtype, DTYPES)
     found += unknown("selector.name", s.selector.name, SELECTORS)
+    found += token_rule_problems(s)
     found += unknown("compensator.name", s.compensator.name, COMPENSATORS)
     found += unknown("scheduler.name", s.scheduler.name, SCHEDULERS)
     found += unknown("task.protocol", s.task.protocol, PROTOCOLS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from ffbench.cli.compose import ConfigProblems, Job, jobs_of
 from ffbench.cli.main import refuse
 from ffbench.sparsity.plan import PlanError, SparsePlan
+from ffbench.sparsity.selectors import untimed
 
 
 def main(arguments: list[str]) -> int:
@@ -74,4 +75,6 @@ def describe(plan: SparsePlan) -> str:
     rows = "\n".join(f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot {layer.hot:6}  "
                      f"surrogate rank {layer.surrogate.rank}" for i, layer in enumerate(plan.layers))
     prints = "  ".join(f"{name} {value}" for name, value in plan.fingerprint.items())
-    return f"{settings}\nmade for       {prints}\n{rows}"
+    reason = untimed(plan)
+    note = f"\nspeed          none: {reason}" if reason else ""
+    return f"{settings}\nmade for       {prints}{note}\n{rows}"

@@ -15,7 +15,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ffbench speed", description=__doc__)
     parser.add_argument("--shape", choices=sorted(SHAPES), default="smollm2-135m")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--selector", choices=sorted(SELECTORS), default="trained")
+    parser.add_argument("--selector", choices=sorted(name for name, one in SELECTORS.items() if one.block_wise),
+                        default="trained")
     parser.add_argument("--compensator", choices=["none", "bias", "surrogate"], default="surrogate")
     parser.add_argument("--rank", type=int, default=128)
     parser.add_argument("--sparsity", type=float, default=0.5)

@@ -11,8 +11,10 @@ from ffkernels import dense_gated_ffn, sparse_gated_ffn
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.token_rules import token_forward
 from ffbench.sparsity.groups import best
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
+from ffbench.sparsity.remainder import PARTS, remainder
 from ffbench.sparsity.selectors import SELECTORS, Scene
 
 ACTIVE = "_ffbench_sparse_prefill"
@@ -44,7 +46,7 @@ class SparseFFN:
 
     def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str) -> None:
         self.plan, self.layer, self.prompt, self.backend = plan, layer.permuted(), prompt, backend
-        self.ffn, dtype = ffn, ffn.w_gate.dtype
+        self.ffn, dtype, self.selector = ffn, ffn.w_gate.dtype, SELECTORS[plan.settings.selector]
         self.w_down_t = ffn.w_down.T.contiguous()
         self.down_norms = self.w_down_t.float().norm(dim=1)
         s, hot = self.layer.surrogate, self.layer.hot
@@ -69,11 +71,23 @@ class SparseFFN:
         settings, hot = self.plan.settings, self.layer.hot
         scene = Scene(self.layer, before, blocks, self.activations, self.ffn.module.act_fn,  # type: ignore[arg-type]
                       self.down_norms, settings.seed * 1009 + self.ffn.layer)
-        scores = SELECTORS[settings.selector](scene)[:, hot:]
+        scores = self.selector(scene)[:, hot:]
         return best(scores, self.layer.kept - hot, settings.group_size).add_(hot)
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
-        """Sparse FFN of x [T, d]; a short last block selects from its own tokens only."""
+        """Sparse FFN of x [T, d], by blocks or, for a per-token rule, by its own dense form."""
+        share = self.layer.kept / len(self.layer.order)
+        if self.selector.block_wise:
+            y = self.by_blocks(before, x)
+        else:
+            y, share = token_forward(self.ffn, self.layer, self.selector, x)
+        if self.blind:
+            y = y + (self.blind.b + (x.float() @ self.blind.p.T) @ self.blind.u.T).to(y.dtype)
+        self.prompt.used += round(share * len(self.layer.order) * len(x))
+        return y
+
+    def by_blocks(self, before: Tensor, x: Tensor) -> Tensor:
+        """FFN of x [T, d] with each block's own neurons; a short last block selects from its own tokens only."""
         size, width = self.plan.settings.block_size, x.shape[1]
         whole = len(x) // size * size
         indices = []
@@ -82,16 +96,17 @@ class SparseFFN:
         if whole < len(x):
             previous = x[whole - size:whole] if whole else before
             indices.append(self.choose(previous, x[whole:].unsqueeze(0)))
+        kept = torch.cat(indices)
         z = x @ self.p.T if self.p.shape[0] else None
-        y = sparse_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, torch.cat(indices), size,
+        y = sparse_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, kept, size,
                              hot=self.layer.hot, activation=self.ffn.activation, z=z,
                              v=self.v if z is not None else None, c=self.c if self.active else None,
                              group=self.plan.settings.group_size, backend=self.backend)
         if self.active:
             y = y + self.b if z is None else y + torch.addmm(self.b, z, self.m.T)
-        if self.blind:
-            y = y + (self.blind.b + (x.float() @ self.blind.p.T) @ self.blind.u.T).to(y.dtype)
-        self.prompt.used += self.layer.kept * len(x)
+        if PARTS[0] in self.layer.extra:
+            act = self.ffn.module.act_fn
+            y = y + remainder(self.layer.extra, act, x, kept, self.layer.hot, size)  # type: ignore[arg-type]
         return y
 
     def prompt_forward(self, x: Tensor, dense_from: int | None = None) -> Tensor:

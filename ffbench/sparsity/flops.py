@@ -1,15 +1,18 @@
 """FLOPs of a plan's sparse blocks, over those of the dense FFN (multiply and add count as two)."""
 
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
+from ffbench.sparsity.remainder import PARTS, remainder_flops
 from ffbench.sparsity.selectors import SELECTORS
 
 
 def compensator_flops(layer: LayerPlan, d: int) -> float:
-    """FLOPs a token of the estimate: P x, M z, and the kept dynamic neurons' V z; or the mask-blind map."""
+    """FLOPs a token of the estimate: P x, M z, and the kept dynamic neurons' V z; or the mask-blind map; or the SVDs."""
     rank, dynamic = layer.surrogate.rank, layer.kept - layer.hot
     found = 4.0 * d * rank + 2.0 * rank * dynamic if rank else 0.0
     if layer.output_map:
         found += 4.0 * d * layer.output_map.p.shape[0]
+    if PARTS[0] in layer.extra:
+        found += remainder_flops(layer.extra)
     return found
 
 

@@ -9,6 +9,7 @@ from ffbench.sparsity.groups import group_sums, members
 from ffbench.sparsity.moments import Moments
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import EnergySums, Predictor, fit_predictor
+from ffbench.sparsity.remainder import remainder_factors
 from ffbench.sparsity.surrogate import (
     OutputMap,
     Surrogate,
@@ -22,7 +23,7 @@ from ffbench.sparsity.surrogate import (
 from ffbench.stages.collect import LayerData
 from ffbench.stages.statistics import layer_statistics
 
-COMPENSATORS = ("none", "bias", "lowrank", "surrogate", "surrogate_tuned")
+COMPENSATORS = ("none", "bias", "lowrank", "rsparse", "surrogate", "surrogate_tuned")
 
 
 @dataclass
@@ -37,7 +38,7 @@ class LayerFit:
 
 def fit_surrogate(moments: Moments, down_norms: Tensor, kind: str, rank: int) -> Surrogate:
     """The estimate of a layer's activations. ValueError for an unknown compensator."""
-    if kind in ("none", "lowrank"):
+    if kind in ("none", "lowrank", "rsparse"):
         return none_surrogate(moments.x.numel(), moments.a.numel())
     if kind == "bias":
         return fit_mean(moments)
@@ -62,6 +63,8 @@ def fit_layer(data: LayerData, kind: str, rank: int, kept: int) -> LayerFit:
     for x, a in data:
         sums.add(x, residual_energy(a, surrogate.estimate(x), norms))
     predictor, extra = fit_predictor(sums), layer_statistics(moments, data)
+    if kind == "rsparse":
+        extra |= remainder_factors(data.ffn.w_gate, data.ffn.w_up, data.ffn.w_down, rank)
     if kind != "lowrank":
         return LayerFit(surrogate, predictor, extra=extra)
     best = predictor.prior.topk(kept).indices

@@ -20,13 +20,14 @@ from ffbench.runs.store import RunFolder, RunStore
 from ffbench.runs.tracking import Tracker, open_tracker
 from ffbench.settings import RunSettings
 from ffbench.sparsity.plan import SparsePlan
+from ffbench.sparsity.selectors import SELECTORS, untimed
 from ffbench.stages import keys
 from ffbench.tasks.text import KINDS, documents
 
 Cache = Callable[..., Path]
 SCHEMA_VERSION = 1
 UNMEASURED = ("block_size", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
-              "recall_at_k", "retained_energy", "layers", "flops")
+              "speed_reason", "recall_at_k", "retained_energy", "layers", "flops")
 
 
 @lru_cache(maxsize=1)
@@ -143,7 +144,7 @@ class Pipeline(Workbench):
 
         from ffbench.stages.selection import selection_figures
 
-        if not self.settings.fidelity.windows:
+        if not self.settings.fidelity.windows or not SELECTORS[plan.settings.selector].block_wise:
             return {}
         windows = torch.cat([batch[:1] for batch in self.heldout().values()])
         with self.timed("selection"):
@@ -182,7 +183,7 @@ class Pipeline(Workbench):
         from ffbench.stages.speed import prefill_times
 
         s = self.settings
-        if not s.speed.rounds:
+        if not s.speed.rounds or untimed(plan):
             return None
         threads = s.kernel.threads or torch.get_num_threads()
         with self.timed("speed"):
@@ -222,6 +223,7 @@ class Pipeline(Workbench):
             "selector": s.selector.name, "compensator": s.compensator.name, "scheduler": s.scheduler.name,
             "block_size": s.block_size, "hot_fraction": s.selector.hot_fraction, "rank": s.compensator.rank,
             "group_size": s.group_size, "fidelity": fidelity, "speed": speed,
+            "speed_reason": untimed(plan),
             "density_used": fidelity["mean"]["density_used"] if fidelity else None,
             "flops": flops_of(plan)} | selection | figures | {"cost": self.cost}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.sparsity.plan import SparsePlan
+from ffbench.sparsity.selectors import untimed
 
 
 @dataclass
@@ -108,8 +109,11 @@ def prefill_times(model: Any, plan: SparsePlan, lengths: list[int], rounds: int,
     """Time dense and sparse prefill in turn on the same ids, one warm-up of each first, for each length.
 
     A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting the plan up
-    happens once and is not timed. Raises ValueError for lengths, rounds or threads below 1.
+    happens once and is not timed. Raises ValueError for lengths, rounds or threads below 1, and for per-token rules.
     """
+    reason = untimed(plan)
+    if reason:
+        raise ValueError(f"speed: {reason}")
     if rounds < 1:
         raise ValueError(f"rounds: expected at least 1, received {rounds}")
     prompts = [prompt_ids(model, ids, length) for length in lengths]

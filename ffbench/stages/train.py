@@ -101,7 +101,7 @@ class Trainer:
         """
         kind = CLOSED_FORM.get(self.settings.compensator, self.settings.compensator)
         rank = self.settings.rank
-        key = self.identity | {"format": FORMAT_VERSION, "compensator": kind, "rank": rank if kind in ("surrogate", "lowrank") else 0,
+        key = self.identity | {"format": FORMAT_VERSION, "compensator": kind, "rank": rank if kind in ("surrogate", "lowrank", "rsparse") else 0,
                                "kept": kept if kind == "lowrank" else None}
 
         def make(folder: Path) -> None:

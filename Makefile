@@ -3,7 +3,9 @@ PYTHON ?= python3.11
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: run test lint plots readme setup clean
+RAY_READY = .venv-ray/.ready
+
+.PHONY: run test test-slurm test-ray lint plots readme setup clean
 
 setup: $(READY)
 
@@ -19,6 +21,21 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# root and Debian's packages: a one-machine cluster that ends with the tests
+test-slurm: setup
+	tools/slurm.sh install
+	FFBENCH_TEST_SLURM=1 $(BIN)/python -m pytest tests/integration/test_slurm.py
+
+# Ray's launcher and the joblib of the main environment need different versions of cloudpickle
+$(RAY_READY): pyproject.toml
+	command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv .venv-ray || python3 -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet -r requirements-ray.lock
+	.venv-ray/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(RAY_READY)
+
+test-ray: $(RAY_READY)
+	FFBENCH_TEST_RAY=1 .venv-ray/bin/python -m pytest tests/integration/test_ray.py
 
 lint: setup
 	$(BIN)/ruff check .

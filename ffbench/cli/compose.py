@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ffbench.cli.words import word_problems
+from ffbench.cli.words import launcher_problems, word_problems
 from ffbench.settings import RunSettings
 
 
@@ -31,7 +31,7 @@ class ConfigProblems(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """One run: the words that set it, and its settings."""
+    """One run: the words that set it, without those that choose where it runs, and its settings."""
 
     words: tuple[str, ...]
     settings: RunSettings
@@ -56,6 +56,23 @@ def group_options() -> dict[str, list[str]]:
     """Configuration group -> names of its files."""
     loader = GlobalHydra.instance().config_loader()
     return {group: loader.get_group_options(group) for group in loader.list_groups("") if group != "hydra"}
+
+
+def sets_launcher(word: str) -> bool:
+    """True for a word that chooses or sets the launcher, or another part of Hydra's own configuration."""
+    name = word.lstrip("+~").partition("=")[0]
+    return name == "launcher" or name.startswith(("hydra.", "hydra/"))
+
+
+def settings_of(config: DictConfig) -> RunSettings:
+    """Typed settings of one job. Raises ConfigProblems where a value that must be chosen is missing."""
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
+    missing = sorted(OmegaConf.missing_keys(typed))
+    if missing:
+        raise ConfigProblems([f"{key}: must be given, for example {key}=NAME" for key in missing])
+    settings: RunSettings = OmegaConf.to_object(typed)  # type: ignore[assignment]
+    return settings
 
 
 class Composer:
@@ -99,21 +116,10 @@ class Composer:
             OmegaConf.update(config, override.key_or_group, override.value())
         return config
 
-    def settings(self, words: list[str]) -> RunSettings:
-        """Settings of one job. Raises ConfigProblems where a value that must be chosen is missing."""
-        config = self.config(words)
-        plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
-        missing = sorted(OmegaConf.missing_keys(typed))
-        if missing:
-            raise ConfigProblems([f"{key}: must be given, for example {key}=NAME" for key in missing])
-        settings: RunSettings = OmegaConf.to_object(typed)  # type: ignore[assignment]
-        return settings
-
     def jobs(self, words: list[str]) -> list[Job]:
         """Every job of a command line, sweeps unrolled. Raises ConfigProblems with all problems at once."""
         parsed = self.parse(words)
-        found = word_problems(parsed, self._groups)
+        found = word_problems(parsed, self._groups) + launcher_problems(parsed)
         if found:
             raise ConfigProblems(found)
         try:
@@ -125,16 +131,18 @@ class Composer:
             found = word_problems(every, self._groups)
             if found:
                 raise ConfigProblems(found)
-            lists = BasicSweeper.split_arguments(every, None)[0]
-            return [Job(tuple(map(str, job)), self.settings([str(word) for word in job])) for job in lists]
+            ours = [one for one in every if not sets_launcher(str(one.input_line))]
+            lists = [[str(word) for word in job] for job in BasicSweeper.split_arguments(ours, None)[0]]
+            return [Job(tuple(job), settings_of(self.config(job))) for job in lists]
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigProblems([" ".join(str(error).split())]) from error
 
 
-def jobs_of(words: list[str]) -> list[Job]:
-    """Every job of a command line. Raises ConfigProblems with all problems at once."""
+def jobs_of(*lines: list[str]) -> list[Job]:
+    """Every job of one command line or of several. Raises ConfigProblems with all problems at once."""
     with configuration():
-        return Composer().jobs(words)
+        composer = Composer()
+        return [job for words in lines for job in composer.jobs(words)]
 
 
 def sweep_name(words: list[str]) -> str | None:

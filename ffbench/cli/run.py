@@ -1,12 +1,19 @@
 """Run the jobs of a command line: check all, do what is missing, print the table."""
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
-from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sweep_name
+from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sets_launcher, sweep_name
 from ffbench.cli.main import refuse
 
+if TYPE_CHECKING:
+    from ffbench.runs.status import SweepStatus
+
 DRY = "--dry-run"
+STOPPED = 130
 
 
 def main(arguments: list[str]) -> int:
@@ -15,23 +22,28 @@ def main(arguments: list[str]) -> int:
     options = [word for word in words if word.startswith("-")]
     if options:
         return refuse([f"{word}: no such option; there are {DRY} and --help" for word in options])
-    if os.environ.get("WANDB_SWEEP_ID") and sweep_name(words):
+    trial = bool(os.environ.get("WANDB_SWEEP_ID"))
+    if trial and sweep_name(words):
         return refuse(["+sweep: a W&B agent's trial runs one job; leave +sweep= out of the sweep file's command"])
     try:
         jobs = jobs_of(words)
     except ConfigProblems as problem:
         return refuse(problem.found)
-    return checked(jobs, words, DRY in arguments)
+    if trial and len(jobs) > 1:
+        return refuse([f"a W&B agent's trial runs one job, and these words make {len(jobs)}; give one value a setting"])
+    return checked(jobs, words, DRY in arguments, sweep_name(words))
 
 
-def checked(jobs: list[Job], words: list[str], dry_run: bool = False) -> int:
-    """Check every job, then list or run them."""
+def checked(jobs: list[Job], words: list[str], dry_run: bool = False, name: str | None = None) -> int:
+    """Check every job, then list or run them; `name` is that of their sweep."""
     from ffbench.validation import problems
 
     found = [problem for job in jobs for problem in problems(job.settings)]
     if found:
         return refuse(found)
     from ffbench.models.loading import ModelError
+    from ffbench.runs.status import jobs_status
+    from ffbench.runs.store import RunStore
     from ffbench.stages.keys import run_key
     from ffbench.tasks.registry import TaskError
 
@@ -43,55 +55,54 @@ def checked(jobs: list[Job], words: list[str], dry_run: bool = False) -> int:
             found.append(str(error))
     if found:
         return refuse(found)
+    listed: list[dict[str, Any]] = [{"run_key": key, "overrides": list(job.words)}
+                                    for job, key in zip(jobs, keys, strict=True)]
+    status = jobs_status(RunStore(jobs[0].settings.output_dir), name or "runs", listed)
     if dry_run:
-        return preview(jobs, keys)
-    return run_jobs(jobs, keys, words)
+        return preview(jobs, status)
+    return run_jobs(jobs, status, listed, words)
 
 
-def saved_jobs(jobs: list[Job], keys: list[str]) -> list[dict[str, object]]:
-    """Jobs as a sweep list holds them."""
-    return [{"run_key": key, "overrides": list(job.words)} for job, key in zip(jobs, keys, strict=True)]
-
-
-def preview(jobs: list[Job], keys: list[str]) -> int:
+def preview(jobs: list[Job], status: SweepStatus) -> int:
     """Print which jobs are done, missing or failed, and what the rest should cost."""
-    from ffbench.runs.status import estimate_cost, jobs_status
+    from ffbench.runs.status import estimate_cost
     from ffbench.runs.store import RunStore
 
     settings = jobs[0].settings
-    store = RunStore(settings.output_dir)
-    status = jobs_status(store, "dry run", saved_jobs(jobs, keys))
     print("\n".join(status.lines()))
-    left = len(jobs) - status.counts["done"]
-    print(estimate_cost(store, left, settings.model.name).line())
+    left = {job.run_key for job in status.jobs if job.state != "done"}
+    print(estimate_cost(RunStore(settings.output_dir), len(left), settings.model.name).line())
     return 0
 
 
-def run_jobs(jobs: list[Job], keys: list[str], words: list[str]) -> int:
-    """Run every job in turn; one that fails stops no other. The table of what is done comes last."""
-    from ffbench.cli.summary import finish
+def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]], words: list[str]) -> int:
+    """Do on the chosen launcher what is not done; the table of what is done comes last, then every failure."""
+    from ffbench.cli.launch import LauncherError, launched
+    from ffbench.cli.summary import failures, finish
     from ffbench.runs.files import StoreError
     from ffbench.runs.store import RunStore
-    from ffbench.stages.pipeline import execute
 
-    output_dir, name = jobs[0].settings.output_dir, sweep_name(words)
-    failures: list[str] = []
+    output_dir = jobs[0].settings.output_dir
+    named = status.name if status.name != "runs" else None
+    todo = {one.run_key: job for one, job in zip(status.jobs, jobs, strict=True) if one.state != "done"}
+    reasons: dict[str, str] = {}
     try:
-        if name:
-            RunStore(output_dir).save_sweep(name, saved_jobs(jobs, keys))
+        if named:
+            RunStore(output_dir).save_sweep(named, listed)
+        if todo:
+            reasons = launched([word for word in words if sets_launcher(word)], todo,
+                               ["python", "-m", "ffbench", *words])
     except StoreError as error:
         return refuse([f"output_dir: {error}"])
-    for number, (job, key) in enumerate(zip(jobs, keys, strict=True), 1):
-        say(f"[{number}/{len(jobs)}] {' '.join(job.words) or 'defaults'} -> {output_dir}/runs/{key}")
-        try:
-            execute(job.settings, ["python", "-m", "ffbench", *words])
-        except Exception as error:  # noqa: BLE001 - reported below with its run; the other jobs go on
-            failures.append(f"{key} ({' '.join(job.words)}): {type(error).__name__}: {error}")
-            say(f"failed: {failures[-1]}")
-    finish(output_dir, keys, name)
-    for line in failures:
-        print(f"failed: {line}", file=sys.stderr)
-    return 1 if failures else 0
+    except LauncherError as error:
+        return refuse([str(error)])
+    except KeyboardInterrupt:
+        say("stopped; what is done is kept: start the same command again to go on")
+        return STOPPED
+    finish(output_dir, [one.run_key for one in status.jobs], named)
+    for line in failures(output_dir, todo, reasons, status.counts["done"]):
+        say(line)
+    return 1 if reasons else 0
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ffbench.cli.compose import Job
 from ffbench.runs.store import RunStore
 
 COLUMNS = ("sparsity", "selector", "compensator", "scheduler", "score", "loss (95% interval)", "rel. loss", "KL",
@@ -48,6 +49,16 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
     print(table([store.folder(key).result() for key in done]))
     if len(done) > 1:
         draw(output_dir, done, Path(output_dir) / "plots" / f"{name or 'runs'}.png")
+
+
+def failures(output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], before: int) -> list[str]:
+    """A line a failed job with its folder, words and reason, and the totals; nothing where all went well."""
+    if not reasons:
+        return []
+    rows = [f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].words) or 'defaults'}\n        {reason}"
+            for key, reason in reasons.items()]
+    return [*rows, (f"{len(reasons)} of {len(jobs)} runs failed, {len(jobs) - len(reasons)} done, {before} were done "
+                   "before; start the same command again to go on")]
 
 
 def draw(output_dir: str, keys: list[str], path: Path) -> None:

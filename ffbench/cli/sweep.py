@@ -20,10 +20,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true")
     options, words = parser.parse_known_args(arguments)
     try:
-        trials = load_local_sweep(options.file).jobs(options.count, options.seed)
-        jobs = [job for trial in trials for job in jobs_of([*trial, *words])]
+        sweep = load_local_sweep(options.file)
+        jobs = jobs_of(*([*trial, *words] for trial in sweep.jobs(options.count, options.seed)))
     except (SweepError, StoreError) as error:
         return refuse(str(error).splitlines())
     except ConfigProblems as problem:
         return refuse(problem.found)
-    return checked(jobs, words, options.dry_run)
+    return checked(jobs, words, options.dry_run, sweep.name)

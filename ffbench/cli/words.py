@@ -2,6 +2,7 @@
 
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, get_type_hints
 
 from hydra.core.override_parser.types import Override, QuotedString
@@ -11,6 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from ffbench.settings import RunSettings
 
 PACKAGED = ("sweep", "experiment")
+PLUGINS = {"joblib": ("hydra_joblib_launcher", "joblib"), "slurm": ("hydra_submitit_launcher", "submitit"),
+           "ray": ("hydra_ray_launcher", "ray")}
+INSTALL = {"joblib": "pip install hydra-joblib-launcher==1.2.0", "slurm": "pip install 'ffbench[slurm]'",
+           "ray": "pip install 'ffbench[ray]' (in an environment of its own: docs/sweeps.md)"}
 
 
 def setting_keys(kind: type = RunSettings, prefix: str = "") -> list[str]:
@@ -48,6 +53,23 @@ def group_problems(override: Override, options: list[str]) -> list[str]:
                          f"Valid: {', '.join(options)}")
     if group in PACKAGED and not override.is_add():
         found.append(f"{group}: write +{override.input_line} (with a plus sign)")
+    return found
+
+
+def launcher_problems(overrides: list[Override]) -> list[str]:
+    """A launcher whose plugin is not installed, or several launchers at once."""
+    found = []
+    for override in overrides:
+        if override.key_or_group != "launcher":
+            continue
+        names = [str(value) for value in values_of(override)]
+        if len(names) > 1:
+            found.append(f"launcher: one at a time, received {', '.join(names)}")
+        for name in names:
+            plugin, package = PLUGINS.get(name, ("", ""))
+            if plugin and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}")
+                               and find_spec(package)):
+                found.append(f"launcher: {name!r} needs a package that is not installed: {INSTALL[name]}")
     return found
 
 

@@ -1,5 +1,6 @@
 """Run folders: configuration first, answers as they come, the result last. Layout: docs/result-schema.md."""
 
+import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from ffbench.runs.files import (
 RUN_KEY = re.compile(r"[0-9a-f]{16}")
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 INTERRUPTED = "interrupted: its process ended before the run was finished; start it again to go on"
+
+logger = logging.getLogger(__name__)
 
 
 class RunBusyError(StoreError):
@@ -154,6 +157,11 @@ class RunFolder:
 
     def _acquire(self, wait: float) -> None:
         with disk_errors("lock", self.path):
+            try:
+                self._lock.acquire(timeout=0)
+                return
+            except Timeout:
+                logger.warning("waiting for another process that computes run %s", self.run_key)
             try:
                 self._lock.acquire(timeout=wait)
             except Timeout:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ffbench.models.loading import ModelSpec, load_model
 from ffbench.runs.answers import AnswerLog
-from ffbench.runs.cache import StageCache
+from ffbench.runs.cache import WAIT_SECONDS, StageCache
 from ffbench.runs.identity import content_key
 from ffbench.runs.mirror import mirror
 from ffbench.runs.provenance import collect as provenance
@@ -229,10 +229,13 @@ class Pipeline(Workbench):
 
 
 def execute(settings: RunSettings, command: list[str]) -> str:
-    """Do one run unless it is done; returns its key. A failure is written into the run folder and raised."""
+    """Do one run unless it is done; returns its key. A failure is written into the run folder and raised.
+
+    Where another process computes this run, its end is waited for.
+    """
     key = keys.run_key(settings)
     run = RunStore(settings.output_dir).folder(key)
-    if not run.start(asdict(settings), provenance(command)):
+    if not run.start(asdict(settings), provenance(command), WAIT_SECONDS):
         return key
     tracker: Tracker | None = None
     try:

@@ -57,6 +57,11 @@ def round_up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
+def unit_columns(t: Tensor | None) -> Tensor | None:
+    """t [n, m] with stride 1 along a row, copied where it has not."""
+    return t if t is None or t.stride(1) == 1 else t.contiguous()
+
+
 def row_layout(group: int) -> int:
     """The kernels' GROUP for the op's `group`: the widest group that they know and that divides it, else any rows."""
     return next((width for width in GROUPS if group % width == 0), ANY_ROWS)
@@ -84,23 +89,19 @@ class Launch:
 
     def gate_up(self, tile: Tile, block_size: int, count: int, group: int, first_column: int) -> None:
         """Fill `count` columns of h, padded to whole tiles with zeros; the correction is for gathered neurons only."""
-        p, h = self.p, self.h
-        dynamic = group != CONTIGUOUS
-        z, v = (p.z, p.v) if dynamic else (None, None)
-        z = z if z is None or z.stride(1) == 1 else z.contiguous()
-        v = v if v is None or v.stride(1) == 1 else v.contiguous()
+        p, h, dynamic = self.p, self.h, group != CONTIGUOUS
+        z, v = (unit_columns(p.z), unit_columns(p.v)) if dynamic and p.z is not None and p.z.shape[1] else (None, None)
         c = p.c.contiguous() if dynamic and p.c is not None else None
-        has_z = z is not None and v is not None and z.shape[1] > 0
+        has_z, has_c = z is not None, c is not None
+        z, v, c = (h if given is None else given for given in (z, v, c))  # h stands for a pointer that is not read
         per_block = -(-block_size // tile.m)
         grid = (-(-self.tokens // block_size) * per_block, -(-count // tile.n))
         kernels.gate_up[grid](
-            self.x, p.w_gate, p.w_up, p.indices, z if has_z else h, v if has_z else h, h if c is None else c, h,
-            self.tokens, self.d, count, z.shape[1] if has_z else 0, block_size, per_block, first_column,
-            self.x.stride(0), p.w_gate.stride(0), p.w_up.stride(0), z.stride(0) if has_z else 0,
-            v.stride(0) if has_z else 0, h.stride(0), p.indices.stride(0),
-            GROUP=group, ACTIVATION=ACTIVATIONS[p.activation], HAS_Z=has_z, HAS_C=c is not None,
-            EVEN_D=self.d % tile.k == 0, BLOCK_M=tile.m, BLOCK_N=tile.n, BLOCK_K=tile.k, BLOCK_R=tiles.RANK_TILE,
-            **options(tile))
+            self.x, p.w_gate, p.w_up, p.indices, z, v, c, h, self.tokens, self.d, count, z.shape[1], block_size,
+            per_block, first_column, self.x.stride(0), p.w_gate.stride(0), p.w_up.stride(0), z.stride(0), v.stride(0),
+            h.stride(0), p.indices.stride(0), GROUP=group, ACTIVATION=ACTIVATIONS[p.activation], HAS_Z=has_z,
+            HAS_C=has_c, EVEN_D=self.d % tile.k == 0, BLOCK_M=tile.m, BLOCK_N=tile.n, BLOCK_K=tile.k,
+            BLOCK_R=tiles.RANK_TILE, **options(tile))
 
     def down(self, y: Tensor) -> None:
         """Write y from all columns of h."""

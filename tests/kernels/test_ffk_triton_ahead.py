@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("triton")
 
-from ffkernels import triton_ahead as ahead  # noqa: E402 - needs triton
-from ffkernels import triton_tiles as tiles  # noqa: E402
+from ffkernels import triton_ahead as ahead
+from ffkernels import triton_tiles as tiles
 
 INSTRUCTION = {80: "mma.sync", 86: "mma.sync", 90: "wgmma", 100: "tcgen05"}
 VARIANTS = [ahead.Variant(kernel, arch, dtype, group, 128)

@@ -19,7 +19,7 @@ pytest.importorskip("triton")
 @pytest.fixture(scope="module")
 def outcome() -> dict[str, str]:
     paths = [str(HERE), str(Path(ffkernels.__file__).resolve().parents[1])]
-    done = subprocess.run([sys.executable, str(HERE / "ffk_interpreted.py")], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, str(HERE / "ffk_interpreted.py")], capture_output=True, text=True, check=False,
                           env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

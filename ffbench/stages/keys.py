@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,18 @@ def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:
     return [(spec, spec.records(settings.task.limit, settings.task.data_dir)) for spec in specs]
 
 
+@lru_cache(maxsize=64)
+def prompts_text(name: str, max_new_tokens: int, stop: str, chat: bool, records: tuple[TaskRecord, ...]) -> str:
+    """One task's rules and prompts as JSON."""
+    return json.dumps([name, max_new_tokens, stop, chat,
+                       [[r.record_id, r.context, r.question, r.answers, r.all_classes, r.length] for r in records]])
+
+
 def scored(settings: RunSettings) -> dict[str, Any]:
     """Identity of the scored prompts."""
-    rows = [[spec.name, spec.max_new_tokens, spec.stop, spec.chat,
-             [[r.record_id, r.context, r.question, r.answers, r.all_classes, r.length] for r in records]]
+    rows = [prompts_text(spec.name, spec.max_new_tokens, spec.stop, spec.chat, tuple(records))
             for spec, records in work_of(settings)]
-    text = json.dumps(rows)
-    return {"prompts": hashlib.sha256(text.encode()).hexdigest(), "max_length": settings.task.max_length,
+    return {"prompts": hashlib.sha256(f"[{', '.join(rows)}]".encode()).hexdigest(), "max_length": settings.task.max_length,
             "batch_size": settings.task.batch_size, "prompt_version": PROMPT_VERSION, "record_choice": RECORD_CHOICE}
 
 

@@ -1,13 +1,14 @@
-"""The 21 LongBench and 13 LongBench-E tasks (THUDM/LongBench, MIT): prompts, rules and records from local JSON Lines."""
+"""The 21 LongBench and 13 LongBench-E tasks (THUDM/LongBench, MIT): prompts, rules, records and scores."""
 
 import ast
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from ffbench.tasks import longbench_scores as scores
+from ffbench.tasks.longbench_data import lines, source
 from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task, choose_evenly
 
 RULES: dict[str, dict[str, Any]] = json.loads(
@@ -56,27 +57,32 @@ def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord 
     return TaskRecord(row["_id"], task, context, question, tuple(row["answers"]), classes, row["length"])
 
 
-def load(task: str, rule: dict[str, Any], data_dir: str | None, limit: int | None) -> list[TaskRecord]:
-    """`limit` records of a task, chosen by `choose_evenly`; TaskError where there is none."""
-    if data_dir is None:
-        raise TaskError(f"task {task!r} needs LongBench's records: set task.data_dir= to a folder of its JSON Lines "
-                        "(on a machine with a network, unpack data.zip of the hub's THUDM/LongBench there)")
-    names = (f"{task}.jsonl", f"{task.removesuffix('_e')}.jsonl")
-    path = next((Path(data_dir, name) for name in names if Path(data_dir, name).is_file()), None)
-    if path is None:
-        raise TaskError(f"task.data_dir={data_dir}: no {' or '.join(dict.fromkeys(names))} for task {task!r}")
+@lru_cache(maxsize=64)
+def records_of(task: str, path: Path, member: str | None, modified: int) -> tuple[TaskRecord, ...]:
+    """Every record of a task in a file; TaskError for the first that is malformed, or where there is none."""
+    name = member or path.name
     found: dict[str, TaskRecord] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            place = f"{path.name} line {number}"
-            record = parse(line, place, task, rule)
+    with lines(path, member) as text:
+        for number, line in enumerate(text, 1):
+            record = parse(line, f"{name} line {number}", task, rule_of(task))
             if record is not None and record.record_id in found:
-                raise TaskError(f"{place}: field '_id' {record.record_id!r} occurs twice")
+                raise TaskError(f"{name} line {number}: field '_id' {record.record_id!r} occurs twice")
             if record is not None:
                 found[record.record_id] = record
     if not found:
-        raise TaskError(f"{path.name}: no record has dataset {task!r}")
-    return choose_evenly(list(found.values()), limit)
+        raise TaskError(f"{name}: no record has dataset {task!r}")
+    return tuple(found.values())
+
+
+def rule_of(task: str) -> dict[str, Any]:
+    """Prompt, limits and metric of a task."""
+    return RULES[task.removesuffix("_e")]
+
+
+def load(task: str, data_dir: str | None, limit: int | None) -> list[TaskRecord]:
+    """`limit` records of a task, chosen by `choose_evenly`, from a folder or (None) the published archive."""
+    path, member = source(task, data_dir)
+    return choose_evenly(list(records_of(task, path, member, path.stat().st_mtime_ns)), limit)
 
 
 def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
@@ -99,20 +105,16 @@ def other_answer_chance(rule: dict[str, Any], records: list[TaskRecord]) -> floa
     return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
 
 
-def missing_data(task: str, rule: dict[str, Any], part: str, limit: int | None) -> list[TaskRecord]:
-    """What loading without a folder gives: TaskError."""
-    return load(task, rule, None, limit)
-
-
-def register(task: str, rule: dict[str, Any], published: int) -> None:
+def register(task: str, published: int) -> None:
     """Add one task, of `published` records in all, to the registry."""
+    rule = rule_of(task)
     add_task(TaskSpec(task, rule["category"], rule["metric"], rule["max_new_tokens"],
-                      partial(missing_data, task, rule), partial(score, rule), partial(other_answer_chance, rule),
+                      lambda part, limit: load(task, None, limit), partial(score, rule), partial(other_answer_chance, rule),
                       headline=rule.get("headline", True), chat=rule.get("chat", True),
-                      stop=rule.get("stop", "end"), published=published, load_folder=partial(load, task, rule)))
+                      stop=rule.get("stop", "end"), published=published, load_folder=partial(load, task)))
 
 
 for name, rules in RULES.items():
-    register(name, rules, rules["records"])
+    register(name, rules["records"])
     if rules["records_extended"]:
-        register(f"{name}_e", rules, rules["records_extended"])
+        register(f"{name}_e", rules["records_extended"])

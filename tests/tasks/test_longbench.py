@@ -73,9 +73,7 @@ def test_bad_record_names_file_line_and_field(tmp_path: Path, changes: dict[str,
     assert words in str(error.value)
 
 
-def test_no_folder_and_no_file(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="task.data_dir="):
-        get_spec("qasper").records(2)
+def test_no_file_of_a_task(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="no qasper.jsonl"):
         get_spec("qasper").records(2, str(tmp_path))
 

@@ -6,18 +6,26 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from filelock import FileLock
 
 SOURCES = Path(__file__).with_name("csrc")
-COMMON = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-psabi")
+COMMON = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-psabi",
+          "-Wno-maybe-uninitialized")  # GCC 12 warns inside its own AVX-512 header
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 UNITS: dict[str, tuple[str, ...]] = {  # object name: source and flags
     "entry": ("entry.cpp",),
-    "avx2": ("piece.cpp", "-DPIECE=ffn_piece_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
-    "avx512": ("piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=11", *AVX512),
+    "avx2": ("float_piece.cpp", "-DPIECE=ffn_piece_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
+    "avx512_bf16": ("pair_piece.cpp", "-DPIECE=ffn_piece_avx512_bf16", "-DTILE=DotTile", '-DTILE_HEADER="dot_tile.h"',
+                    *AVX512, "-mavx512bf16"),
+    "amx_bf16": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_bf16", "-DTILE=AmxTile", '-DTILE_HEADER="amx_tile.h"',
+                 *AVX512, "-mamx-tile", "-mamx-bf16"),
+    "amx_emulated": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_emulated", "-DTILE=AmxTile",
+                     '-DTILE_HEADER="amx_tile.h"', *AVX512),
+    "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=14", *AVX512),
 }
 
 
@@ -89,10 +97,11 @@ def library(units: tuple[tuple[str, tuple[str, ...]], ...] = tuple(UNITS.items()
 def _compile(cxx: str, units: tuple[tuple[str, tuple[str, ...]], ...], openmp: str | None, target: Path) -> None:
     """Compile every unit, link them beside `target` and move the result there in one step."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        objects = []
-        for name, (source, *flags) in units:
-            objects.append(f"{folder}/{name}.o")
-            _run([cxx, *COMMON, *flags, "-c", str(SOURCES / source), "-o", objects[-1]])
+        objects = [f"{folder}/{name}.o" for name, _ in units]
+        commands = [[cxx, *COMMON, *flags, "-c", str(SOURCES / source), "-o", target]
+                    for (_, (source, *flags)), target in zip(units, objects, strict=True)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
         link = [openmp] if openmp else ["-fopenmp"]
         _run([cxx, "-shared", *objects, "-o", f"{folder}/library.so", *link])
         os.replace(f"{folder}/library.so", target)

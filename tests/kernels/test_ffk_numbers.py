@@ -1,9 +1,14 @@
-"""Every backend against an independent masked dense computation in float64."""
+"""Every backend and every instruction set of this machine against an independent computation in float64."""
+
+import os
+from collections.abc import Iterator
+from unittest import mock
 
 import ffk_cases
 import ffkernels
 import pytest
 import torch
+from ffkernels import native
 
 HALF = (torch.bfloat16, torch.float16)
 F32, F64 = torch.float32, torch.float64
@@ -21,9 +26,19 @@ def backends_for(dtype: torch.dtype) -> list[str]:
     return [n for n in names if n != "native" or dtype != F64]
 
 
-def check(args: dict, activation: str = "silu") -> None:
+def isas_for(dtype: torch.dtype) -> list[str]:
+    return [n for n in native.isas() if n in native.FLOAT_ISAS or dtype == torch.bfloat16]
+
+
+def results(args: dict, activation: str) -> Iterator[torch.Tensor]:
     for backend in backends_for(args["x"].dtype):
-        got = ffkernels.sparse_gated_ffn(**args, activation=activation, backend=backend)
+        for isa in isas_for(args["x"].dtype) if backend == "native" else [""]:
+            with mock.patch.dict(os.environ, {native.VARIABLE: isa}):
+                yield ffkernels.sparse_gated_ffn(**args, activation=activation, backend=backend)
+
+
+def check(args: dict, activation: str = "silu") -> None:
+    for got in results(args, activation):
         ffk_cases.assert_close(got, args, activation)
 
 
@@ -44,6 +59,7 @@ def test_correction(rank: int, bias: bool, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("activation", sorted(ffk_cases.ACTS))
 def test_activations(activation: str) -> None:
     check(ffk_cases.make(37, 24, 200, 8, 83, hot=20), activation)
+    check(ffk_cases.make(37, 24, 200, 8, 83, hot=20, dtype=torch.bfloat16), activation)
     wide = ffk_cases.make(37, 24, 200, 8, 83, hot=20)
     wide["x"] = wide["x"] * 60  # far into the tails: exp must neither overflow nor lose its sign
     check(wide, activation)
@@ -84,6 +100,16 @@ def test_groups(group: int, hot: int, dtype: torch.dtype) -> None:
     check(args | {"group": group})
 
 
+@pytest.mark.parametrize("dtype", [F32, torch.bfloat16], ids=str)
+def test_several_passes_over_inputs_neurons_and_columns(dtype: torch.dtype) -> None:
+    """Sizes beyond one pass of the native code (KC, NC, JC), in groups that tiles read in place and in single rows."""
+    args = ffk_cases.make(45, 608, 640, 45, 0, hot=32, rank=64, bias=True, dtype=dtype)
+    groups = torch.randperm(19)[:16].sort()[0] + 1
+    args["indices"] = (groups[:, None] * 32 + torch.arange(32)).view(1, -1)
+    check(args | {"group": 32})
+    check(args)
+
+
 def test_scratch_content_does_not_matter() -> None:
     from ffkernels import torch_backend
 
@@ -93,12 +119,13 @@ def test_scratch_content_does_not_matter() -> None:
     assert torch.equal(before, ffkernels.sparse_gated_ffn(**args, backend="torch"))
 
 
+@pytest.mark.parametrize("dtype", [F32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads(threads: int) -> None:
+def test_threads(threads: int, dtype: torch.dtype) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        check(ffk_cases.make(300, 64, 500, 64, 200, hot=100))
+        check(ffk_cases.make(300, 64, 500, 64, 200, hot=100, dtype=dtype))
     finally:
         torch.set_num_threads(before)
 

@@ -1,8 +1,15 @@
 // The C entry points: choose the instruction set, cut the call into pieces, run them on torch's OpenMP pool.
 #include "ffn.h"
 
+#include <cpuid.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <exception>
 #include <vector>
 
@@ -34,23 +41,70 @@ bool run(const FfnCall &q, PieceFn piece, const std::vector<Piece> &pieces) {
     return ok;
 }
 
-}  // namespace
+// An instruction set: its name, its code, and whether the processor and the system allow it.
+struct Isa {
+    const char *name;
+    PieceFn piece;
+    bool bf16_only;
+    bool (*here)();
+};
 
-// The instruction set that this processor can run: 0 none, 1 AVX2 with FMA and F16C, 2 AVX-512.
-extern "C" int ffk_level() {
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    if (!avx2) return 0;
-    return __builtin_cpu_supports("avx512f") ? 2 : 1;
+bool avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+bool avx512() {
+    return avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+bool avx512_bf16() { return avx512() && __builtin_cpu_supports("avx512bf16"); }
+
+// CPUID leaf 7 says that the tiles exist; Linux gives a process their state only when it asks for it.
+bool amx_bf16() {
+    unsigned a, b, c, d;
+    if (!avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const unsigned bf16 = 1u << 22, tile = 1u << 24;
+    if ((d & bf16) == 0 || (d & tile) == 0) return false;
+#ifdef __linux__
+    constexpr long ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
+    static const bool granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    return granted;
+#else
+    return false;
+#endif
 }
 
-// Compute y; 0 on success, 1 where memory ran out. y is written entirely if hot or k is above 0.
-extern "C" int ffk_sparse(const FfnCall *call, int level) {
-    const PieceFn piece = level == 2 ? ffn_piece_avx512 : ffn_piece_avx2;
+const Isa ISAS[] = {
+    {"avx2", ffn_piece_avx2, false, avx2},
+    {"avx512", ffn_piece_avx512, false, avx512},
+    {"avx512_bf16", ffn_piece_avx512_bf16, true, avx512_bf16},
+    {"amx_bf16", ffn_piece_amx_bf16, true, amx_bf16},
+    {"amx_emulated", ffn_piece_amx_emulated, true, avx512},
+};
+
+const Isa *find(const char *name) {
+    for (const Isa &isa : ISAS)
+        if (std::strcmp(isa.name, name) == 0) return &isa;
+    return nullptr;
+}
+
+}  // namespace
+
+// Whether this machine can run the instruction set: 1 yes, 0 no, -1 unknown name.
+extern "C" int ffk_supports(const char *name) {
+    const Isa *isa = find(name);
+    return isa ? isa->here() : -1;
+}
+
+// Compute y; 0 on success, 1 where memory ran out, 2 for an instruction set that cannot run this call. y is written
+// entirely if hot or k is above 0.
+extern "C" int ffk_sparse(const FfnCall *call, const char *name) {
+    const Isa *isa = find(name);
+    if (!isa || !isa->here() || (isa->bf16_only && call->storage != BF16)) return 2;
     std::vector<Piece> hot, dynamic;
     if (call->hot) cut(hot, *call, {nullptr, call->hot, 0, call->tokens, false, false});
     for (int64_t i = 0; call->k && i < call->n_runs; i++) {
         const int64_t *run = call->runs + 3 * i;
         cut(dynamic, *call, {call->indices + run[0] * call->k, call->k, run[1], run[2], call->hot > 0, true});
     }
-    return run(*call, piece, hot) && run(*call, piece, dynamic) ? 0 : 1;
+    return run(*call, isa->piece, hot) && run(*call, isa->piece, dynamic) ? 0 : 1;
 }

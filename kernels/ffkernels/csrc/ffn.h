@@ -14,6 +14,7 @@ struct FfnCall {
     int64_t storage;                      // Storage of the weights
     int64_t activation;                   // 0 silu, 1 gelu_tanh, 2 gelu, 3 relu
     int64_t threads;
+    int64_t group;                        // above 1: index rows are whole groups of this many neighbours
 };
 
 // One piece of work: the neurons `kept` (null: 0..n-1) for the tokens [start, end).
@@ -27,4 +28,7 @@ struct Piece {
 using PieceFn = void (*)(const FfnCall &, const Piece &);
 void ffn_piece_avx2(const FfnCall &, const Piece &);
 void ffn_piece_avx512(const FfnCall &, const Piece &);
+void ffn_piece_avx512_bf16(const FfnCall &, const Piece &);   // bfloat16 storage only, like the next two
+void ffn_piece_amx_bf16(const FfnCall &, const Piece &);
+void ffn_piece_amx_emulated(const FfnCall &, const Piece &);  // the same with the tiles written out in C++
 constexpr int64_t MAX_TOKENS = 256;  // tokens of one piece: its slice of X^T stays in the L2 cache

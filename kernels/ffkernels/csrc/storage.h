@@ -30,4 +30,13 @@ inline void widen(const F16Bits *from, float *to, int64_t n) {
     for (; i < n; i++) to[i] = _cvtsh_ss(from[i].bits);
 }
 
+// W elements.
+inline void widen_panel(const float *from, float *to) {
+    for (int i = 0; i < W; i += LANES) store(to + i, load(from + i));
+}
+template <class T>
+inline void widen_panel(const T *from, float *to) {
+    widen(from, to, W);
+}
+
 }  // namespace

@@ -1,0 +1,177 @@
+// One piece of the FFN in float arithmetic. Compiled once per instruction set with LANES, ROWS and PIECE defined.
+//
+// Gate and up: X^T is packed once per piece in panels of W tokens. A panel of KC inputs stays in the L1 cache while
+// the weight rows pass by and are broadcast; float rows are read where they lie, others are widened first. The
+// results h are [neurons][tokens], and the down product broadcasts them against panels of W columns of down rows.
+#include "ffn.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "ahead.h"
+#include "float_tile.h"
+#include "scratch.h"
+#include "storage.h"
+
+namespace {
+
+#ifndef KC_
+#define KC_ 256
+#endif
+constexpr int KC = KC_;                // inputs per pass: KC x W floats of X^T fit in L1 beside the rows that pass by
+constexpr int LDW = KC + 16;           // row stride of widened weights, off the power of two
+constexpr int NC = 252 / ROWS * ROWS;  // neurons per pass: their h and weights stay in L2
+constexpr int JC = 4 * W;              // columns of the down rows copied at a time
+
+int64_t pad(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+template <class T>
+struct Worker {
+    static constexpr bool IN_PLACE = std::is_same<T, float>::value;
+    const FfnCall &q;
+    const Piece &p;
+    int64_t m, mp, ldh;  // tokens, padded to panels of W, row stride of h
+    float *xt, *zt, *g, *u, *corr, *wide, *down;
+    Ahead<T> ahead;
+
+    Worker(const FfnCall &call, const Piece &piece) : q(call), p(piece), m(piece.end - piece.start) {
+        mp = pad(m, W);
+        ldh = mp + 16;
+        const int64_t fix = p.correct && q.z ? 1 : 0;
+        const int64_t sizes[] = {mp * q.d,  fix * mp * q.r, NC * ldh, NC * ldh, fix * NC * ldh,
+                                 NC * LDW, NC * JC};
+        float **parts[] = {&xt, &zt, &g, &u, &corr, &wide, &down};
+        int64_t total = 0;
+        for (int64_t s : sizes) total += pad(s, 16);
+        static thread_local Scratch scratch;
+        float *at = scratch.take(total);
+        for (int i = 0; i < 7; i++) {
+            *parts[i] = at;
+            at += pad(sizes[i], 16);
+        }
+    }
+
+    Part<T> part(const void *w, int64_t ld, int64_t n0, int64_t column, int64_t width) const {
+        const int64_t rows = std::max<int64_t>(0, std::min<int64_t>(NC, p.n - n0));
+        return {static_cast<const T *>(w), ld, p.kept, n0, rows, column, width};
+    }
+
+    // src [m, d] -> dst: passes of KC inputs, in each the panels [inputs][W], missing tokens zero.
+    void transpose(const float *src, int64_t d, float *dst) const {
+        for (int64_t k0 = 0; k0 < d; k0 += KC) {
+            const int64_t kc = std::min<int64_t>(KC, d - k0);
+            for (int64_t t0 = 0; t0 < mp; t0 += W, dst += kc * W) {
+                for (int64_t t = 0; t < W; t++) {
+                    const float *from = src + (t0 + t) * d + k0;
+                    for (int64_t k = 0; k < kc; k++) dst[k * W + t] = t0 + t < m ? from[k] : 0.f;
+                }
+            }
+        }
+    }
+
+    // out [n][tokens] = rows of w times the packed tokens; meanwhile fetches the next inputs, after the last `next`.
+    void project(const void *w, int64_t ld, int64_t d, int64_t n0, const float *packed, float *out, Part<T> next) {
+        const int64_t n = std::min<int64_t>(NC, p.n - n0);
+        if (d == 0) std::fill(out, out + NC * ldh, 0.f);
+        for (int64_t k0 = 0; k0 < d; k0 += KC) {
+            const int64_t kc = std::min<int64_t>(KC, d - k0), left = std::min<int64_t>(KC, d - k0 - KC);
+            const Part<T> now = part(w, ld, n0, k0, kc);
+            if (!IN_PLACE)
+                for (int64_t i = 0; i < n; i++) widen(now.row(i), wide + i * LDW, kc);
+            ahead.aim(left > 0 ? part(w, ld, n0, k0 + KC, left) : next,
+                      pad(n, ROWS) / ROWS * (mp / W) * std::max<int64_t>(kc / SEGMENT, 1));
+            for (int64_t t0 = 0; t0 < mp; t0 += W, packed += kc * W)
+                for (int64_t i = 0; i < n; i += ROWS)
+                    project_tile(now, i, std::min<int64_t>(ROWS, n - i), packed, kc, out + i * ldh + t0, k0 > 0);
+        }
+    }
+
+    void project_tile(const Part<T> &now, int64_t first, int64_t count, const float *packed, int64_t kc, float *out,
+                      bool add) {
+        Rows rows;
+        for (int64_t i = 0; i < ROWS; i++) {
+            const int64_t row = first + std::min(i, count - 1);
+            if constexpr (IN_PLACE) rows.row[i] = now.row(row);
+            else rows.row[i] = wide + row * LDW;
+        }
+        tile_of(static_cast<int>(count), rows, packed, static_cast<int>(kc), out, ldh, add, ahead);
+    }
+
+    // h = act(g) * u - correction, in place of g.
+    void gate(int64_t n0, int64_t n) {
+        for (int64_t i = 0; i < n; i++) {
+            const float shift = p.correct && q.c ? q.c[p.kept ? p.kept[n0 + i] : n0 + i] : 0.f;
+            for (int64_t at = i * ldh, end = at + mp; at < end; at += LANES) {
+                vf value = activate(q.activation, load(g + at)) * load(u + at) - shift;
+                if (p.correct && q.z) value -= load(corr + at);
+                store(g + at, value);
+            }
+        }
+    }
+
+    // y (+)= h times the down rows; meanwhile fetches the next columns, after the last `next`.
+    void add_down(int64_t n0, bool add, Part<T> next) {
+        const int64_t n = std::min<int64_t>(NC, p.n - n0);
+        for (int64_t j0 = 0; j0 < q.d; j0 += JC) {
+            const int64_t width = std::min<int64_t>(JC, q.d - j0), left = std::min<int64_t>(JC, q.d - j0 - JC);
+            copy_down(part(q.down, q.ldd, n0, j0, width));
+            const int64_t parts = (m + ROWS - 1) / ROWS;
+            ahead.aim(left > 0 ? part(q.down, q.ldd, n0, j0 + JC, left) : next,
+                      parts * (pad(width, W) / W) * std::max<int64_t>(n / SEGMENT, 1));
+            for (int64_t j = 0; j < width; j += W)
+                for (int64_t s = 0; s < parts; s++)
+                    down_tile(m * s / parts, m * (s + 1) / parts, n, j0 + j, std::min<int64_t>(W, width - j),
+                              down + j * NC, add);
+        }
+    }
+
+    // Copy columns of the down rows as panels [NC][W], missing columns zero.
+    void copy_down(const Part<T> &from) const {
+        for (int64_t i = 0; i < from.rows; i++) {
+            for (int64_t j = 0; j < from.width; j += W) {
+                float *to = down + j * NC + i * W;
+                const int64_t some = std::min<int64_t>(W, from.width - j);
+                if (some == W) {
+                    widen_panel(from.row(i) + j, to);
+                } else {
+                    widen(from.row(i) + j, to, some);
+                    std::fill(to + some, to + W, 0.f);
+                }
+            }
+        }
+    }
+
+    // Tokens [start, end), at most ROWS, of one panel of columns.
+    void down_tile(int64_t start, int64_t end, int64_t n, int64_t j, int64_t width, const float *panel, bool add) {
+        const int count = static_cast<int>(end - start), k = static_cast<int>(n);
+        float *to = q.y + (p.start + start) * q.d + j;
+        const Columns h{g + start, ldh};
+        if (width == W) return tile_of(count, h, panel, k, to, q.d, add, ahead);
+        float some[ROWS * W];
+        tile_of(count, h, panel, k, some, W, false, ahead);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t c = 0; c < width; c++) to[i * q.d + c] = some[i * W + c] + (add ? to[i * q.d + c] : 0.f);
+    }
+
+    void run() {
+        transpose(q.x + p.start * q.d, q.d, xt);
+        const bool low_rank = p.correct && q.z;
+        if (low_rank) transpose(q.z + p.start * q.r, q.r, zt);
+        const int64_t kc = std::min<int64_t>(KC, q.d), jc = std::min<int64_t>(JC, q.d);
+        for (int64_t n0 = 0; n0 < p.n; n0 += NC) {
+            project(q.gate, q.ldg, q.d, n0, xt, g, part(q.up, q.ldu, n0, 0, kc));
+            project(q.up, q.ldu, q.d, n0, xt, u, part(q.down, q.ldd, n0, 0, jc));
+            if (low_rank) project(q.v, q.r, q.r, n0, zt, corr, {});
+            gate(n0, std::min<int64_t>(NC, p.n - n0));
+            add_down(n0, p.add || n0 > 0, part(q.gate, q.ldg, n0 + NC, 0, kc));
+        }
+    }
+};
+
+}  // namespace
+
+void PIECE(const FfnCall &call, const Piece &piece) {
+    if (call.storage == BF16) return Worker<Bf16>(call, piece).run();
+    if (call.storage == F16) return Worker<F16Bits>(call, piece).run();
+    Worker<float>(call, piece).run();
+}

@@ -11,6 +11,8 @@ ALLOWED = {
     "ffbench.tasks": {"ffbench.tasks"},
     "ffbench.stages": {"ffbench.sparsity", "ffbench.models", "ffbench.runs", "ffbench.tasks", "ffbench.stages",
                        "ffbench.settings", "ffkernels"},
+    "ffbench.harness": {"ffbench.sparsity", "ffbench.models", "ffbench.runs", "ffbench.tasks", "ffbench.stages",
+                        "ffbench.harness"},
     "ffkernels": {"ffkernels"},
     "analysis": {"analysis"},
 }
@@ -18,6 +20,7 @@ FORBIDDEN = {
     "ffbench.sparsity": {"transformers", "hydra", "omegaconf", "wandb"},
     "ffbench.models": {"hydra", "omegaconf", "wandb"},
     "ffbench.stages": {"hydra", "omegaconf", "wandb"},
+    "ffbench.harness": {"hydra", "omegaconf", "wandb"},
     "ffbench.runs": {"torch", "transformers", "hydra", "omegaconf"},
     "ffbench.tasks": {"torch", "transformers", "hydra", "omegaconf", "wandb"},
     "ffkernels": {"transformers", "hydra", "omegaconf", "wandb"},

@@ -11,6 +11,7 @@ VERBS = {
     "plan": "save, load or show a sparse plan",
     "speed": "FFN and TTFT speedups at a published model's shape, random weights",
     "sweep": "a W&B sweep file's search without a server",
+    "lm_eval": "lm-eval's command line with the model ffbench and LongBench tasks",
     "sync": "send finished run folders to W&B",
 }
 INVALID = 2

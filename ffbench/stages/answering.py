@@ -118,6 +118,15 @@ class Reader:
         return found
 
     @torch.no_grad()
+    def score(self, ids: list[int], last: int) -> float:
+        """Log-probability (nats) of the last `last` of `ids`, all of them read as one prompt."""
+        if self.prefill is not None:
+            self.prefill.paused, self.prefill.dense_from = False, None
+        logits = self.model(torch.tensor([ids[:-1]], device=self.model.device), logits_to_keep=last).logits[0]
+        target = torch.tensor(ids[-last:], device=logits.device)
+        return float(log_softmax(logits.float(), -1).gather(1, target[:, None]).sum())
+
+    @torch.no_grad()
     def greedy(self, reading: Reading, rules: list[Ending]) -> list[list[int]]:
         """Greedy answers without their stop ids; the cache is used up."""
         answers: list[list[int]] = [[] for _ in rules]

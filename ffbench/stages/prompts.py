@@ -75,6 +75,11 @@ def prompt_ids(tokenizer: Any, spec: TaskSpec, record: TaskRecord, max_length: i
                           f"which leaves {room} for the prompt; choose {max_length - room + 2} or more")
     ids = tokenizer.encode(record.context + record.question, add_special_tokens=False)
     question = shared_start(ids, tokenizer.encode(record.context, add_special_tokens=False))
+    return cut_middle(before, ids, after, room, question)
+
+
+def cut_middle(before: list[int], ids: list[int], after: list[int], room: int, question: int) -> PromptIds:
+    """The frame around at most `room` of `ids`: the first and the last half stay; `question` is where it begins in them."""
     cut = max(0, len(ids) - room)
     if cut:
         half = room // 2

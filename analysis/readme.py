@@ -118,7 +118,7 @@ def speeds(bench_dir: Path) -> list[str]:
         return []
     rows = rows.assign(method=rows["selector"] + " + " + rows["compensator"] + rows["sparsity"].map(lambda s: f", s={s:g}"))
     return ["### Time to first token at published shapes", "", tables.markdown(rows, SPEEDS), "",
-            (f"`python -m ffbench speed --shape ... --lengths {SPEED_TOKENS} --json`: random weights, selector and compensator included, "
+            (f"`python -m ffbench speed shape=... speed.lengths=[{SPEED_TOKENS}]`: random weights, selector and compensator included, "
              f"{common.spread(rows, 'rounds')} paired rounds (p20 to p80). {common.conditions(rows)}."), ""]
 
 

@@ -1,4 +1,4 @@
-"""`python -m ffbench plan save|load|show`: sparse plans as folders of safetensors and JSON."""
+"""`python -m ffbench plan save|load|show|record`: sparse plans as folders of safetensors and JSON."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,8 @@ def main(arguments: list[str]) -> int:
     save = verbs.add_parser("save", help="train the plan of some settings and write it to a folder")
     load = verbs.add_parser("load", help="check a plan against a model, and show it")
     show = verbs.add_parser("show", help="show a plan")
-    for one in (save, load, show):
+    record = verbs.add_parser("record", help="add the neurons that a plan keeps on held-out text, for ffkernels.bench")
+    for one in (save, load, show, record):
         one.add_argument("folder", type=Path)
     options, words = parser.parse_known_args(arguments)
     try:
@@ -45,7 +46,7 @@ def with_model(verb: str, folder: Path, words: list[str]) -> int:
         if verb == "load":
             print(describe(SparsePlan.load(folder, fingerprint(jobs[0].settings))))
             return 0
-        return save_plan(folder, jobs[0])
+        return (save_plan if verb == "save" else record_plan)(folder, jobs[0])
     except ModelError as error:
         return refuse([str(error)])
 
@@ -65,6 +66,30 @@ def save_plan(folder: Path, job: Job) -> int:
     plan = trained_plan(job.settings)
     plan.save(folder)
     print(describe(plan))
+    return 0
+
+
+def record_plan(folder: Path, job: Job) -> int:
+    """Run the plan on the held-out windows of the fidelity settings and write the kept neurons into its folder."""
+    import torch
+
+    from ffbench.stages import keys, pipeline
+    from ffbench.stages.record import FILE, chosen_neurons, save_record
+    from ffbench.validation import problems
+
+    found, s = problems(job.settings), job.settings
+    plan = SparsePlan.load(folder, keys.fingerprint(s))
+    if s.fidelity.windows < 1 or s.fidelity.window <= 2 * plan.settings.block_size:
+        found.append(f"fidelity: {s.fidelity.windows} windows of {s.fidelity.window} tokens hold no sparse blocks; choose "
+                     f"1 window or more, of more than {2 * plan.settings.block_size} tokens")
+    found += [reason for reason in [untimed(plan)] if reason]
+    if found:
+        return refuse(found)
+    model, tokenizer = pipeline.loaded(keys.model_spec(s))
+    windows = pipeline.text_windows(tokenizer, "heldout", s.fidelity.windows * s.fidelity.window, s.fidelity.window)
+    chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
+    save_record(folder, plan, chosen)
+    print(f"{folder / FILE}: {len(chosen)} layers, {len(chosen[0])} blocks of {plan.settings.block_size} tokens")
     return 0
 
 

@@ -1,79 +1,170 @@
-"""`python -m ffbench speed`: speedups at the true shape of a published model, with random weights."""
+"""`python -m ffbench speed`: time to first token, dense against sparse, in one process."""
 
 import argparse
 import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ffbench.cli.compose import ConfigProblems, Job, jobs_of
 from ffbench.cli.main import refuse
 
+HELP = """Time dense and sparse prefill in turn, selector and compensator included.
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line's options."""
+python -m ffbench speed model=smollm2_135m kernel=native speed.lengths=[512,2048] kernel.threads=1
+python -m ffbench speed shape=llama3.2-1b model.dtype=bfloat16 speed.lengths=[512,2048,8192]
+python -m ffbench speed plan=FOLDER model=smollm2_135m
+
+SETTINGS are those of a run (`python -m ffbench --help`); several values of one give a line each. shape=NAME takes
+random weights at a published model's shape instead of model=. plan=FOLDER times a saved plan and writes its break-even
+length into it (below that, prompts run dense); otherwise the plan has the settings' sizes and random contents, which
+costs the same time. Every line is appended to speed.jsonl in output_dir."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The command line: `shape` and `plan` where given, the setting words, and whether only JSON is wanted."""
+
+    shape: str | None
+    plan: Path | None
+    settings: list[str]
+    json: bool
+
+
+def parse(arguments: list[str]) -> Words:
+    """Split the command line; --shape NAME and --plan FOLDER are the same as shape=NAME and plan=FOLDER."""
+    parser = argparse.ArgumentParser(prog="python -m ffbench speed", description=HELP,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", metavar="NAME", help="random weights at this shape")
+    parser.add_argument("--plan", metavar="FOLDER", help="a saved plan")
+    parser.add_argument("--json", action="store_true", help="print JSON lines only")
+    parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
+    options = parser.parse_args(arguments)
+    own = {"shape": options.shape, "plan": options.plan}
+    for word in options.settings:
+        name, _, value = word.partition("=")
+        if name in own:
+            own[name] = value
+    plan = Path(own["plan"]) if own["plan"] is not None else None
+    return Words(own["shape"], plan, [w for w in options.settings if w.partition("=")[0] not in own], options.json)
+
+
+def jobs_and_problems(words: Words) -> tuple[list[Job], list[str]]:
+    """The jobs and everything that is wrong with them, before any weights are made."""
     from ffbench.models.shapes import SHAPES
     from ffbench.sparsity.selectors import SELECTORS
+    from ffbench.validation import problems, unknown
 
-    parser = argparse.ArgumentParser(prog="python -m ffbench speed", description=__doc__)
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="smollm2-135m")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--selector", choices=sorted(name for name, one in SELECTORS.items() if one.block_wise),
-                        default="trained")
-    parser.add_argument("--compensator", choices=["none", "bias", "surrogate"], default="surrogate")
-    parser.add_argument("--rank", type=int, default=128)
-    parser.add_argument("--sparsity", type=float, default=0.5)
-    parser.add_argument("--block", type=int, default=128)
-    parser.add_argument("--hot-fraction", type=float, default=0.0)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[2048], help="prompt lengths in tokens")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--json", action="store_true", help="print JSON only")
-    return parser.parse_args(arguments)
-
-
-def invalid(options: argparse.Namespace) -> list[str]:
-    """Every option outside its domain."""
-    found = [f"--{name}: expected 1 or more, received {getattr(options, name)}"
-             for name in ("rank", "block", "rounds", "threads") if getattr(options, name) < 1]
-    found += [f"--lengths: expected 1 or more, received {length}" for length in options.lengths if length < 1]
-    if not 0 <= options.sparsity < 1:
-        found.append(f"--sparsity: expected 0 <= sparsity < 1, received {options.sparsity}")
-    if not 0 <= options.hot_fraction <= 1:
-        found.append(f"--hot-fraction: expected 0 to 1, received {options.hot_fraction}")
-    return found
+    found = [] if words.shape is None else unknown("shape", words.shape, SHAPES)
+    if words.shape is not None and words.plan is not None:
+        found.append("plan: a saved plan belongs to its model; give model= instead of shape=")
+    try:
+        jobs = jobs_of(words.settings)
+    except ConfigProblems as problem:
+        return [], found + problem.found
+    for s in (job.settings for job in jobs):
+        found += problems(s)
+        if s.dense:
+            found.append("sparsity: 0 is the dense model; choose a value between 0 and 1")
+        if s.speed.rounds == 0:
+            found.append("speed.rounds: 0 is too small; choose 1 or more")
+        selector = SELECTORS.get(s.selector.name)
+        if selector and not selector.block_wise:
+            found.append(f"selector.name: {s.selector.name!r} works token by token, so its time means nothing; "
+                         f"choose {', '.join(name for name, one in SELECTORS.items() if one.block_wise)}")
+    return jobs, found
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """FFN and TTFT figures at every length."""
-    from ffbench.models.shapes import build_shape, random_plan
+def prepared(words: Words, job: Job) -> tuple[Any, Any, dict[str, Any]]:
+    """Model, plan, and what they are. Raises ModelError or PlanError where one cannot be loaded."""
+    from ffbench.models.loading import ModelError, load_model
+    from ffbench.models.shapes import build_shape, random_plan, shape_of
+    from ffbench.sparsity.plan import SparsePlan
+    from ffbench.stages import keys
+
+    s = job.settings
+    plan = None if words.plan is None else SparsePlan.load(words.plan, keys.fingerprint(s))
+    if words.shape is not None:
+        model, facts = build_shape(words.shape, s.model.dtype), {"shape": words.shape, "weights": "random"}
+    else:
+        try:
+            model = load_model(keys.model_spec(s))[0]
+        except ModelError as error:
+            near = shape_of(s.model.name)
+            hint = f"; shape={near} in place of model= times the same shape with random weights" if near else ""
+            raise ModelError(f"{error}{hint}") from error
+        facts = {"shape": s.model.name, "weights": "random" if s.model.source == "tiny" else "loaded"}
+    facts["plan"] = words.plan.name if words.plan else "random"
+    return model, plan or random_plan(model, keys.plan_settings(s)), facts
+
+
+def measure(words: Words, job: Job) -> dict[str, Any]:
+    """One line of speed.jsonl (docs/result-schema.md). Raises ModelError or PlanError as `prepared` does."""
+    import torch
+    from ffkernels import backends
+
     from ffbench.runs.provenance import cpu_name, git_state
-    from ffbench.sparsity.plan import PlanSettings
+    from ffbench.sparsity.flops import flops_of
     from ffbench.stages.speed import break_even, prefill_times
 
-    model = build_shape(options.shape, options.dtype)
-    settings = PlanSettings(options.selector, options.compensator, "uniform", options.block, options.sparsity,
-                            options.hot_fraction, options.rank)
-    times = prefill_times(model, random_plan(model, settings), options.lengths, options.rounds, options.threads,
-                          options.backend)
+    model, plan, facts = prepared(words, job)
+    s, p = job.settings, plan.settings
+    threads = s.kernel.threads or torch.get_num_threads()
+    times = prefill_times(model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
     ttft = [one.figures(one.prefill) for one in times]
-    return vars(options) | {"ffn": [one.figures(one.ffn) for one in times], "ttft": ttft,
-                            "break_even_tokens": break_even(ttft), "cpu": cpu_name(), "git_sha": git_state()[0]}
+    backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
+    least = break_even(ttft)
+    if words.plan:
+        plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
+        plan.save_header(words.plan)
+    return facts | {
+        "dtype": s.model.dtype, "layers": len(plan.layers), "selector": p.selector, "compensator": p.compensator,
+        "rank": p.rank, "scheduler": p.scheduler, "sparsity": p.sparsity, "block": p.block_size,
+        "group": p.group_size, "hot_fraction": p.hot_fraction, "rounds": s.speed.rounds, "threads": threads,
+        "backend": backend, "ffn": [one.figures(one.ffn) for one in times], "ttft": ttft,
+        "break_even_tokens": least, "flops_ratio": flops_of(plan)["ratio"], "cpu": cpu_name(),
+        "torch": torch.__version__, "git_sha": git_state()[0],
+        "command": "python -m ffbench " + " ".join(sys.argv[1:]),
+    }
+
+
+def describe(line: dict[str, Any]) -> str:
+    """One measurement for a reader."""
+    rows = "any rows" if line["group"] == 1 else f"groups of {line['group']}"
+    text = [(f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
+            f"{line['sparsity']}, block {line['block']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
+            f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"),
+            "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s"]
+    for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True):
+        text.append(f"{ttft['tokens']:6}   {ffn['ratio']:.3f} ({ffn['p20']:.3f} to {ffn['p80']:.3f})     "
+                    f"{ttft['ratio']:.3f} ({ttft['p20']:.3f} to {ttft['p80']:.3f})     "
+                    f"{ttft['dense_s']:8.3f}  {ttft['sparse_s']:8.3f}")
+    least, longest = line["break_even_tokens"], max(one["tokens"] for one in line["ttft"])
+    text.append(f"break-even: sparse is not slower from {least} tokens on (shortest measured length of which that holds)"
+                if least else f"break-even: none; dense is faster at the longest measured length, {longest} tokens")
+    if line["plan"] != "random":
+        text.append(f"the plan now runs prompts below {least or longest + 1} tokens dense")
+    return "\n".join(text)
 
 
 def main(arguments: list[str]) -> int:
     """0 when measured, 2 for bad input."""
-    options = parse(arguments)
-    found = invalid(options)
+    from ffbench.models.loading import ModelError
+    from ffbench.sparsity.plan import PlanError
+
+    words = parse(arguments)
+    jobs, found = jobs_and_problems(words)
     if found:
         return refuse(found)
-    figures = measure(options)
-    if options.json:
-        print(json.dumps(figures))
-        return 0
-    print(f"{options.shape}, {options.dtype}, sparsity {options.sparsity}, block {options.block}, "
-          f"{options.threads} thread(s), {figures['cpu']}, random weights")
-    print("tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)   dense s   sparse s")
-    for ffn, ttft in zip(figures["ffn"], figures["ttft"], strict=True):
-        print(f"{ttft['tokens']:6}   {ffn['ratio']:.3f} ({ffn['p20']:.3f} to {ffn['p80']:.3f})     "
-              f"{ttft['ratio']:.3f} ({ttft['p20']:.3f} to {ttft['p80']:.3f})     "
-              f"{ttft['dense_s']:8.3f}  {ttft['sparse_s']:8.3f}")
+    for job in jobs:
+        try:
+            line = measure(words, job)
+        except (ModelError, PlanError) as error:
+            return refuse([str(error)])
+        folder = Path(job.settings.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "speed.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line) if words.json else describe(line), flush=True)
     return 0

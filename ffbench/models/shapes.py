@@ -10,9 +10,10 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
 from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.sparsity.predictor import Predictor
+from ffbench.sparsity.remainder import PARTS
 from ffbench.sparsity.schedulers import Evidence, schedule
 from ffbench.sparsity.selectors import SELECTORS
-from ffbench.sparsity.surrogate import Surrogate
+from ffbench.sparsity.surrogate import OutputMap, Surrogate
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ SHAPES: dict[str, ModelShape] = {
     "llama3.1-8b": ModelShape("llama", 4096, 14336, 32, 4, 32, 8, 128, 128256, 500_000.0, False),
     "qwen3-8b": ModelShape("qwen3", 4096, 12288, 36, 4, 32, 8, 128, 151936, 1_000_000.0, False),
 }
+
+
+def shape_of(model: str) -> str | None:
+    """The shape of a model's configuration file, `llama32_1b` giving `llama3.2-1b`; None where there is none."""
+    plain = {"".join(filter(str.isalnum, name)): name for name in SHAPES}
+    return plain.get("".join(filter(str.isalnum, model)))
 
 
 def shape_config(name: str) -> Any:
@@ -74,9 +81,9 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
 
 
 def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
-    """A plan of the given settings whose predictor and surrogate are random: for timing only.
+    """A plan of the given settings whose predictor and compensator are random: for timing only.
 
-    The compensator's cost is that of `settings.rank`; compensator "none" has rank 0.
+    Every part has the sizes of a fitted one, so it costs the same; compensators "none" and "bias" have rank 0.
     """
     generator = torch.Generator().manual_seed(seed)
     ffns = gated_ffns(model)
@@ -90,11 +97,17 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
     kept = schedule(settings.scheduler, evidence, settings.group_size)
     layers, group, prepare = [], settings.group_size, SELECTORS[settings.selector].prepare
     for ffn, count in zip(ffns, kept, strict=True):
-        rank = settings.rank if settings.compensator == "surrogate" else 0
-        c = torch.zeros(f) if settings.compensator == "none" else draw(f)
+        rank = settings.rank if settings.compensator.startswith("surrogate") else 0
+        c = draw(f) if rank or settings.compensator == "bias" else torch.zeros(f)
+        blind = settings.compensator == "lowrank"
+        mapped = OutputMap(draw(settings.rank, d), draw(d, settings.rank), draw(d)) if blind else None
         predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
         extra = {f"neuron_{name}": torch.rand(f, generator=generator) for name in ("mean", "second", "up_second")}
         extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down) if prepare else {}
+        if settings.compensator == "rsparse":
+            r = settings.rank
+            factors = ((f, r), (r, d), (f, r), (r, d), (f, r), (d, r))
+            extra |= {name: draw(*sizes) for name, sizes in zip(PARTS, factors, strict=True)}
         layers.append(LayerPlan(count, min(round(settings.hot_fraction * count / group) * group, count), torch.arange(f),
-                                Surrogate(draw(rank, d), draw(f, rank), c), predictor, None, extra))
+                                Surrogate(draw(rank, d), draw(f, rank), c), predictor, mapped, extra))
     return SparsePlan(settings, {"model": "random"}, layers)

@@ -1,5 +1,6 @@
 """Run a model's prompts sparse: a context manager over Hugging Face models."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ffbench.sparsity.remainder import PARTS, remainder
 from ffbench.sparsity.selectors import SELECTORS, Scene
 
 ACTIVE = "_ffbench_sparse_prefill"
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,7 +28,8 @@ class Prefill:
 
     `mask` holds the real tokens [batch, T] of the current prompt, None outside one. `dense_from` gives for each row the
     first of its real tokens from which on all are dense, in place of the plan's dense last block; None: the plan's rule.
-    While `paused`, passes of several tokens after a prompt are dense, as those of one token always are.
+    While `paused`, passes of several tokens after a prompt are dense, as those of one token always are. Where `chosen`
+    is a list, each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse blocks are appended to it.
     """
 
     mask: Tensor | None = None
@@ -34,11 +37,21 @@ class Prefill:
     paused: bool = False
     used: int = 0
     total: int = 0
+    chosen: list[tuple[int, Tensor]] | None = None
+    told_short: bool = False
 
     @property
     def density(self) -> float:
         """Share of the prompts' neurons that was computed."""
         return self.used / self.total if self.total else 1.0
+
+    def too_short(self, tokens: int, least: int) -> bool:
+        """Whether a prompt is below the plan's break-even length; said once."""
+        if tokens < least and not self.told_short:
+            self.told_short = True
+            logger.warning("a prompt of %d tokens runs dense: this plan was measured to pay off from %d tokens on",
+                           tokens, least)
+        return tokens < least
 
 
 class SparseFFN:
@@ -97,6 +110,8 @@ class SparseFFN:
             previous = x[whole - size:whole] if whole else before
             indices.append(self.choose(previous, x[whole:].unsqueeze(0)))
         kept = torch.cat(indices)
+        if self.prompt.chosen is not None:
+            self.prompt.chosen.append((self.ffn.layer, kept))
         z = x @ self.p.T if self.p.shape[0] else None
         y = sparse_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, kept, size,
                              hot=self.layer.hot, activation=self.ffn.activation, z=z,
@@ -118,6 +133,8 @@ class SparseFFN:
         if dense_from is None:
             dense_from = last_start if settings.dense_last else tokens
         end = max(min(dense_from, tokens), start)
+        if self.prompt.too_short(tokens, self.plan.min_tokens):
+            end = start
         f = self.ffn.w_gate.shape[0]
         self.prompt.total += f * tokens
         self.prompt.used += f * (tokens - (end - start))

@@ -71,11 +71,15 @@ class LayerPlan:
 
 @dataclass
 class SparsePlan:
-    """Settings, model fingerprint and one LayerPlan a layer."""
+    """Settings, model fingerprint and one LayerPlan a layer; prompts below `min_tokens` run dense (0: none).
+
+    `python -m ffbench speed plan=FOLDER` measures from which length on the plan pays off, and writes it there.
+    """
 
     settings: PlanSettings
     fingerprint: dict[str, str]
     layers: list[LayerPlan]
+    min_tokens: int = 0
 
     def save(self, folder: str | Path) -> None:
         """Write plan.json and plan.safetensors into `folder`."""
@@ -90,10 +94,16 @@ class SparsePlan:
             if layer.output_map:
                 tensors |= {f"{i}.output_map.{n}": getattr(layer.output_map, n).contiguous() for n in "pub"}
         save_file(tensors, folder / "plan.safetensors")
+        self.save_header(folder)
+
+    def save_header(self, folder: str | Path) -> None:
+        """Write plan.json alone, atomically: everything but the tensors."""
         header = {"format_version": FORMAT_VERSION, "settings": asdict(self.settings),
-                  "fingerprint": self.fingerprint,
+                  "fingerprint": self.fingerprint, "min_tokens": self.min_tokens,
                   "layers": [{"kept": layer.kept, "hot": layer.hot} for layer in self.layers]}
-        (folder / "plan.json").write_text(json.dumps(header, indent=1))
+        path = Path(folder) / "plan.json"
+        path.with_suffix(".part").write_text(json.dumps(header, indent=1))
+        path.with_suffix(".part").replace(path)
 
     @classmethod
     def load(cls, folder: str | Path, fingerprint: dict[str, str] | None = None) -> "SparsePlan":
@@ -112,11 +122,12 @@ class SparsePlan:
             known = {field.name for field in fields(PlanSettings)}
             settings = PlanSettings(**{k: v for k, v in header["settings"].items() if k in known})
             layers = [cls._layer(tensors, i, entry) for i, entry in enumerate(header["layers"])]
+            least = int(header.get("min_tokens", 0))
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise PlanError(f"plan {folder}: not a readable plan ({error}); make it again") from error
         if fingerprint is not None and fingerprint != header["fingerprint"]:
             raise PlanError(f"plan {folder}: made for {header['fingerprint']}, the model is {fingerprint}")
-        return cls(settings, header["fingerprint"], layers)
+        return cls(settings, header["fingerprint"], layers, least)
 
     @staticmethod
     def _layer(tensors: dict[str, Tensor], index: int, entry: dict) -> LayerPlan:

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -109,7 +109,8 @@ def prefill_times(model: Any, plan: SparsePlan, lengths: list[int], rounds: int,
     """Time dense and sparse prefill in turn on the same ids, one warm-up of each first, for each length.
 
     A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting the plan up
-    happens once and is not timed. Raises ValueError for lengths, rounds or threads below 1, and for per-token rules.
+    happens once and is not timed; the plan's own min_tokens does not count here. Raises ValueError for lengths, rounds
+    or threads below 1, and for per-token rules.
     """
     reason = untimed(plan)
     if reason:
@@ -119,7 +120,7 @@ def prefill_times(model: Any, plan: SparsePlan, lengths: list[int], rounds: int,
     prompts = [prompt_ids(model, ids, length) for length in lengths]
     watch, twin = Stopwatch(threads, model.device), twin_of(model)
     results = []
-    with thread_count(threads), sparse_prefill(twin, plan, backend):
+    with thread_count(threads), sparse_prefill(twin, replace(plan, min_tokens=0), backend):
         for prompt in prompts:
             times = PrefillTimes(prompt.shape[1])
             for number in range(rounds + 1):

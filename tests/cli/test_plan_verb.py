@@ -1,8 +1,11 @@
 """Plans on the command line: save, show, load, refusals."""
 
+import json
 from pathlib import Path
 
 import pytest
+from ffkernels.bench import main as ffkernels_bench
+from safetensors import safe_open
 
 from ffbench.cli.main import main
 
@@ -32,7 +35,20 @@ def test_refusals(words: list[str], text: str, tmp_path: Path, capsys: pytest.Ca
     assert text in capsys.readouterr().err
 
 
-def test_speed_prints_figures_and_refuses(capsys: pytest.CaptureFixture) -> None:
-    assert main(["speed", "--sparsity", "1.5", "--rounds", "0"]) == 2
-    text = capsys.readouterr().err
-    assert "--sparsity" in text and "--rounds" in text
+def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "plan"
+    words = [*TINY, f"output_dir={tmp_path / 'out'}", "selector.hot_fraction=0.25", "group_size=8"]
+    assert main(["plan", "save", str(folder), *words]) == 0
+    assert main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=200"]) == 0
+    assert "2 layers, 20 blocks of 32 tokens" in capsys.readouterr().out
+    with safe_open(folder / "indices.safetensors", "pt") as file:
+        assert file.metadata() == {"d": "64", "f": "160", "block_size": "32", "group_size": "8", "layers": "2"}
+        hot, indices = file.get_tensor("hot").tolist(), file.get_tensor("1.indices")
+    assert hot == [16, 16] and indices.shape == (20, 80 - 16)
+    assert bool((indices[:, 1:] > indices[:, :-1]).all()) and indices.min() >= 16
+    bench = ["--from-plan", str(folder), "--backend", "torch", "--rounds", "1", "--no-compile", "--json"]
+    assert ffkernels_bench(bench) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["group"], line["block"], line["layers"]) == (8, 32, ["layer 0", "layer 1"])
+    assert main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=64"]) == 2
+    assert "hold no sparse blocks" in capsys.readouterr().err

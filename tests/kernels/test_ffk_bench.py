@@ -1,49 +1,117 @@
-"""The benchmark's command line, its correctness gate and its JSON; no assertion on speed."""
+"""The benchmark's command line, its correctness gate, its text and its JSON; no assertion on speed."""
 
 import json
+from pathlib import Path
 
 import pytest
-from ffkernels import bench, shapes, timing
+import torch
+from ffkernels import bench, bench_cases, shapes, timing
+from safetensors.torch import save_file
 
 FIELDS = ("ratio_eager", "ratio_compiled", "ratio_self", "ideal", "gflops", "peak_gflops", "p20", "p80", "backend",
-          "threads", "cpu")
+          "threads", "cpu", "git_sha", "d", "f", "indices", "command")
 SMALL = ["--tokens", "40", "--block", "16", "--rounds", "2", "--no-compile"]
+TORCH = ["--shape", "smollm2-135m", "--backend", "torch", *SMALL]
 
 
 @pytest.fixture(autouse=True)
 def small_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shapes.SHAPES, "smollm2-135m", (64, 256))
+    monkeypatch.setattr(timing, "peak_gflops", lambda *_: 100.0)
+
+
+def result_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
+    assert bench.main(arguments) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 @pytest.mark.parametrize("extra", [[], ["--hot-fraction", "0.5"], ["--group", "32"], ["--sparsity", "0.7"],
-                                   ["--dtype", "bf16"]], ids=str)
+                                   ["--dtype", "bf16"], ["--group", "16", "--hot-fraction", "0.5"]], ids=str)
 def test_last_line_is_json(extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    bench.main(["--shape", "smollm2-135m", "--backend", "torch", *SMALL, *extra])
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    result = result_of([*TORCH, *extra], capsys)
     assert all(name in result for name in FIELDS)
     assert result["backend"] == "torch" and result["compiled_skipped"] == "--no-compile"
     assert result["ideal"] == pytest.approx(1 / result["density"], rel=1e-3)
     assert result["p20"] <= result["ratio_eager"] <= result["p80"]
+    assert result["relative_error"] <= result["error_allowed"]
+
+
+def test_text_shows_every_variant_and_the_ideal(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(TORCH)
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("torch eager, dense", "same kernel, dense", "ideal 2.000", "any rows"))
+
+
+def test_lines_are_appended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        result = result_of([*TORCH, "--json", "--output-dir", str(tmp_path / "new")], capsys)
+    lines = (tmp_path / "new" / "kernels.jsonl").read_text().splitlines()
+    assert len(lines) == 2 and json.loads(lines[-1]) == result
+
+
+def test_compiled_dense_is_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "compiled_dense", lambda case: (case.eager, None))
+    result = result_of([word for word in TORCH if word != "--no-compile"], capsys)
+    assert result["ratio_compiled"] > 0 and result["compiled_skipped"] is None
+
+
+def record(folder: Path, **changes: str) -> Path:
+    """A recorded plan of three layers, f = 256, blocks of 16, groups of 8."""
+    folder.mkdir()
+    gen = torch.Generator().manual_seed(0)
+    tensors = {f"{i}.indices": shapes.index_sets(3, 256, 16 * i, 64, 8, gen) for i in range(3)}
+    header = {"d": "64", "f": "256", "block_size": "16", "group_size": "8", "layers": "3"} | changes
+    save_file(tensors | {"hot": torch.tensor([0, 16, 32])}, folder / bench_cases.RECORD, header)
+    return folder
+
+
+def test_recorded_sets_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = result_of([*TORCH, "--from-plan", str(record(tmp_path / "plan")), "--layers", "2"], capsys)
+    assert result["layers"] == ["layer 0", "layer 2"] and result["indices"] == "plan"
+    assert (result["block"], result["group"], result["tokens"], result["shape"]) == (16, 8, 40, "smollm2-135m")
+    assert result["density"] == pytest.approx((64 + 96) / 2 / 256) and result["hot_fraction"] == pytest.approx(32 / 160)
+
+
+def test_unusable_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert bench.main([*TORCH, "--from-plan", str(tmp_path / "empty")]) == 2
+    assert "no indices.safetensors" in capsys.readouterr().err
+    assert bench.main([*TORCH, "--from-plan", str(record(tmp_path / "more", layers="9"))]) == 2
+    assert "is not a record of index sets" in capsys.readouterr().err
+    (record(tmp_path / "text") / bench_cases.RECORD).write_text("no tensors")
+    assert bench.main([*TORCH, "--from-plan", str(tmp_path / "text")]) == 2
+    assert "record it again" in capsys.readouterr().err
 
 
 def test_gate_stops_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ffkernels import torch_backend
+    from ffkernels import native, torch_backend
 
-    right, calls = torch_backend.sparse, []
-
-    def second_call_is_wrong(p):
-        calls.append(p)
-        return right(p) * (1 if len(calls) == 1 else 1.01)
-
-    monkeypatch.setattr(torch_backend, "sparse", second_call_is_wrong)
-    with pytest.raises(SystemExit, match="correctness gate: expected an error"):
-        bench.main(["--shape", "smollm2-135m", "--backend", "torch", *SMALL])
+    monkeypatch.setattr(native, "refusal", lambda x: None)
+    monkeypatch.setattr(native, "sparse", lambda p: torch_backend.sparse(p) * 1.01)
+    with pytest.raises(SystemExit, match="correctness gate: expected a relative error"):
+        bench.main(["--shape", "smollm2-135m", "--backend", "native", *SMALL])
 
 
-@pytest.mark.parametrize("bad", [["--sparsity", "1.5"], ["--block", "0"], ["--shape", "x"], ["--dtype", "f8"]], ids=str)
-def test_bad_command_line(bad: list[str]) -> None:
+def test_every_bad_option_is_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        bench.parse(["--sparsity", "1.5", "--block", "0", "--backend", "cuda", "--group", "7"])
+    text = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert all(word in text for word in ("--sparsity: expected 0 to 1", "--block: expected at least 1",
+                                         "--backend: expected auto", "--group: expected a divisor of f = 8192"))
+
+
+@pytest.mark.parametrize("bad", [["--shape", "x"], ["--dtype", "f8"]], ids=str)
+def test_unknown_names(bad: list[str]) -> None:
     with pytest.raises(SystemExit):
         bench.parse(bad)
+
+
+def test_pages_are_aligned() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        t = torch.randn(5, 7).to(dtype)
+        copy = bench_cases.page_aligned(t)
+        assert copy.data_ptr() % (2 << 20) == 0 and torch.equal(copy, t) and copy.is_contiguous()
 
 
 def test_ratios() -> None:
@@ -51,8 +119,6 @@ def test_ratios() -> None:
 
 
 def test_groups_stay_whole() -> None:
-    import torch
-
     sets = shapes.index_sets(3, 100, 10, 40, 16, torch.Generator())
     assert sets.shape == (3, 32) and bool((sets >= 10).all())
     assert bool((sets.view(3, 2, 16)[..., 0:1] + torch.arange(16) == sets.view(3, 2, 16)).all())

@@ -34,6 +34,23 @@ def test_index_values_are_checked_inside_a_compiled_graph() -> None:
         compiled({**TENSORS, "indices": ARGS["indices"].flip(1)})
 
 
+def test_groups_compile_and_are_checked_inside_the_graph() -> None:
+    args = ffk_cases.make(37, 24, 64, 8, 16, hot=16)
+    whole = {**args, "indices": torch.arange(24, 40).repeat(5, 1)}
+    compiled = torch.compile(lambda a: ffkernels.sparse_gated_ffn(**a, group=8, backend="torch"), fullgraph=True,
+                             backend="aot_eager")
+    assert torch.equal(compiled(whole), ffkernels.sparse_gated_ffn(**whole, backend="torch"))
+    with pytest.raises(ValueError, match="whole groups of 8"):
+        compiled({**whole, "indices": whole["indices"] + 1})
+
+
+def test_fake_tensors_pass_with_groups() -> None:
+    args = ffk_cases.make(37, 24, 64, 8, 16, hot=16)
+    with FakeTensorMode() as mode:
+        fake = {name: mode.from_tensor(one) if isinstance(one, torch.Tensor) else one for name, one in args.items()}
+        assert ffkernels.sparse_gated_ffn(**fake, group=8, backend="auto").shape == (37, 24)
+
+
 def test_fake_tensors_give_shape_and_dtype() -> None:
     half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in TENSORS.items()}
     with FakeTensorMode() as mode:

@@ -36,7 +36,8 @@ def test_unknown_names() -> None:
         shapes.build_shape("smollm2-135m", "f8")
 
 
-@pytest.mark.parametrize("compensator", ["none", "bias", "surrogate"])
+@pytest.mark.parametrize("compensator", ["none", "bias", "surrogate", "surrogate_tuned", "lowrank",
+                                         "rsparse"])
 def test_small_shape_runs_sparse(monkeypatch: pytest.MonkeyPatch, compensator: str) -> None:
     small = shapes.ModelShape("qwen3", 64, 160, 9, 2, 4, 2, 16, 300, 1e6, True)
     monkeypatch.setitem(shapes.SHAPES, "small", small)
@@ -46,3 +47,29 @@ def test_small_shape_runs_sparse(monkeypatch: pytest.MonkeyPatch, compensator: s
     with sparse_prefill(model, shapes.random_plan(model, settings), "torch") as usage, torch.no_grad():
         assert torch.isfinite(model(torch.arange(80).unsqueeze(0)).logits).all()
     assert usage.density == pytest.approx(0.5 * 3 / 5 + 2 / 5)
+
+
+@pytest.mark.parametrize("compensator", ["none", "bias", "surrogate", "lowrank", "rsparse"])
+def test_random_plans_cost_what_fitted_ones_do(compensator: str) -> None:
+    from ffbench.models.adapters import gated_ffns
+    from ffbench.models.loading import ModelSpec, load_tiny
+    from ffbench.sparsity.flops import compensator_flops
+    from ffbench.stages.collect import LayerData
+    from ffbench.stages.fit import build_plan, fit_layer
+
+    model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
+    settings = PlanSettings("static", compensator, "uniform", 16, 0.5, rank=8)
+    ffn = gated_ffns(model)[0]
+    data = LayerData(ffn, [torch.randn(200, 64, generator=torch.Generator().manual_seed(0))], [])
+    fitted = build_plan(settings, {}, [fit_layer(data, compensator, 8, 80)], [80]).layers[0]
+    drawn = shapes.random_plan(model, settings).layers[0]
+    assert compensator_flops(drawn, 64) == compensator_flops(fitted, 64)
+    assert {name: one.shape for name, one in drawn.extra.items() if "remainder" in name} == {
+        name: one.shape for name, one in fitted.extra.items() if "remainder" in name}
+    assert bool(drawn.surrogate.c.any()) == bool(fitted.surrogate.c.any())
+
+
+@pytest.mark.parametrize(("model", "shape"), [("llama32_1b", "llama3.2-1b"), ("qwen3_06b", "qwen3-0.6b"),
+                                              ("smollm2_135m", "smollm2-135m"), ("tiny_llama", None)])
+def test_shape_of_a_configured_model(model: str, shape: str | None) -> None:
+    assert shapes.shape_of(model) == shape

@@ -10,20 +10,16 @@
 
 #include "ahead.h"
 #include "float_tile.h"
+#include "passes.h"
 #include "scratch.h"
 #include "storage.h"
 
 namespace {
 
-#ifndef KC_
-#define KC_ 256
-#endif
-constexpr int KC = KC_;                // inputs per pass: KC x W floats of X^T fit in L1 beside the rows that pass by
-constexpr int LDW = KC + 16;           // row stride of widened weights, off the power of two
-constexpr int NC = 252 / ROWS * ROWS;  // neurons per pass: their h and weights stay in L2
-constexpr int JC = 4 * W;              // columns of the down rows copied at a time
-
-int64_t pad(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+constexpr int KC = 256;       // most inputs of a pass: KC x W floats of X^T fit in L1 beside the rows that pass by
+constexpr int LDW = KC + 16;  // row stride of widened weights, off the power of two
+constexpr int NC = 256;       // most neurons of a pass: their h and weights stay in L2
+constexpr int JC = 4 * W;     // columns of the down rows copied at a time
 
 template <class T>
 struct Worker {
@@ -31,12 +27,14 @@ struct Worker {
     const FfnCall &q;
     const Piece &p;
     int64_t m, mp, ldh;  // tokens, padded to panels of W, row stride of h
+    int64_t nc;          // neurons of a pass
     float *xt, *zt, *g, *u, *corr, *wide, *down;
     Ahead<T> ahead;
 
     Worker(const FfnCall &call, const Piece &piece) : q(call), p(piece), m(piece.end - piece.start) {
         mp = pad(m, W);
         ldh = mp + 16;
+        nc = even_pass(p.n, NC, 16);
         const int64_t fix = p.correct && q.z ? 1 : 0;
         const int64_t sizes[] = {mp * q.d,  fix * mp * q.r, NC * ldh, NC * ldh, fix * NC * ldh,
                                  NC * LDW, NC * JC};
@@ -52,14 +50,15 @@ struct Worker {
     }
 
     Part<T> part(const void *w, int64_t ld, int64_t n0, int64_t column, int64_t width) const {
-        const int64_t rows = std::max<int64_t>(0, std::min<int64_t>(NC, p.n - n0));
+        const int64_t rows = std::max<int64_t>(0, std::min(nc, p.n - n0));
         return {static_cast<const T *>(w), ld, p.kept, n0, rows, column, width};
     }
 
     // src [m, d] -> dst: passes of KC inputs, in each the panels [inputs][W], missing tokens zero.
     void transpose(const float *src, int64_t d, float *dst) const {
-        for (int64_t k0 = 0; k0 < d; k0 += KC) {
-            const int64_t kc = std::min<int64_t>(KC, d - k0);
+        const int64_t pass = even_pass(d, KC, SEGMENT);
+        for (int64_t k0 = 0; k0 < d; k0 += pass) {
+            const int64_t kc = std::min(pass, d - k0);
             for (int64_t t0 = 0; t0 < mp; t0 += W, dst += kc * W) {
                 for (int64_t t = 0; t < W; t++) {
                     const float *from = src + (t0 + t) * d + k0;
@@ -71,30 +70,31 @@ struct Worker {
 
     // out [n][tokens] = rows of w times the packed tokens; meanwhile fetches the next inputs, after the last `next`.
     void project(const void *w, int64_t ld, int64_t d, int64_t n0, const float *packed, float *out, Part<T> next) {
-        const int64_t n = std::min<int64_t>(NC, p.n - n0);
+        const int64_t n = std::min(nc, p.n - n0), pass = even_pass(d, KC, SEGMENT), parts = (n + ROWS - 1) / ROWS;
         if (d == 0) std::fill(out, out + NC * ldh, 0.f);
-        for (int64_t k0 = 0; k0 < d; k0 += KC) {
-            const int64_t kc = std::min<int64_t>(KC, d - k0), left = std::min<int64_t>(KC, d - k0 - KC);
+        for (int64_t k0 = 0; k0 < d; k0 += pass) {
+            const int64_t kc = std::min(pass, d - k0), left = std::min(pass, d - k0 - pass);
             const Part<T> now = part(w, ld, n0, k0, kc);
             if (!IN_PLACE)
                 for (int64_t i = 0; i < n; i++) widen(now.row(i), wide + i * LDW, kc);
-            ahead.aim(left > 0 ? part(w, ld, n0, k0 + KC, left) : next,
-                      pad(n, ROWS) / ROWS * (mp / W) * std::max<int64_t>(kc / SEGMENT, 1));
+            ahead.aim(left > 0 ? part(w, ld, n0, k0 + pass, left) : next,
+                      parts * (mp / W) * std::max<int64_t>(kc / SEGMENT, 1));
             for (int64_t t0 = 0; t0 < mp; t0 += W, packed += kc * W)
-                for (int64_t i = 0; i < n; i += ROWS)
-                    project_tile(now, i, std::min<int64_t>(ROWS, n - i), packed, kc, out + i * ldh + t0, k0 > 0);
+                for (int64_t s = 0; s < parts; s++)
+                    project_tile(now, n * s / parts, n * (s + 1) / parts, packed, kc, out + t0, k0 > 0);
         }
     }
 
-    void project_tile(const Part<T> &now, int64_t first, int64_t count, const float *packed, int64_t kc, float *out,
+    // Rows [start, end) of `now`, at most ROWS, for one panel of tokens.
+    void project_tile(const Part<T> &now, int64_t start, int64_t end, const float *packed, int64_t kc, float *out,
                       bool add) {
         Rows rows;
         for (int64_t i = 0; i < ROWS; i++) {
-            const int64_t row = first + std::min(i, count - 1);
+            const int64_t row = std::min(start + i, end - 1);
             if constexpr (IN_PLACE) rows.row[i] = now.row(row);
             else rows.row[i] = wide + row * LDW;
         }
-        tile_of(static_cast<int>(count), rows, packed, static_cast<int>(kc), out, ldh, add, ahead);
+        tile_of(static_cast<int>(end - start), rows, packed, static_cast<int>(kc), out + start * ldh, ldh, add, ahead);
     }
 
     // h = act(g) * u - correction, in place of g.
@@ -111,7 +111,7 @@ struct Worker {
 
     // y (+)= h times the down rows; meanwhile fetches the next columns, after the last `next`.
     void add_down(int64_t n0, bool add, Part<T> next) {
-        const int64_t n = std::min<int64_t>(NC, p.n - n0);
+        const int64_t n = std::min(nc, p.n - n0);
         for (int64_t j0 = 0; j0 < q.d; j0 += JC) {
             const int64_t width = std::min<int64_t>(JC, q.d - j0), left = std::min<int64_t>(JC, q.d - j0 - JC);
             copy_down(part(q.down, q.ldd, n0, j0, width));
@@ -157,13 +157,13 @@ struct Worker {
         transpose(q.x + p.start * q.d, q.d, xt);
         const bool low_rank = p.correct && q.z;
         if (low_rank) transpose(q.z + p.start * q.r, q.r, zt);
-        const int64_t kc = std::min<int64_t>(KC, q.d), jc = std::min<int64_t>(JC, q.d);
-        for (int64_t n0 = 0; n0 < p.n; n0 += NC) {
+        const int64_t kc = even_pass(q.d, KC, SEGMENT), jc = std::min<int64_t>(JC, q.d);
+        for (int64_t n0 = 0; n0 < p.n; n0 += nc) {
             project(q.gate, q.ldg, q.d, n0, xt, g, part(q.up, q.ldu, n0, 0, kc));
             project(q.up, q.ldu, q.d, n0, xt, u, part(q.down, q.ldd, n0, 0, jc));
             if (low_rank) project(q.v, q.r, q.r, n0, zt, corr, {});
-            gate(n0, std::min<int64_t>(NC, p.n - n0));
-            add_down(n0, p.add || n0 > 0, part(q.gate, q.ldg, n0 + NC, 0, kc));
+            gate(n0, std::min(nc, p.n - n0));
+            add_down(n0, p.add || n0 > 0, part(q.gate, q.ldg, n0 + nc, 0, kc));
         }
     }
 };

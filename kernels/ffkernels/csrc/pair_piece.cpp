@@ -10,6 +10,7 @@
 #define LANES 16
 #include "ahead.h"
 #include "pairs.h"
+#include "passes.h"
 #include "scratch.h"
 #include "vector.h"
 #include TILE_HEADER
@@ -22,8 +23,6 @@ constexpr int NC = 256;        // neurons per pass
 constexpr int LDH = NC + 32;   // row stride of h
 constexpr int JC = 4 * W;      // columns of the down rows interleaved at a time
 
-int64_t pad(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 struct Place {
     const uint16_t *at;
     int64_t ld;
@@ -35,6 +34,7 @@ struct Worker {
     const FfnCall &q;
     const Piece &p;
     int64_t m, mp, ldg;  // tokens, padded to panels of W, row stride of gate and up results
+    int64_t nc;          // neurons of a pass
     float *g, *u, *corr, *edge;
     uint16_t *xt, *zt, *copy, *h, *down;
     Ahead<uint16_t> ahead;
@@ -42,6 +42,7 @@ struct Worker {
     Worker(const FfnCall &call, const Piece &piece) : q(call), p(piece), m(piece.end - piece.start) {
         mp = pad(m, W);
         ldg = mp + 16;
+        nc = even_pass(p.n, NC, 32);
         const int64_t fix = p.correct && q.z ? 1 : 0, rows = pad(NC, ROWS);
         const int64_t floats[] = {rows * ldg, rows * ldg, fix * rows * ldg, ROWS * W};
         const int64_t halves[] = {mp * pad(q.d, 32), fix * mp * pad(q.r, 32), rows * LDW, pad(mp, ROWS) * LDH, NC * JC};
@@ -63,14 +64,15 @@ struct Worker {
     }
 
     Part<uint16_t> part(const void *w, int64_t ld, int64_t n0, int64_t column, int64_t width) const {
-        const int64_t rows = std::max<int64_t>(0, std::min<int64_t>(NC, p.n - n0));
+        const int64_t rows = std::max<int64_t>(0, std::min(nc, p.n - n0));
         return {static_cast<const uint16_t *>(w), ld, p.kept, n0, rows, column, width};
     }
 
     // src [m, d] -> dst: passes of KC inputs, in each the panels [pairs][W][2]; missing tokens and inputs are zero.
     void pack(const float *src, int64_t d, uint16_t *dst) const {
-        for (int64_t k0 = 0; k0 < d; k0 += KC) {
-            const int64_t kc = std::min<int64_t>(KC, d - k0);
+        const int64_t pass = even_pass(d, KC, 32);
+        for (int64_t k0 = 0; k0 < d; k0 += pass) {
+            const int64_t kc = std::min(pass, d - k0);
             for (int64_t t0 = 0; t0 < mp; t0 += W, dst += pad(kc, 32) * W)
                 for (int64_t k = 0; k < kc; k += 32)
                     for (int64_t t = 0; t < W; t += 16)
@@ -99,13 +101,14 @@ struct Worker {
     // out [n][tokens] = rows of w times the packed tokens; meanwhile fetches the next inputs, after the last `next`.
     void project(const void *w, int64_t ld, int64_t d, int64_t n0, const uint16_t *packed, float *out,
                  const Part<uint16_t> &next) {
+        const int64_t pass = even_pass(d, KC, 32);
         if (d == 0) std::fill(out, out + NC * ldg, 0.f);
-        for (int64_t k0 = 0; k0 < d; k0 += KC) {
-            const int64_t kc = std::min<int64_t>(KC, d - k0), left = std::min<int64_t>(KC, d - k0 - KC);
+        for (int64_t k0 = 0; k0 < d; k0 += pass) {
+            const int64_t kc = std::min(pass, d - k0), left = std::min(pass, d - k0 - pass);
             const int64_t whole = pad(kc, 32);
             const Part<uint16_t> now = part(w, ld, n0, k0, kc);
             copy_rows(now);
-            ahead.aim(left > 0 ? part(w, ld, n0, k0 + KC, left) : next, pad(now.rows, ROWS) / ROWS * (mp / W) * whole / 32);
+            ahead.aim(left > 0 ? part(w, ld, n0, k0 + pass, left) : next, pad(now.rows, ROWS) / ROWS * (mp / W) * whole / 32);
             for (int64_t t0 = 0; t0 < mp; t0 += W, packed += whole * W)
                 for (int64_t i = 0; i < now.rows; i += ROWS) {
                     const int count = static_cast<int>(std::min<int64_t>(ROWS, now.rows - i));
@@ -175,13 +178,13 @@ struct Worker {
         pack(q.x + p.start * q.d, q.d, xt);
         const bool low_rank = p.correct && q.z;
         if (low_rank) pack(q.z + p.start * q.r, q.r, zt);
-        const int64_t kc = std::min<int64_t>(KC, q.d), jc = std::min<int64_t>(JC, q.d);
-        for (int64_t n0 = 0; n0 < p.n; n0 += NC) {
+        const int64_t kc = even_pass(q.d, KC, 32), jc = std::min<int64_t>(JC, q.d);
+        for (int64_t n0 = 0; n0 < p.n; n0 += nc) {
             project(q.gate, q.ldg, q.d, n0, xt, g, part(q.up, q.ldu, n0, 0, kc));
             project(q.up, q.ldu, q.d, n0, xt, u, part(q.down, q.ldd, n0, 0, jc));
             if (low_rank) project(q.v, q.r, q.r, n0, zt, corr, {});
-            gate(n0, std::min<int64_t>(NC, p.n - n0));
-            add_down(n0, p.add || n0 > 0, part(q.gate, q.ldg, n0 + NC, 0, kc));
+            gate(n0, std::min(nc, p.n - n0));
+            add_down(n0, p.add || n0 > 0, part(q.gate, q.ldg, n0 + nc, 0, kc));
         }
         Tile::end();
     }

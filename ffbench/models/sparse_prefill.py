@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 class Prefill:
     """What the next forward pass is, and counts of FFN neuron-tokens in prompts so far.
 
-    `mask` holds the real tokens [batch, T] of the current prompt, None outside one. `dense_from` gives for each row the
+    `real` holds each row's real tokens in the current prompt [batch, T], None outside one. `dense_from` gives for each row the
     first of its real tokens from which on all are dense, in place of the plan's dense last block; None: the plan's rule.
     While `paused`, passes of several tokens after a prompt are dense, as those of one token always are. Where `chosen`
     is a list, each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse blocks are appended to it.
     """
 
-    mask: Tensor | None = None
+    real: list[slice | Tensor] | None = None
     dense_from: Sequence[int] | None = None
     paused: bool = False
     used: int = 0
@@ -118,7 +118,7 @@ class SparseFFN:
                              v=self.v if z is not None else None, c=self.c if self.active else None,
                              group=self.plan.settings.group_size, backend=self.backend)
         if self.active:
-            y = y + self.b if z is None else y + torch.addmm(self.b, z, self.m.T)
+            y.add_(self.b if z is None else torch.addmm(self.b, z, self.m.T))
         if PARTS[0] in self.layer.extra:
             act = self.ffn.module.act_fn
             y = y + remainder(self.layer.extra, act, x, kept, self.layer.hot, size)  # type: ignore[arg-type]
@@ -146,19 +146,23 @@ class SparseFFN:
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
-        mask = self.prompt.mask
-        if mask is None:
+        real, ends = self.prompt.real, self.prompt.dense_from
+        if real is None:
             return type(self.ffn.module).forward(self.ffn.module, x)  # type: ignore[no-any-return]
+        rows = [self.prompt_forward(x[i, real[i]], None if ends is None else ends[i]) for i in range(len(x))]
+        if all(len(one) == x.shape[1] for one in rows):
+            return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
         y = torch.zeros_like(x)
-        for row in range(x.shape[0]):
-            real = mask[row]
-            end = self.prompt.dense_from
-            y[row, real] = self.prompt_forward(x[row, real], None if end is None else end[row])
+        for i, one in enumerate(rows):
+            y[i, real[i]] = one
         return y
 
 
-def prompt_mask(args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
-    """Real tokens [batch, T] of a prompt's forward pass; None when it decodes one token."""
+def real_tokens(args: tuple, kwargs: dict[str, Any]) -> list[slice | Tensor] | None:
+    """Each row's real tokens in a prompt's forward pass [batch, T]; None when it decodes one token.
+
+    A slice where padding is on one side or both, which costs no copy; indices where it is in between.
+    """
     tokens = kwargs.get("input_ids")
     if tokens is None:
         tokens = args[0] if args else kwargs["inputs_embeds"]
@@ -167,10 +171,18 @@ def prompt_mask(args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
         return None
     mask = kwargs.get("attention_mask")
     if mask is None:
-        return torch.ones(batch, length, dtype=torch.bool, device=tokens.device)
+        return [slice(0, length)] * batch
     if mask.dim() != 2:
         raise ValueError(f"attention_mask: expected [batch, tokens], received {tuple(mask.shape)}")
-    return mask[:, -length:].bool()
+    return [as_slice(row.nonzero().flatten()) for row in mask[:, -length:].bool()]
+
+
+def as_slice(positions: Tensor) -> slice | Tensor:
+    """Increasing positions as a slice where they are neighbours."""
+    if not len(positions):
+        return slice(0, 0)
+    first, last = int(positions[0]), int(positions[-1])
+    return slice(first, last + 1) if last + 1 - first == len(positions) else positions
 
 
 def permute_neurons(ffn: GatedFFN, order: Tensor) -> None:
@@ -198,7 +210,7 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
     undo: list[Callable[[], Any]] = []
 
     def watch(module: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        prompt.mask = None if prompt.paused else prompt_mask(args, kwargs)
+        prompt.real = None if prompt.paused else real_tokens(args, kwargs)
 
     try:
         setattr(model, ACTIVE, True)

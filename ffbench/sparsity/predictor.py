@@ -23,7 +23,7 @@ class Predictor:
 
     def scores(self, blocks: Tensor) -> Tensor:
         """Scores [n, f] of blocks [n, B, d]."""
-        shift = (blocks.float().mean(1) - self.mean) @ self.weights.float().T
+        shift = (blocks.mean(1, dtype=torch.float32) - self.mean) @ self.weights.float().T
         return self.prior * shift.clamp(-LIMIT, LIMIT).exp()
 
     def flops(self, tokens: int) -> float:

@@ -39,7 +39,7 @@ def layer_costs(model: Any, plan: SparsePlan, windows: Tensor) -> list[float]:
         for layer, given in zip(layers, arguments, strict=True):
             hidden.append(through(layer, hidden[-1], given))
         dense = model.model.norm(hidden[-1])[0, positions]
-        prompt.mask = torch.ones(1, len(ids), dtype=torch.bool)
+        prompt.real = [slice(0, len(ids))]
         for start, ffn in enumerate(sparse):
             ffn.ffn.module.forward = ffn.forward  # type: ignore[method-assign]
             try:

@@ -23,8 +23,11 @@ class Predictor:
 
     def scores(self, blocks: Tensor) -> Tensor:
         """Scores [n, f] of blocks [n, B, d]."""
-        shift = (blocks.mean(1, dtype=torch.float32) - self.mean) @ self.weights.float().T
-        return self.prior * shift.clamp(-LIMIT, LIMIT).exp()
+        return self.prior * self.shift(blocks, self.weights).exp()
+
+    def shift(self, blocks: Tensor, weights: Tensor) -> Tensor:
+        """Logarithms [n, f] of what blocks [n, B, d] change in the prior, by `weights` [f, d] in place of its own."""
+        return ((blocks.mean(1, dtype=torch.float32) - self.mean) @ weights.float().T).clamp(-LIMIT, LIMIT)
 
     def flops(self, tokens: int) -> float:
         """FLOPs for one block of `tokens` tokens."""

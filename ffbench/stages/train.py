@@ -74,11 +74,11 @@ def tuned_plan(model: Any, plan: SparsePlan, text: TrainingText, identity: dict[
 
     def make(folder: Path) -> None:
         tuned = tune(model, plan, windows, teacher, settings.tune_steps, folder)
-        save_fits([LayerFit(one, layer.predictor) for one, layer in zip(tuned, plan.layers, strict=True)], folder)
+        save_fits([LayerFit(surrogate, predictor) for surrogate, predictor in tuned], folder)
 
     key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers]}
     fits = load_fits(cache("tune", key, make, resumable=True), len(plan.layers))
-    return replace(plan, layers=[replace(layer, surrogate=fit.surrogate)
+    return replace(plan, layers=[replace(layer, surrogate=fit.surrogate, predictor=fit.predictor)
                                  for layer, fit in zip(plan.layers, fits, strict=True)])
 
 

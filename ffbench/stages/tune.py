@@ -1,79 +1,31 @@
-"""Tune the compensators of all layers together against the dense model's next-token distributions (our design)."""
+"""Tune the compensators and the predictors of all layers together, against the dense model's next tokens (our design)."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn.functional import linear
 from tqdm import tqdm
 
-from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.runs.files import write_json
-from ffbench.sparsity.groups import kept_neurons
-from ffbench.sparsity.plan import LayerPlan, SparsePlan
-from ffbench.sparsity.selectors import SELECTORS, Scene
+from ffbench.sparsity.plan import SparsePlan
+from ffbench.sparsity.predictor import Predictor
 from ffbench.sparsity.surrogate import Surrogate
 from ffbench.stages.collect import SINK_TOKENS
 from ffbench.stages.fidelity import last_hidden
+from ffbench.stages.trainable import TrainableFFN, trainable
 
-LEARNING_RATE = 2e-4
-WARM_UP = 5
+RATES = {"p": 3e-3, "v": 1e-2, "c": 3e-3, "weights": 3e-4, "log_prior": 3e-3}
+WARM_UP = 10
 WINDOW = 768
 WINDOWS = 128
 CLIP = 1.0
-POSITIONS = 192
+POSITIONS = 256
 TEACHER = "teacher.safetensors"
 STATE = "state.safetensors"
 SAVE_EVERY = 20
-
-
-class TrainableFFN:
-    """One layer's FFN with a trainable estimate; only the kept neurons of a block are computed."""
-
-    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan) -> None:
-        self.ffn, self.plan, s = ffn, plan, layer.surrogate
-        self.parameters = [one.float().clone(memory_format=torch.contiguous_format).requires_grad_()
-                           for one in (s.p, s.v, s.c)]
-        # Shares memory with the parameters: a selector that looks at the estimate sees the tuned one.
-        self.layer = replace(layer, surrogate=Surrogate(*(one.detach() for one in self.parameters)))
-        self.w_down_t = ffn.w_down.T.contiguous()
-        self.norms = self.w_down_t.float().norm(dim=1)
-
-    def activations(self, x: Tensor) -> Tensor:
-        """Exact activations [T, f] of x [T, d]."""
-        module: Any = self.ffn.module
-        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)
-
-    @torch.no_grad()
-    def kept(self, before: Tensor, blocks: Tensor) -> Tensor:
-        """Kept neurons [n, K] of blocks [n, B, d]."""
-        settings, module = self.plan.settings, self.ffn.module
-        scene = Scene(self.layer, before, blocks, self.activations, module.act_fn,  # type: ignore[arg-type]
-                      self.norms, settings.seed * 1009 + self.ffn.layer)
-        return kept_neurons(SELECTORS[settings.selector](scene).float(), self.layer, settings.group_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The module's forward for a window x [1, T, d] of whole blocks: the first one dense, the others sparse."""
-        size = self.plan.settings.block_size
-        module: Any = self.ffn.module
-        rows = x[0]
-        p, v, c = self.parameters
-        blocks = rows[size:].view(-1, size, rows.shape[1])
-        z = blocks @ p.T
-        share = torch.addmm(self.w_down_t.T @ c, z.flatten(0, 1), (self.w_down_t.T @ v).T).view_as(blocks)
-        out = [type(module).forward(module, rows[:size])]
-        for block, one, rest, index in zip(blocks, z, share, self.kept(rows[:size].detach(), blocks.detach()),
-                                           strict=True):
-            gate, up = linear(block, self.ffn.w_gate[index]), linear(block, self.ffn.w_up[index])
-            estimate = torch.addmm(c[index], one, v[index].T)
-            out.append(torch.addmm(rest, module.act_fn(gate) * up - estimate, self.w_down_t[index]))
-        return torch.cat(out).unsqueeze(0)
 
 
 def window_tokens(block_size: int) -> int:
@@ -104,28 +56,22 @@ def divergence(head: Any, dense: Tensor, sparse: Tensor) -> Tensor:
     return (p.exp() * (p - q)).sum(-1).mean()
 
 
-@contextmanager
-def trainable(model: Any, plan: SparsePlan) -> Iterator[list[TrainableFFN]]:
-    """The model with trainable sparse FFNs and frozen weights; as before afterwards."""
-    ffns = gated_ffns(model)
-    layers = [TrainableFFN(ffn, layer, plan) for ffn, layer in zip(ffns, plan.layers, strict=True)]
-    frozen = [one for one in model.parameters() if one.requires_grad]
-    for one in frozen:
-        one.requires_grad_(False)
-    try:
-        for ffn, layer in zip(ffns, layers, strict=True):
-            ffn.module.forward = layer.forward  # type: ignore[method-assign]
-        yield layers
-    finally:
-        for ffn in ffns:
-            ffn.module.__dict__.pop("forward", None)
-        for one in frozen:
-            one.requires_grad_(True)
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rates at a step: a warm-up, then a cosine to zero."""
+    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Warm-up, then a cosine to zero."""
-    return LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+def optimizer_of(layers: list[TrainableFFN]) -> torch.optim.AdamW:
+    """AdamW whose learning rate for a tensor is RATES of its name times the tensor's root mean square at the start.
+
+    Log-priors are changed by an absolute rate.
+    """
+    groups = []
+    for layer in layers:
+        for name, one in layer.parameters.items():
+            size = 1.0 if name == "log_prior" else max(one.detach().square().mean().sqrt().item(), 1e-8)
+            groups.append({"params": [one], "lr": RATES[name] * size, "full_rate": RATES[name] * size})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
 
 
 class Checkpoint:
@@ -155,26 +101,28 @@ class Checkpoint:
         return found
 
 
-def tune(model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: int, folder: Path) -> list[Surrogate]:
-    """Every layer's P, V and c after `steps` steps of AdamW on KL(dense || sparse), one window [T] of ids a step.
+def tune(model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: int,
+         folder: Path) -> list[tuple[Surrogate, Predictor]]:
+    """Every layer's estimate and predictor after `steps` steps on KL(dense || sparse), one window [T] of ids a step.
 
-    The backbone is frozen and the selector is the plan's own. Windows are taken in turn; `teacher` holds what
-    `save_teacher` wrote for them. State goes into `folder` now and then, and a later call goes on from it.
-    Writes losses.json, and raises ValueError when a window does not hold whole blocks.
+    The backbone is frozen. The predictor changes only where it is the plan's selector (`TrainableFFN`). Windows are
+    taken in turn; `teacher` holds what `save_teacher` wrote for them. State goes into `folder` now and then, and a
+    later call goes on from it. Writes losses.json. Raises ValueError when a window does not hold whole blocks.
     """
     size, length = plan.settings.block_size, windows.shape[1]
     if length % size or length < 2 * size:
         raise ValueError(f"tune: windows of {length} tokens do not hold whole blocks of {size}")
     dense = load_file(teacher / TEACHER)["hidden"]
     with trainable(model, plan) as layers:
-        parameters = [one for layer in layers for one in layer.parameters]
-        optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
+        optimizer = optimizer_of(layers)
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
         checkpoint = Checkpoint(folder, optimizer, parameters)
         losses = checkpoint.load()
         with tqdm(total=steps, initial=len(losses), desc="tune") as bar:
             for step in range(len(losses), steps):
                 i = step % len(windows)
-                optimizer.param_groups[0]["lr"] = learning_rate(step, steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = group["full_rate"] * rate(step, steps)
                 sparse = last_hidden(model, windows[i])[positions_of(i, length)]
                 loss = divergence(model.lm_head, dense[i].to(sparse.device), sparse)
                 optimizer.zero_grad()
@@ -187,4 +135,4 @@ def tune(model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: in
                 if len(losses) % SAVE_EVERY == 0:
                     checkpoint.save(losses)
         write_json(folder / "losses.json", losses)
-        return [layer.layer.surrogate for layer in layers]
+        return [layer.result() for layer in layers]

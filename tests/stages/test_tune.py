@@ -11,6 +11,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
+from ffbench.stages import trainable as forms
 from ffbench.stages import tune as module
 from ffbench.stages.collect import walk_layers
 from ffbench.stages.fidelity import last_hidden
@@ -36,12 +37,12 @@ def plan_of(model: Any, selector: str = "trained", kept: int = 40, hot_fraction:
     return build_plan(settings, {}, fits, [kept] * len(fits))
 
 
-@pytest.mark.parametrize(("selector", "hot"), [("static", 0.0), ("trained", 0.0), ("oracle", 0.0), ("first_block", 0.0)])
+@pytest.mark.parametrize(("selector", "hot"), [("static", 0.0), ("trained", 0.0), ("trained", 0.5), ("oracle", 0.0), ("first_block", 0.0)])
 def test_the_trainable_forward_is_the_sparse_one(model: Any, selector: str, hot: float) -> None:
     plan, ids = plan_of(model, selector, hot_fraction=hot), windows(1, 5 * BLOCK, 1)[0]
     with sparse_prefill(model, plan, "reference"), torch.no_grad():
         expected = last_hidden(model, ids)
-    with module.trainable(model, plan), torch.no_grad():
+    with forms.trainable(model, plan), torch.no_grad():
         found = last_hidden(model, ids)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
@@ -49,7 +50,7 @@ def test_the_trainable_forward_is_the_sparse_one(model: Any, selector: str, hot:
 
 def test_hot_neurons_are_always_kept(model: Any) -> None:
     plan = plan_of(model, hot_fraction=0.5)
-    with module.trainable(model, plan) as layers:
+    with forms.trainable(model, plan) as layers:
         kept = layers[0].kept(torch.randn(BLOCK, 64), torch.randn(3, BLOCK, 64))
     hot = set(plan.layers[0].order[:plan.layers[0].hot].tolist())
     assert len(hot) == 20 and all(hot <= set(row.tolist()) for row in kept)
@@ -63,13 +64,14 @@ def divergence_of(model: Any, plan: SparsePlan, ids: torch.Tensor) -> float:
 
 def test_tuning_comes_nearer_and_leaves_the_model_alone(
         model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEARNING_RATE", 5e-3)
+    monkeypatch.setattr(module, "RATES", {name: 0.03 for name in module.RATES})
     plan, text = plan_of(model), windows(2, 6 * BLOCK, 2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     grads = [one.requires_grad for one in model.parameters()]
     save_teacher(model, text, tmp_path)
     tuned = tune(model, plan, text, tmp_path, 30, tmp_path)
-    after = replace(plan, layers=[replace(layer, surrogate=one) for layer, one in zip(plan.layers, tuned, strict=True)])
+    after = replace(plan, layers=[replace(layer, surrogate=one, predictor=other)
+                                  for layer, (one, other) in zip(plan.layers, tuned, strict=True)])
     with torch.no_grad():
         assert divergence_of(model, after, text[0]) < 0.9 * divergence_of(model, plan, text[0])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -101,8 +103,9 @@ def test_a_stopped_tuning_goes_on_to_the_same_result(tmp_path: Path, monkeypatch
         tune(model, plan, text, tmp_path, 7, parts)
     found = tune(model, plan, text, tmp_path, 7, parts)
     assert calls == 6 + 3  # went on after step 4
-    for one, other in zip(found, expected, strict=True):
+    for (one, chooser), (other, chosen) in zip(found, expected, strict=True):
         assert torch.equal(one.p, other.p) and torch.equal(one.v, other.v) and torch.equal(one.c, other.c)
+        assert torch.equal(chooser.weights, chosen.weights) and torch.equal(chooser.prior, chosen.prior)
 
 
 def test_windows_hold_whole_blocks(tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""A model whose sparse FFNs can be trained: the plan's own arithmetic, with gradients."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.sparsity.groups import kept_neurons
+from ffbench.sparsity.plan import LayerPlan, SparsePlan
+from ffbench.sparsity.predictor import Predictor
+from ffbench.sparsity.selectors import SELECTORS, Scene
+from ffbench.sparsity.surrogate import Surrogate
+
+BORDERLINE = 0.2
+TEMPERATURE = 0.3
+
+
+class TrainableFFN:
+    """One layer's FFN with a trainable estimate and, where the plan's selector is the predictor, a trainable choice.
+
+    The choice of a block's neurons is learned straight through (our design): forward, the best ones count in full
+    and the others not at all; backward, each counts by a logistic function of its log-score's distance from the
+    last one kept, over TEMPERATURE. Beyond the kept neurons the next BORDERLINE share of them is computed for that.
+    """
+
+    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan) -> None:
+        self.ffn, self.plan = ffn, plan
+        self.chooses = plan.settings.selector == "trained" and plan.settings.group_size == 1
+        start = {name: getattr(layer.surrogate, name) for name in "pvc"}
+        if self.chooses:
+            start |= {"weights": layer.predictor.weights, "log_prior": layer.predictor.prior.clamp_min(1e-30).log()}
+        self.parameters = {name: one.float().clone(memory_format=torch.contiguous_format).requires_grad_()
+                           for name, one in start.items()}
+        # Shares memory with the parameters: a selector that looks at the estimate sees the tuned one.
+        self.layer = replace(layer, surrogate=Surrogate(*(self.parameters[name].detach() for name in "pvc")))
+        self.w_down_t = ffn.w_down.T.contiguous()
+        self.norms = self.w_down_t.float().norm(dim=1)
+
+    def result(self) -> tuple[Surrogate, Predictor]:
+        """What was learned so far, in a plan's form."""
+        predictor = self.layer.predictor
+        if self.chooses:
+            weights, log_prior = (self.parameters[name].detach() for name in ("weights", "log_prior"))
+            predictor = Predictor(predictor.mean, weights.to(predictor.weights.dtype), log_prior.exp())
+        return self.layer.surrogate, predictor
+
+    def activations(self, x: Tensor) -> Tensor:
+        """Exact activations [T, f] of x [T, d]."""
+        module: Any = self.ffn.module
+        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)
+
+    @torch.no_grad()
+    def kept(self, before: Tensor, blocks: Tensor) -> Tensor:
+        """Kept neurons [n, K] of blocks [n, B, d] by the plan's selector."""
+        settings, module = self.plan.settings, self.ffn.module
+        scene = Scene(self.layer, before, blocks, self.activations, module.act_fn,  # type: ignore[arg-type]
+                      self.norms, settings.seed * 1009 + self.ffn.layer)
+        return kept_neurons(SELECTORS[settings.selector](scene).float(), self.layer, settings.group_size)
+
+    def chosen(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Neurons [n, K + borderline] of blocks [n, B, d] by the predictor, and how much each counts: 1 or 0."""
+        layer, (weights, log_prior) = self.layer, (self.parameters[name] for name in ("weights", "log_prior"))
+        scores = log_prior + layer.predictor.shift(blocks, weights)
+        hot, dynamic = layer.order[:layer.hot].expand(len(blocks), -1), layer.kept - layer.hot
+        ranked = scores.detach().clone().scatter_(1, hot, torch.inf)
+        count = min(layer.kept + round(BORDERLINE * dynamic), scores.shape[1])
+        values, index = ranked.topk(count, 1)
+        edge = (values[:, layer.kept - 1] + values[:, min(layer.kept, count - 1)]) / 2
+        soft = torch.sigmoid((scores.gather(1, index) - edge.nan_to_num(posinf=0.0)[:, None]) / TEMPERATURE)
+        hard = torch.zeros_like(soft)
+        hard[:, :layer.kept] = 1
+        through = soft - soft.detach()
+        through[:, :layer.hot] = 0
+        return index, hard + through
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's forward for a window x [1, T, d] of whole blocks: the first one dense, the others sparse."""
+        size, module = self.plan.settings.block_size, self.ffn.module
+        act: Any = module.act_fn
+        first, blocks = x[0, :size], x[0, size:].view(-1, size, x.shape[2])
+        p, v, c = (self.parameters[name] for name in "pvc")
+        z = blocks @ p.T
+        rest = z @ (self.w_down_t.T @ v).T + self.w_down_t.T @ c
+        if self.chooses:
+            index, counts = self.chosen(blocks)
+        else:
+            index, counts = self.kept(first.detach(), blocks.detach()), None
+        gate, up = (blocks @ w[index].transpose(1, 2) for w in (self.ffn.w_gate, self.ffn.w_up))
+        left = act(gate) * up - torch.baddbmm(c[index].unsqueeze(1), z, v[index].transpose(1, 2))
+        if counts is not None:
+            left = left * counts.unsqueeze(1)
+        sparse = torch.baddbmm(rest, left, self.w_down_t[index])
+        return torch.cat([type(module).forward(module, first), sparse.flatten(0, 1)]).unsqueeze(0)
+
+
+@contextmanager
+def trainable(model: Any, plan: SparsePlan) -> Iterator[list[TrainableFFN]]:
+    """The model with trainable sparse FFNs and frozen weights; as before afterwards."""
+    ffns = gated_ffns(model)
+    layers = [TrainableFFN(ffn, layer, plan) for ffn, layer in zip(ffns, plan.layers, strict=True)]
+    frozen = [one for one in model.parameters() if one.requires_grad]
+    for one in frozen:
+        one.requires_grad_(False)
+    try:
+        for ffn, layer in zip(ffns, layers, strict=True):
+            ffn.module.forward = layer.forward  # type: ignore[method-assign]
+        yield layers
+    finally:
+        for ffn in ffns:
+            ffn.module.__dict__.pop("forward", None)
+        for one in frozen:
+            one.requires_grad_(True)

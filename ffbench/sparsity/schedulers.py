@@ -14,14 +14,15 @@ class Evidence:
     """What a scheduler may look at; the functions measure on calibration text when they are called.
 
     layers, f: number of layers and of neurons in each; density: the share to keep over all layers;
-    mixing() -> token-mixing score of each layer; gains() -> [layers, f], what keeping each neuron is worth.
+    mixing() -> token-mixing score of each layer; gains(kind) ->
+    [layers, f], what keeping each neuron is worth, by a measure of GAINS.
     """
 
     layers: int
     f: int
     density: float
     mixing: Callable[[], list[float]]
-    gains: Callable[[], Tensor]
+    gains: Callable[[str], Tensor]
 
     @property
     def total(self) -> int:
@@ -30,6 +31,7 @@ class Evidence:
 
 
 SCHEDULERS: dict[str, Callable[[Evidence], list[int]]] = {}
+GAINS = ("cost", "curvature")
 
 
 def scheduler(name: str) -> Callable:
@@ -47,7 +49,7 @@ def schedule(name: str, evidence: Evidence, group: int = 1) -> list[int]:
 
     The total is that of single neurons to within half a group, and never below one group a layer.
     """
-    units = replace(evidence, f=evidence.f // group, gains=lambda: group_sums(evidence.gains(), group))
+    units = replace(evidence, f=evidence.f // group, gains=lambda kind: group_sums(evidence.gains(kind), group))
     return [count * group for count in SCHEDULERS[name](units)]
 
 
@@ -72,14 +74,25 @@ def token_mixing(evidence: Evidence) -> list[int]:
 
 @scheduler("sensitivity")
 def sensitivity(evidence: Evidence) -> list[int]:
-    """Keep the neurons that are worth most, whichever layer they are in (our design).
+    """Keep the neurons that are worth most by the measured cost of each layer's sparsity (our design).
 
     Greedy, and best possible for gains that add up: every neuron costs the same FLOPs, in its own three products
     and in the estimate's, so the budget is a number of neurons.
     """
-    gains = evidence.gains().clone()
+    return worth_most(evidence, "cost")
+
+
+@scheduler("curvature")
+def curvature(evidence: Evidence) -> list[int]:
+    """As `sensitivity`, by the second-order KL of leaving each neuron out (our design)."""
+    return worth_most(evidence, "curvature")
+
+
+def worth_most(evidence: Evidence, kind: str) -> list[int]:
+    """Count by layer of the neurons with the largest gains, whichever layer they are in; each layer keeps one."""
+    gains = evidence.gains(kind).clone()
     first = gains.argmax(1, keepdim=True)
-    gains.scatter_(1, first, torch.inf)  # each layer keeps one
+    gains.scatter_(1, first, torch.inf)
     chosen = gains.flatten().topk(evidence.total).indices
     kept: list[int] = torch.bincount(chosen // evidence.f, minlength=evidence.layers).tolist()
     return kept

@@ -17,17 +17,19 @@ from ffbench.sparsity.schedulers import Evidence, schedule, uniform
 from ffbench.sparsity.selectors import SELECTORS
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
+from ffbench.stages.curvature import load_curvature, neuron_curvature, save_curvature
 from ffbench.stages.fit import LayerFit, build_plan, fit_layer
 from ffbench.stages.regroup import load_orders, save_orders
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
 from ffbench.stages.sensitivity import layer_costs, neuron_gains
-from ffbench.stages.tune import save_teacher, tune, window_tokens
+from ffbench.stages.tune import WINDOW, save_teacher, tune, window_tokens
 
 Cache = Callable[..., Path]
 CLOSED_FORM = {"surrogate_tuned": "surrogate"}
 FILE = "layers.safetensors"
 MIXING_WINDOWS = 4
 SENSITIVITY_WINDOWS = 6
+CURVATURE_WINDOWS = 24
 
 
 def save_fits(fits: list[LayerFit], folder: Path) -> None:
@@ -134,18 +136,31 @@ class Trainer:
         return load_scores(self.cache("mixing", self.identity, lambda folder: save_scores(
             token_mixing_scores(self.model, windows), folder)))
 
-    def gains(self) -> Tensor:
-        """What each neuron is worth, [layers, f], from the layers' costs at the uniform schedule."""
+    def gains(self, kind: str) -> Tensor:
+        """What keeping each neuron is worth, [layers, f], in nats of KL."""
         kept = uniform(self.evidence())
-        settings = replace(self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0, group_size=1)
         fits = self.fits(kept)
+        energies = torch.stack([fit.predictor.prior for fit in fits])
+        gains = self.cost_gains(fits, kept, energies) if kind == "cost" else self.curvature_gains(energies)
+        orders = self.orders()
+        return gains if orders is None else gains.gather(1, torch.stack(orders))
+
+    def cost_gains(self, fits: list[LayerFit], kept: list[int], energies: Tensor) -> Tensor:
+        """From the layers' measured costs at the uniform schedule; residual energies [layers, f]."""
+        settings = replace(self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0, group_size=1)
         plan = build_plan(settings, self.fingerprint, fits, kept)
         windows = self.text.tuning(window_tokens(settings.block_size))[:SENSITIVITY_WINDOWS]
         folder = self.cache("sensitivity", self.identity | {"plan": asdict(settings)}, lambda path: save_scores(
             layer_costs(self.model, plan, windows), path))
-        gains = neuron_gains(load_scores(folder), torch.stack([fit.predictor.prior for fit in fits]), kept)
-        orders = self.orders()
-        return gains if orders is None else gains.gather(1, torch.stack(orders))
+        return neuron_gains(load_scores(folder), energies, kept)
+
+    def curvature_gains(self, energies: Tensor) -> Tensor:
+        """Half of E r_j^2 times the Fisher information along the neuron's down column; energies are E r_j^2 |w_j|^2."""
+        windows = self.text.tuning(WINDOW)[:CURVATURE_WINDOWS]
+        folder = self.cache("curvature", self.identity | {"windows": len(windows), "length": WINDOW}, lambda path:
+                            save_curvature(neuron_curvature(self.model, windows), path))
+        norms = torch.stack([ffn.w_down.float().square().sum(0) for ffn in gated_ffns(self.model)])
+        return 0.5 * energies * load_curvature(folder) / norms.clamp_min(1e-30)
 
     def plan(self) -> SparsePlan:
         """The plan, tuned where its compensator says so."""

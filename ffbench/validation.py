@@ -10,6 +10,7 @@ from ffbench.settings import RunSettings
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
 PROTOCOLS = ("whole", "context")
+PROMPT_TOKENS = 64  # the least room for a prompt and its chat template beside the answer
 GROUP_SIZES = (1, 8, 16, 32, 64)
 
 
@@ -67,7 +68,7 @@ def problems(settings: RunSettings) -> list[str]:
     from ffbench.sparsity.schedulers import SCHEDULERS
     from ffbench.sparsity.selectors import SELECTORS
     from ffbench.stages.fit import COMPENSATORS
-    from ffbench.tasks.registry import task_names
+    from ffbench.tasks.registry import get_spec, task_names
 
     s = settings
     found = unknown("model.source", s.model.source, SOURCES) + unknown("model.dtype", s.model.dtype, DTYPES)
@@ -79,6 +80,9 @@ def problems(settings: RunSettings) -> list[str]:
     names = task_names()
     for task in s.task.tasks:
         found += unknown("task.tasks", task, names)
+        if task in names:
+            least = get_spec(task).max_new_tokens + PROMPT_TOKENS
+            found += at_least(f"task.max_length ({task})", s.task.max_length, least)
     found += unknown("kernel.backend", s.kernel.backend, ("auto", *MODULES))
     if not 0 <= s.sparsity < 1:
         found.append(f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)")

@@ -12,7 +12,7 @@ from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.answers import AnswerLog
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages.answering import Reader, ending
-from ffbench.stages.prompts import PromptIds, gold_ids, prompt_ids
+from ffbench.stages.prompts import PromptError, PromptIds, gold_ids, prompt_ids
 from ffbench.tasks.registry import TaskRecord, TaskSpec
 
 Work = list[tuple[TaskSpec, list[TaskRecord]]]
@@ -66,7 +66,13 @@ def answer(reader: Reader, tokenizer: Any, spec: TaskSpec, batch: Batch) -> list
 
 def evaluate(model: Any, tokenizer: Any, plan: SparsePlan | None, work: Iterable[tuple[TaskSpec, list[TaskRecord]]],
              log: AnswerLog, protocol: Protocol) -> list[dict[str, Any]]:
-    """Answer every record that `log` does not hold yet; returns all answers."""
+    """Answer every record that `log` does not hold yet; returns all answers.
+
+    Raises PromptError where `protocol.max_length` is beyond the positions that the model knows.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and protocol.max_length > positions:
+        raise PromptError(f"task.max_length={protocol.max_length}: the model knows {positions} positions; choose at most that")
     done: dict[str, set[str]] = {}
     for one in log.read():
         done.setdefault(one["task"], set()).add(one["record_id"])

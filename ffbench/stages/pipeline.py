@@ -193,10 +193,12 @@ class Pipeline(Workbench):
 
     def head(self) -> dict[str, Any]:
         """The fields that name the run."""
+        from ffbench.stages.prompts import template_hash
+
         s = self.settings
         return {"schema_version": SCHEMA_VERSION, "run_key": self.run.run_key, "model": s.model.name,
                 "dtype": s.model.dtype, "sparsity": float(s.sparsity), "task": s.task.name,
-                "protocol": s.task.protocol}
+                "protocol": s.task.protocol, "chat_template": template_hash(self.tokenizer)}
 
     def dense_result(self) -> dict[str, Any]:
         """Every figure of the run at sparsity 0."""

@@ -1,5 +1,6 @@
 """From a task record to the token ids that a model reads."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,11 @@ def chat_frame(tokenizer: Any) -> tuple[str, str]:
 def has_template(tokenizer: Any) -> bool:
     """Whether the tokenizer carries a chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
+
+
+def template_hash(tokenizer: Any) -> str | None:
+    """First 16 hex digits of the SHA-256 of the chat template; None without one."""
+    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16] if has_template(tokenizer) else None
 
 
 def special_head(tokenizer: Any) -> list[int]:

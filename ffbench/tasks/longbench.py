@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Callable
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,19 @@ def rule_of(task: str) -> dict[str, Any]:
     return RULES[task.removesuffix("_e")]
 
 
+def missing_packages(rule: dict[str, Any]) -> list[str]:
+    """Packages that a task's metric needs and that are not installed."""
+    needed = ["rouge"] * (rule["metric"] == "rouge_l")
+    needed += ["jieba"] * (rule.get("chinese", False) and rule["metric"] in ("f1", "rouge_l"))
+    return [name for name in needed if find_spec(name) is None]
+
+
 def load(task: str, data_dir: str | None, limit: int | None) -> list[TaskRecord]:
     """`limit` records of a task, chosen by `choose_evenly`, from a folder or (None) the published archive."""
+    missing = missing_packages(rule_of(task))
+    if missing:
+        raise TaskError(f"task {task!r} is scored with {' and '.join(missing)}, which is not installed; install it with: "
+                        "pip install 'ffbench[eval]'")
     path, member = source(task, data_dir)
     return choose_evenly(list(records_of(task, path, member, path.stat().st_mtime_ns)), limit)
 

@@ -3,6 +3,7 @@
 import re
 import string
 from collections import Counter
+from difflib import SequenceMatcher
 
 CHINESE_PUNCTUATION = "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
 
@@ -68,12 +69,13 @@ def retrieval(prediction: str, gold: str, chinese: bool = False) -> float:
 
 
 def code_similarity(prediction: str, gold: str) -> float:
-    """Edit similarity of the first line that holds none of backtick, '#' and '//'."""
-    from fuzzywuzzy import fuzz
+    """Edit similarity, in whole points, of the first line that holds none of backtick, '#' and '//'.
 
+    fuzzywuzzy's `ratio` as it is without python-Levenshtein, which would count differently where it is installed.
+    """
     lines = prediction.lstrip("\n").split("\n")
-    code = (line for line in lines if not any(mark in line for mark in ("`", "#", "//")))
-    return float(fuzz.ratio(next(code, ""), gold))
+    code = next((line for line in lines if not any(mark in line for mark in ("`", "#", "//"))), "")
+    return float(round(100 * SequenceMatcher(None, code, gold).ratio())) if code else 0.0
 
 
 def first_line(prediction: str) -> str:

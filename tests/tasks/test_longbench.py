@@ -65,3 +65,9 @@ def test_choice_spreads_over_lengths_in_any_order() -> None:
 def test_stop_rules(stop: str, open_text: str, done_text: str | None) -> None:
     assert not STOPS[stop](open_text)
     assert done_text is None or STOPS[stop](done_text)
+
+
+def test_a_missing_scorer_is_named_before_any_record_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ffbench.tasks.longbench.find_spec", lambda name: None)
+    with pytest.raises(TaskError, match=r"'dureader' is scored with rouge and jieba.*pip install 'ffbench\[eval\]'"):
+        get_spec("dureader").records(1, "nowhere")

@@ -1,5 +1,8 @@
 """LongBench's metrics on fixed pairs, values worked out by hand, and the rules of each task around them."""
 
+from difflib import SequenceMatcher
+from pathlib import Path
+
 import pytest
 
 from ffbench.tasks import longbench_scores as scores
@@ -63,6 +66,16 @@ def test_retrieval() -> None:
 def test_code_similarity(prediction: str, gold: str, points: float) -> None:
     """A blank line after a comment holds no mark, so it is the line that counts."""
     assert scores.code_similarity(prediction, gold) == points
+
+
+@pytest.mark.filterwarnings("ignore:Using slow pure-python SequenceMatcher")
+def test_code_similarity_is_that_of_fuzzywuzzy(monkeypatch: pytest.MonkeyPatch) -> None:
+    fuzz = pytest.importorskip("fuzzywuzzy.fuzz")
+    monkeypatch.setattr(fuzz, "SequenceMatcher", SequenceMatcher)
+    source = Path(scores.__file__).read_text().splitlines()
+    lines = [line for line in source if line.strip() and not any(mark in line for mark in "#`")]
+    for first, second in zip(lines, lines[1:] + [lines[0] * 9], strict=True):
+        assert scores.code_similarity(first, second) == fuzz.ratio(first, second)
 
 
 def score(task: str, prediction: str, *answers: str, classes: tuple[str, ...] = ()) -> float:

@@ -9,7 +9,7 @@ VERBS = {
     "status": "runs of a sweep: done, missing, failed with the reason",
     "compare": "two runs beside each other",
     "plan": "save, load or show a sparse plan",
-    "speed": "FFN and TTFT speedups at a published model's shape, random weights",
+    "speed": "time to first token, dense against sparse; shape=NAME takes random weights",
     "sweep": "a W&B sweep file's search without a server",
     "lm_eval": "lm-eval's command line with the model ffbench and LongBench tasks",
     "sync": "send finished run folders to W&B",

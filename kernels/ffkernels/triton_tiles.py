@@ -58,4 +58,4 @@ def down_tile(arch: int, float32: bool, block_size: int) -> Tile:
     if float32:
         return Tile(token_tile(block_size, 32), 32, 32, 4, 2)
     m = token_tile(block_size, 128)
-    return Tile(m, 128, _depth(arch, m), 8 if m == 128 else 4, 3)
+    return Tile(m, 128 if m > 16 else 64, _depth(arch, m), 8 if m == 128 else 4, 3)

@@ -14,7 +14,8 @@ VARIANTS = [ahead.Variant(kernel, arch, dtype, group, 128)
             for arch in tiles.SHARED_BYTES
             for kernel, dtype, group in (("gate_up", "bf16", 0), ("gate_up", "bf16", 1), ("gate_up", "f16", 32),
                                          ("down", "bf16", 1), ("down", "f16", 16))]
-SMALL_BLOCKS = [ahead.Variant("gate_up", 90, "bf16", 1, 32), ahead.Variant("down", 100, "bf16", 32, 16)]
+SMALL_BLOCKS = [ahead.Variant("gate_up", 90, "bf16", 1, 32), ahead.Variant("down", 90, "bf16", 32, 16),
+                ahead.Variant("down", 100, "bf16", 32, 16)]
 
 
 def check(variant: ahead.Variant, instruction: str) -> None:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "longbench"
 PAGE = ROOT / "docs" / "longbench.md"
 START, END = "<!-- results: made by `python -m analysis.longbench_table` -->", "<!-- end of results -->"
+PLACES = ("output_dir=", "tracker=")  # words of a command that change no result
 NEEDED = ("data", "categories", "buckets", "mean")
 
 
@@ -110,12 +111,14 @@ def table(runs: list[Run]) -> str:
 def conditions(runs: list[Run]) -> str:
     """What was run where."""
     last, task = runs[-1], runs[-1].config["task"]
-    commands = dict.fromkeys(" ".join(run.provenance.get("command") or []) for run in runs)
+    commands = dict.fromkeys(" ".join(word for word in run.provenance.get("command") or []
+                                      if not word.startswith(PLACES)) for run in runs)
     places = dict.fromkeys(f"{run.provenance.get('cpu')}, {run.provenance.get('threads', {}).get('torch')} threads, git {str(run.provenance.get('git_sha'))[:10]}" for run in runs)
     density = "; ".join(f"{run.label} {min(t['density_used'] for t in run.result['tasks'].values()):.2f} to "
                         f"{max(t['density_used'] for t in run.result['tasks'].values()):.2f}"
                         for run in runs if run.result["sparsity"] > 0)
-    return (f"{last.result['data']}, {task['limit'] or 'all'} records a task, evenly spaced over the lengths, at most "
+    data = last.result["data"]
+    return (f"{data[0].upper()}{data[1:]}, {task['limit'] or 'all'} records a task, evenly spaced over the lengths, at most "
             f"{task['max_length']} tokens for prompt and answer, batch size {task['batch_size']}. {last.result['model']}, "
             f"{last.result['dtype']}; selector/compensator/scheduler {last.method}, block size "
             f"{last.result['block_size']}. FFN density really used in the prompts, lowest to highest task: "

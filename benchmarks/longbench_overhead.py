@@ -1,12 +1,13 @@
 """Cost of an evaluation over the bare `model.generate` on the same prompts, dense, pair by pair.
 
 python benchmarks/longbench_overhead.py model=smollm2_135m task=longbench task.data_dir=FOLDER task.limit=2 \
-    'task.tasks=[trec_e,lcc,qasper,samsum_e]'
+    'task.tasks=[trec_e,lcc,qasper,samsum_e]' --rounds 3
 
 An evaluation reads the records' text, makes the prompts, prefills once, scores the gold answer and a greedy one, and
 writes the answer through to the disk. Beside it `generate` on the ready token ids, twice: `ratio` asks it for as many
 tokens as the evaluation's answer has (so that the stop rules win nothing), `ratio_to_end` lets it go on to its own end, up
-to the task's max_new_tokens. The order changes from batch to batch; the first batch is a warm-up. The last line is JSON.
+to the task's max_new_tokens. Every batch is measured `--rounds` times, the order of the sides changing; one more pair before
+is a warm-up. Ratios are medians over all pairs, with p20 and p80. The last line is JSON.
 """
 
 import argparse
@@ -78,7 +79,8 @@ class Pairing:
 def main() -> int:
     """Print each pair and, last, one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _, words = parser.parse_known_args()
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of every batch")
+    options, words = parser.parse_known_args()
     settings = jobs_of([*words, "sparsity=0"])[0].settings
     found = problems(settings)
     if found:
@@ -91,19 +93,20 @@ def main() -> int:
         pairing = Pairing(model, tokenizer, Protocol(task.max_length, size), Path(folder))
         pairing.pair(*batches[0], 0)
         rows = []
-        for number, (spec, records) in enumerate(batches, 1):
+        for number, (spec, records) in enumerate(batches * options.rounds, 1):
             rows.append(pairing.pair(spec, records, number))
             print(spec.name, {name: round(value, 3) for name, value in rows[-1].items()}, flush=True)
     ratios = {name: np.array([row["evaluate"] / row[side] for row in rows])
               for name, side in (("ratio", "generate"), ("ratio_to_end", "generate_to_end"))}
     line: dict[str, Any] = {"benchmark": "longbench_overhead", "model": settings.model.name, "dtype": settings.model.dtype,
-                            "tasks": task.tasks, "records": sum(row["records"] for row in rows), "batch_size": size,
-                            "max_length": task.max_length, "prompt_tokens": sum(row["prompt_tokens"] for row in rows)}
+                            "tasks": task.tasks, "pairs": len(rows),
+                            "records": sum(len(records) for _, records in batches), "batch_size": size,
+                            "max_length": task.max_length, "prompt_tokens": sum(row["prompt_tokens"] for row in rows) / len(rows)}
     for name, side in (("ratio", "generate"), ("ratio_to_end", "generate_to_end")):
         low, middle, high = np.percentile(ratios[name], [20, 50, 80])
         total = sum(row["evaluate"] for row in rows) / sum(row[side] for row in rows)
         line |= {name: float(middle), f"{name}_p20": float(low), f"{name}_p80": float(high), f"{name}_of_totals": total}
-    line |= {"seconds_a_record": sum(row["evaluate"] for row in rows) / line["records"],
+    line |= {"seconds_a_record": sum(row["evaluate"] for row in rows) / sum(row["records"] for row in rows),
              "threads": torch.get_num_threads(), "cpu": cpu_name(), "git_sha": git_state()[0]}
     print(json.dumps(line))
     return 0

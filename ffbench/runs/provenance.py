@@ -17,7 +17,7 @@ from ffbench.runs.store import now
 PACKAGES = ("ffbench", "torch", "transformers", "tokenizers", "safetensors", "gguf", "triton", "numpy", "lm_eval",
             "datasets", "hydra-core", "omegaconf", "wandb")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCH_NUM_THREADS")
-SECRET = re.compile(r"(?i)((?:api_?key|token|secret|password)[\w.]*=)\S+")
+SECRET = re.compile(r"(?i)((?:api_?key|token(?!s=\d+$)|secret|password)[\w.]*=)\S+")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -25,9 +25,11 @@ def test_collect() -> None:
 
 def test_no_names_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    words = ["/home/somebody/bin/ffbench", "tracker.api_key=abc", "hf_token=xyz", "WANDB_API_KEY=k", "x=1"]
+    words = ["/home/somebody/bin/ffbench", "tracker.api_key=abc", "hf_token=xyz", "WANDB_API_KEY=k", "x=1",
+             "calibration.tokens=2048", "my.tokens=a1"]
     found = provenance.collect(words)
-    assert found["command"] == ["~/bin/ffbench", "tracker.api_key=***", "hf_token=***", "WANDB_API_KEY=***", "x=1"]
+    assert found["command"] == ["~/bin/ffbench", "tracker.api_key=***", "hf_token=***", "WANDB_API_KEY=***", "x=1",
+                                "calibration.tokens=2048", "my.tokens=***"]
     text = json.dumps(found)
     assert socket.gethostname() not in text and str(Path.cwd()) not in text
     assert getpass.getuser() == "root" or getpass.getuser() not in text

@@ -9,12 +9,14 @@ import torch
 pytest.importorskip("lm_eval")
 
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import CacheHook, CachingLM
 from lm_eval.models.huggingface import HFLM
 
 from ffbench.harness.model import FFBenchLM
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.sparsity.plan import PlanError, PlanSettings
+from ffbench.stages.answering import Reader
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 5
 PAIRS = [(TEXT, " yes"), (TEXT, " no, never"), ("Short.", " x"), ("", "alone")]
@@ -92,6 +94,27 @@ def test_long_prompts_lose_their_middle_and_templates_stay_whole(both: tuple) ->
 def test_a_plan_of_another_model_is_refused(model_folder: Path, plan_folder: Path) -> None:
     with pytest.raises(PlanError, match="made for"):
         build(FFBenchLM, model_folder, plan=str(plan_folder), model_name="tiny")
+
+
+def test_a_stopped_run_goes_on_from_lm_evals_cache(both: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, options = both[0], {"max_gen_toks": 4, "until": []}
+    asked = requests("generate_until", [("one", options), ("two", options), ("three", options), ("four", options)])
+    whole = model.generate_until(asked, disable_tqdm=True)
+    read, calls = Reader.read, []
+
+    def stop_at_the_second(self: Reader, prompts: list) -> Any:
+        calls.append(len(prompts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(self, prompts)
+
+    cached = CachingLM(model, str(tmp_path / "answers"))
+    monkeypatch.setattr(Reader, "read", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        cached.generate_until(asked)
+    assert cached.generate_until(asked) == whole
+    assert calls == [3, 1, 1]
+    model.set_cache_hook(CacheHook(None))
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -21,7 +21,7 @@ from ffbench.runs.provenance import cpu_name, git_state
 from ffbench.sparsity.surrogate import residual_energy
 from ffbench.stages import pipeline
 from ffbench.stages.collect import LayerData, walk_layers
-from ffbench.stages.union import agreement
+from ffbench.stages.union import mass_share, top_mask, union_share
 
 BLOCKS = (1, 16, 32, 64, 128, 256, 512)
 FIELDS = ("union", "mass", "mass_residual")
@@ -34,9 +34,9 @@ def layer_lines(data: LayerData, surrogate: Any, windows: int, density: float, b
         plain = (a.float() * norms).square()
         left = residual_energy(a, surrogate.estimate(x), norms)
         kept = round(density * a.shape[1])
+        chosen = top_mask(plain, kept)
         for size in blocks:
-            found = agreement(plain, size, kept)
-            values = (found.union, found.mass, agreement(left, size, kept).mass)
+            values = (union_share(chosen, size), mass_share(plain, size, kept), mass_share(left, size, kept))
             for name, value in zip(FIELDS, values, strict=True):
                 sums[size][name] += value / windows
     return sums

@@ -93,7 +93,7 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
         return torch.randn(*shape, generator=generator) * shape[-1] ** -0.5 if 0 not in shape else torch.zeros(shape)
 
     mixing, gains = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
-    evidence = Evidence(len(ffns), f, 1 - settings.sparsity, lambda: mixing, lambda kind: gains)
+    evidence = Evidence(len(ffns), f, 1 - settings.sparsity, lambda kind: mixing, lambda kind: gains)
     kept = schedule(settings.scheduler, evidence, settings.group_size)
     layers, group, prepare = [], settings.group_size, SELECTORS[settings.selector].prepare
     for ffn, count in zip(ffns, kept, strict=True):

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.token_rules import token_forward
+from ffbench.sparsity.adaptive import TILE, block_counts
 from ffbench.sparsity.groups import best
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.remainder import PARTS, remainder
+from ffbench.sparsity.schedulers import PER_BLOCK
 from ffbench.sparsity.selectors import SELECTORS, Scene
 
 ACTIVE = "_ffbench_sparse_prefill"
@@ -54,6 +56,14 @@ class Prefill:
         return tokens < least
 
 
+def rectangle(kept: list[Tensor]) -> Tensor:
+    """Neurons [n, K] of n blocks. Raises ValueError where the blocks keep different numbers."""
+    if len({len(row) for row in kept}) > 1:
+        raise ValueError("blocks of an adaptive plan keep different numbers of neurons, which cannot be recorded as one "
+                         "table; choose a scheduler that is not adaptive")
+    return torch.stack(kept)
+
+
 class SparseFFN:
     """One layer's FFN on prompts: dense first and last block, sparse ones between."""
 
@@ -79,19 +89,23 @@ class SparseFFN:
         """Dense FFN of x [T, d]."""
         return dense_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation)
 
-    def choose(self, before: Tensor, blocks: Tensor) -> Tensor:
-        """Sorted dynamic neurons [n, kept - hot] of blocks [n, B, d]."""
+    def choose(self, before: Tensor, blocks: Tensor) -> list[Tensor]:
+        """Sorted dynamic neurons of each of the blocks [n, B, d]: kept - hot of them, on average where K adapts."""
         settings, hot = self.plan.settings, self.layer.hot
         scene = Scene(self.layer, before, blocks, self.activations, self.ffn.module.act_fn,  # type: ignore[arg-type]
                       self.down_norms, settings.seed * 1009 + self.ffn.layer)
         scores = self.selector(scene)[:, hot:]
-        return best(scores, self.layer.kept - hot, settings.group_size).add_(hot)
+        dynamic, group = self.layer.kept - hot, settings.group_size
+        rule = PER_BLOCK.get(settings.scheduler)
+        counts = block_counts(scores, dynamic * len(blocks), rule, max(TILE, group)) if rule else [dynamic] * len(blocks)
+        if len(set(counts)) == 1:
+            return list(best(scores, counts[0], group).add_(hot))
+        return [best(row[None], count, group)[0].add_(hot) for row, count in zip(scores, counts, strict=True)]
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
         """Sparse FFN of x [T, d], by blocks or, for a per-token rule, by its own dense form."""
-        share = self.layer.kept / len(self.layer.order)
         if self.selector.block_wise:
-            y = self.by_blocks(before, x)
+            y, share = self.by_blocks(before, x)
         else:
             y, share = token_forward(self.ffn, self.layer, self.selector, x)
         if self.blind:
@@ -99,29 +113,48 @@ class SparseFFN:
         self.prompt.used += round(share * len(self.layer.order) * len(x))
         return y
 
-    def by_blocks(self, before: Tensor, x: Tensor) -> Tensor:
-        """FFN of x [T, d] with each block's own neurons; a short last block selects from its own tokens only."""
+    def by_blocks(self, before: Tensor, x: Tensor) -> tuple[Tensor, float]:
+        """FFN of x [T, d] with each block's own neurons, and the share of neurons that this computed.
+
+        A short last block selects from its own tokens only.
+        """
         size, width = self.plan.settings.block_size, x.shape[1]
         whole = len(x) // size * size
-        indices = []
-        if whole:
-            indices.append(self.choose(before, x[:whole].view(-1, size, width)))
+        kept = self.choose(before, x[:whole].view(-1, size, width)) if whole else []
         if whole < len(x):
             previous = x[whole - size:whole] if whole else before
-            indices.append(self.choose(previous, x[whole:].unsqueeze(0)))
-        kept = torch.cat(indices)
+            kept += self.choose(previous, x[whole:].unsqueeze(0))
         if self.prompt.chosen is not None:
-            self.prompt.chosen.append((self.ffn.layer, kept))
+            self.prompt.chosen.append((self.ffn.layer, rectangle(kept)))
         z = x @ self.p.T if self.p.shape[0] else None
-        y = sparse_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, kept, size,
-                             hot=self.layer.hot, activation=self.ffn.activation, z=z,
-                             v=self.v if z is not None else None, c=self.c if self.active else None,
-                             group=self.plan.settings.group_size, backend=self.backend)
+        y = self.exact(x, z, kept)
         if self.active:
             y.add_(self.b if z is None else torch.addmm(self.b, z, self.m.T))
         if PARTS[0] in self.layer.extra:
             act = self.ffn.module.act_fn
             y = y + remainder(self.layer.extra, act, x, kept, self.layer.hot, size)  # type: ignore[arg-type]
+        used = sum((len(row) + self.layer.hot) * min(size, len(x) - i * size) for i, row in enumerate(kept))
+        return y, used / (len(self.layer.order) * len(x))
+
+    def exact(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
+        """The kept neurons' part of x [T, d], corrected by the estimate of z [T, r]; neurons of each block in `kept`.
+
+        Blocks that keep equally many go into one call of the kernel.
+        """
+        size, y = self.plan.settings.block_size, torch.empty_like(x)
+        for count in sorted({len(row) for row in kept}):
+            chosen = [i for i, row in enumerate(kept) if len(row) == count]
+            every = len(chosen) == len(kept)
+            rows = torch.cat([torch.arange(i * size, min((i + 1) * size, len(x)), device=x.device) for i in chosen])
+            part, part_z = (x, z) if every else (x[rows], z[rows] if z is not None else None)
+            found = sparse_gated_ffn(part, self.ffn.w_gate, self.ffn.w_up, self.w_down_t,
+                                     torch.stack([kept[i] for i in chosen]), size, hot=self.layer.hot,
+                                     activation=self.ffn.activation, z=part_z, v=self.v if z is not None else None,
+                                     c=self.c if self.active else None, group=self.plan.settings.group_size,
+                                     backend=self.backend)
+            if every:
+                return found
+            y[rows] = found
         return y
 
     def prompt_forward(self, x: Tensor, dense_from: int | None = None) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -69,6 +70,20 @@ class LayerPlan:
                          Predictor(q.mean, q.weights[o], q.prior[o]), self.output_map, extra)
 
 
+def layer_problem(layer: LayerPlan) -> str | None:
+    """What does not fit together in a layer that was read from files, or None."""
+    f = len(layer.order)
+    if not torch.equal(layer.order.sort().values, torch.arange(f)):
+        return f"its order is no permutation of {f} neurons"
+    if not 0 <= layer.hot <= layer.kept <= f:
+        return f"kept {layer.kept} and hot {layer.hot} do not fit {f} neurons"
+    rows = {"surrogate.v": layer.surrogate.v, "surrogate.c": layer.surrogate.c, "predictor.weights": layer.predictor.weights,
+            "predictor.prior": layer.predictor.prior}
+    rows |= {f"extra.{name}": one for name, one in layer.extra.items() if name.startswith("neuron_")}
+    wrong = [f"{name} {tuple(one.shape)}" for name, one in rows.items() if len(one) != f]
+    return f"expected {f} rows, found {', '.join(wrong)}" if wrong else None
+
+
 @dataclass
 class SparsePlan:
     """Settings, model fingerprint and one LayerPlan a layer; prompts below `min_tokens` run dense (0: none).
@@ -119,12 +134,18 @@ class SparsePlan:
             version = header["format_version"]
             if version != FORMAT_VERSION:
                 raise PlanError(f"plan {folder}: format version {version}, this build reads {FORMAT_VERSION}")
-            known = {field.name for field in fields(PlanSettings)}
-            settings = PlanSettings(**{k: v for k, v in header["settings"].items() if k in known})
+            unknown = sorted(set(header["settings"]) - {field.name for field in fields(PlanSettings)})
+            if unknown:
+                raise PlanError(f"plan {folder}: settings that this build does not know: {', '.join(unknown)}; it was "
+                                "made by a newer one: update FFBench, or make the plan again")
+            settings = PlanSettings(**header["settings"])
             layers = [cls._layer(tensors, i, entry) for i, entry in enumerate(header["layers"])]
             least = int(header.get("min_tokens", 0))
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
             raise PlanError(f"plan {folder}: not a readable plan ({error}); make it again") from error
+        for i, layer in enumerate(layers):
+            if found := layer_problem(layer):
+                raise PlanError(f"plan {folder}: layer {i}: {found}; the files do not belong together, make it again")
         if fingerprint is not None and fingerprint != header["fingerprint"]:
             raise PlanError(f"plan {folder}: made for {header['fingerprint']}, the model is {fingerprint}")
         return cls(settings, header["fingerprint"], layers, least)

@@ -1,6 +1,6 @@
 """R-Sparse's low-rank remainder for skipped neurons (arXiv 2504.19449), training-free."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -27,11 +27,11 @@ def remainder_flops(extra: dict[str, Tensor]) -> float:
     return 6.0 * rank * (d + f)
 
 
-def remainder(extra: dict[str, Tensor], act: Callable[[Tensor], Tensor], x: Tensor, kept: Tensor, hot: int,
-              block: int) -> Tensor:
+def remainder(extra: dict[str, Tensor], act: Callable[[Tensor], Tensor], x: Tensor, kept: Sequence[Tensor],
+              hot: int, block: int) -> Tensor:
     """What the neurons outside `kept` add by the low-rank weights, [T, d].
 
-    x [T, d], kept [ceil(T / block), K] beside the first `hot` neurons.
+    x [T, d]; kept: of each block, the neurons beside the first `hot` ones.
 
     R-Sparse sends the large inputs of a matrix through the matrix and the rest through its truncated SVD. Here the
     skipped neurons are the rest: their gate, up and down go through the SVDs (our transfer to blocks of tokens).

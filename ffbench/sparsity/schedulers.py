@@ -14,14 +14,14 @@ class Evidence:
     """What a scheduler may look at; the functions measure on calibration text when they are called.
 
     layers, f: number of layers and of neurons in each; density: the share to keep over all layers;
-    mixing() -> token-mixing score of each layer; gains(kind) ->
+    mixing(kind) -> token-mixing score of each layer, by a definition of MIXING; gains(kind) ->
     [layers, f], what keeping each neuron is worth, by a measure of GAINS.
     """
 
     layers: int
     f: int
     density: float
-    mixing: Callable[[], list[float]]
+    mixing: Callable[[str], list[float]]
     gains: Callable[[str], Tensor]
 
     @property
@@ -31,14 +31,21 @@ class Evidence:
 
 
 SCHEDULERS: dict[str, Callable[[Evidence], list[int]]] = {}
+PER_BLOCK: dict[str, str] = {}
+MIXING = ("others", "with_sink", "far")
 GAINS = ("cost", "curvature")
 
 
-def scheduler(name: str) -> Callable:
-    """Register a scheduler: Evidence -> kept neurons of each layer, 1..f each, `evidence.total` in all."""
+def scheduler(name: str, per_block: str | None = None) -> Callable:
+    """Register a scheduler: Evidence -> kept neurons of each layer, 1..f each, `evidence.total` in all.
+
+    With `per_block` the blocks of a prompt share a layer's neurons out by that rule (`ffbench.sparsity.adaptive`).
+    """
 
     def add(function: Callable[[Evidence], list[int]]) -> Callable[[Evidence], list[int]]:
         SCHEDULERS[name] = function
+        if per_block:
+            PER_BLOCK[name] = per_block
         return function
 
     return add
@@ -59,6 +66,26 @@ def uniform(evidence: Evidence) -> list[int]:
     return allot([1.0] * evidence.layers, evidence.f, evidence.total)
 
 
+@scheduler("adaptive", per_block="mass")
+def adaptive(evidence: Evidence) -> list[int]:
+    """Every layer has the same density on average; its blocks share it by the mass of their scores (our design)."""
+    return uniform(evidence)
+
+
+@scheduler("adaptive_energy", per_block="energy")
+def adaptive_energy(evidence: Evidence) -> list[int]:
+    """As `adaptive`, with scores compared between blocks as they are: blocks with more energy left get more."""
+    return uniform(evidence)
+
+
+def by_mixing(evidence: Evidence, kind: str, floor: float) -> list[int]:
+    """Shares floor + (1 - floor) score / mean(score)."""
+    scores = evidence.mixing(kind)
+    mean = sum(scores) / len(scores)
+    shares = [floor + (1 - floor) * s / mean for s in scores] if mean > 0 else [1.0] * len(scores)
+    return allot([max(share, 1e-6) for share in shares], evidence.f, evidence.total)
+
+
 @scheduler("token_mixing")
 def token_mixing(evidence: Evidence) -> list[int]:
     """Kept neurons grow with a layer's token-mixing score (the paper's idea; the formula is our design).
@@ -66,10 +93,31 @@ def token_mixing(evidence: Evidence) -> list[int]:
     score = mean attention mass that a query gives to other tokens than itself and the first (sink) token. The
     share of a layer is 1/2 + 1/2 score / mean(score).
     """
-    scores = evidence.mixing()
-    mean = sum(scores) / len(scores)
-    shares = [0.5 + 0.5 * s / mean for s in scores] if mean > 0 else [1.0] * len(scores)
-    return allot(shares, evidence.f, evidence.total)
+    return by_mixing(evidence, "others", 0.5)
+
+
+@scheduler("token_mixing_sink")
+def token_mixing_sink(evidence: Evidence) -> list[int]:
+    """Ablation: mass given to the sink counts as mixing."""
+    return by_mixing(evidence, "with_sink", 0.5)
+
+
+@scheduler("token_mixing_far")
+def token_mixing_far(evidence: Evidence) -> list[int]:
+    """Ablation: only mass given to tokens that are at least 128 before the query counts, the sink left out."""
+    return by_mixing(evidence, "far", 0.5)
+
+
+@scheduler("token_mixing_no_floor")
+def token_mixing_no_floor(evidence: Evidence) -> list[int]:
+    """Ablation: shares in proportion to the score, without the floor of one half."""
+    return by_mixing(evidence, "others", 0.0)
+
+
+@scheduler("token_mixing_inverse")
+def token_mixing_inverse(evidence: Evidence) -> list[int]:
+    """Control: layers that mix less get more, 3/2 - 1/2 score / mean(score)."""
+    return by_mixing(evidence, "others", 1.5)
 
 
 @scheduler("sensitivity")

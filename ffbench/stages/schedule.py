@@ -9,31 +9,38 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ffbench.models.adapters import decoder_layers
+from ffbench.sparsity.schedulers import MIXING
 
 MIXING_TOKENS = 1024
+FAR_TOKENS = 128
 
 
-def mixing_of(weights: Tensor) -> float:
-    """Mean attention mass that a query gives to tokens other than itself and the first one.
+def mixing_of(weights: Tensor) -> dict[str, float]:
+    """Mean attention mass that a query gives to other tokens, by definition (our design).
 
-    weights [1, heads, T, T], rows summing to one; the first query is left out (it has no other token).
+    others: tokens other than itself and the first one (the sink). with_sink: other than itself. far: those at least
+    FAR_TOKENS before it, the first left out. weights [1, heads, T, T], rows summing to one; the first query is left
+    out (it has no other token).
     """
     rows = weights[0].float()
-    moved = 1 - rows.diagonal(dim1=1, dim2=2) - rows[:, :, 0]
-    return moved[:, 1:].mean().item()
+    moved = 1 - rows.diagonal(dim1=1, dim2=2)
+    far = rows.tril(-FAR_TOKENS)[:, :, 1:].sum(2)
+    parts = {"others": moved - rows[:, :, 0], "with_sink": moved, "far": far}
+    return {name: part[:, 1:].mean().item() for name, part in parts.items()}
 
 
 @torch.no_grad()
-def token_mixing_scores(model: Any, batches: Tensor) -> list[float]:
-    """Token-mixing score of every layer over windows [n, T], from explicit attention weights (our definition).
+def token_mixing_scores(model: Any, batches: Tensor) -> dict[str, list[float]]:
+    """Token-mixing scores of every layer over windows [n, T], by definition, from explicit attention weights.
 
     Attention runs in its eager form meanwhile, since fused attention has no weights to look at.
     """
-    sums = [0.0] * len(decoder_layers(model))
+    sums = {name: [0.0] * len(decoder_layers(model)) for name in MIXING}
     handles = []
     for i, layer in enumerate(decoder_layers(model)):
         def look(module: Any, args: tuple, output: Any, i: int = i) -> None:
-            sums[i] += mixing_of(output[1])
+            for name, value in mixing_of(output[1]).items():
+                sums[name][i] += value
 
         handles.append(layer.self_attn.register_forward_hook(look))
     before = model.config._attn_implementation
@@ -45,15 +52,14 @@ def token_mixing_scores(model: Any, batches: Tensor) -> list[float]:
         model.set_attn_implementation(before)
         for handle in handles:
             handle.remove()
-    return [total / len(batches) for total in sums]
+    return {name: [total / len(batches) for total in totals] for name, totals in sums.items()}
 
 
-def save_scores(scores: list[float], folder: Path) -> None:
+def save_scores(scores: list[float] | dict[str, list[float]], folder: Path) -> None:
     """Write layer scores."""
     (folder / "scores.json").write_text(json.dumps(scores))
 
 
-def load_scores(folder: Path) -> list[float]:
+def load_scores(folder: Path) -> Any:
     """Read what `save_scores` wrote."""
-    scores: list[float] = json.loads((folder / "scores.json").read_text())
-    return scores
+    return json.loads((folder / "scores.json").read_text())

@@ -13,7 +13,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.sparsity.groups import group_problem
 from ffbench.sparsity.plan import FORMAT_VERSION, PREDICTOR_PARTS, PlanSettings, SparsePlan, extra_of
 from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.schedulers import Evidence, schedule, uniform
+from ffbench.sparsity.schedulers import MIXING, Evidence, schedule, uniform
 from ffbench.sparsity.selectors import SELECTORS
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
@@ -130,11 +130,12 @@ class Trainer:
         """What the scheduler shares out by."""
         return Evidence(self.layers, self.f, 1 - self.settings.sparsity, self.mixing, self.gains)
 
-    def mixing(self) -> list[float]:
-        """Token-mixing scores of the layers."""
+    def mixing(self, kind: str) -> list[float]:
+        """Token-mixing scores of the layers by one definition."""
         windows = self.text.calibration[::max(1, len(self.text.calibration) // MIXING_WINDOWS)]
-        return load_scores(self.cache("mixing", self.identity, lambda folder: save_scores(
-            token_mixing_scores(self.model, windows), folder)))
+        found: dict[str, list[float]] = load_scores(self.cache("mixing", self.identity | {"kinds": MIXING}, lambda folder:
+                                                    save_scores(token_mixing_scores(self.model, windows), folder)))
+        return found[kind]
 
     def gains(self, kind: str) -> Tensor:
         """What keeping each neuron is worth, [layers, f], in nats of KL."""

@@ -55,7 +55,7 @@ def test_plans_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_every_scheduler_meets_the_budget_exactly(name: str, layers: int, f: int, density: float) -> None:
     generator = torch.Generator().manual_seed(2)
     scores, gains = torch.rand(layers, generator=generator) + 0.01, torch.rand(layers, f, generator=generator)
-    kept = SCHEDULERS[name](Evidence(layers, f, density, scores.tolist, lambda kind: gains))
+    kept = SCHEDULERS[name](Evidence(layers, f, density, lambda kind: scores.tolist(), lambda kind: gains))
     assert sum(kept) == max(round(layers * f * density), layers) and all(1 <= k <= f for k in kept)
 
 
@@ -64,7 +64,7 @@ def test_every_scheduler_meets_the_budget_exactly(name: str, layers: int, f: int
 def test_groups_meet_the_budget_to_within_one_group(name: str, group: int) -> None:
     gains = torch.rand(30, 1536, generator=torch.Generator().manual_seed(2))
     for density in (0.3, 0.5, 0.77, 1.0):
-        kept = schedule(name, Evidence(30, 1536, density, gains[:, 0].tolist, lambda kind: gains), group)
+        kept = schedule(name, Evidence(30, 1536, density, lambda kind: gains[:, 0].tolist(), lambda kind: gains), group)
         assert abs(sum(kept) - 30 * 1536 * density) < group and all(k % group == 0 and k for k in kept)
 
 
@@ -73,7 +73,7 @@ def test_shares_shape_the_allotment() -> None:
     assert allot([1, 1, 10], 100, 150) == [25, 25, 100]
 
     def mixed(scores: list[float], f: int) -> list[int]:
-        return SCHEDULERS["token_mixing"](Evidence(len(scores), f, 0.5, lambda: scores, lambda kind: torch.ones(1, 1)))
+        return SCHEDULERS["token_mixing"](Evidence(len(scores), f, 0.5, lambda kind: scores, lambda kind: torch.ones(1, 1)))
 
     kept = mixed([0.1, 0.5, 0.9], 100)
     assert kept[0] < kept[1] < kept[2]
@@ -82,7 +82,7 @@ def test_shares_shape_the_allotment() -> None:
 
 def test_sensitivity_keeps_what_is_worth_most() -> None:
     gains = torch.tensor([[9.0, 8.0, 7.0, 1.0], [6.0, 2.0, 3.0, 0.5], [0.1, 0.2, 0.3, 0.4]])
-    evidence = Evidence(3, 4, 0.5, list, lambda kind: gains)
+    evidence = Evidence(3, 4, 0.5, lambda kind: [], lambda kind: gains)
     assert SCHEDULERS["sensitivity"](evidence) == [3, 2, 1]
     assert gains[0, 0] == 9
 

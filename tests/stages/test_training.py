@@ -152,10 +152,14 @@ def test_a_group_that_does_not_divide_the_layer_is_refused(model: Any, cache: An
 
 def test_token_mixing_against_plain_sums(model: Any) -> None:
     weights = torch.tensor([[[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.5, 0.3]]]])
-    assert mixing_of(weights) == pytest.approx((0 + 0.5) / 2)
+    assert mixing_of(weights) == pytest.approx({"others": (0 + 0.5) / 2, "with_sink": (0.5 + 0.7) / 2, "far": 0})
+    uniform = torch.full((300, 300), 1.0).tril()
+    uniform = (uniform / uniform.sum(1, keepdim=True))[None, None]
+    far = sum(max(0, t - 128) / (t + 1) for t in range(1, 300)) / 299
+    assert mixing_of(uniform)["far"] == pytest.approx(far, rel=1e-4)
     before = model.config._attn_implementation
     scores = token_mixing_scores(model, windows(1, 40))
-    assert len(scores) == 2 and all(0 < score < 1 for score in scores)
+    assert all(len(part) == 2 for part in scores.values()) and all(0 < score < 1 for score in scores["others"])
     assert model.config._attn_implementation == before
 
 

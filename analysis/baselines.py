@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "baselines.md"
 Line = dict[str, Any]
+NOTHING = "Not measured yet."
 
 
 def lines(name: str) -> list[Line]:
@@ -60,9 +61,14 @@ def window_words(line: Line) -> str:
 
 def selectors() -> str:
     """Every selector, compensator and scheduler that was measured on the same windows."""
-    found = last_of([one for one in lines("selectors.jsonl") if "key" in one], ("selector", "compensator", "scheduler"))
-    if not found:
-        return "Not measured yet."
+    found = [one for one in lines("selectors.jsonl") if "key" in one]
+    counts = sorted({one["fidelity"]["mean"]["windows"] for one in found}, reverse=True)
+    parts = [[one for one in found if one["fidelity"]["mean"]["windows"] == count] for count in counts]
+    return "\n\n".join(selector_table(last_of(part, ("selector", "compensator", "scheduler"))) for part in parts) or NOTHING
+
+
+def selector_table(found: list[Line]) -> str:
+    """One table of plans that were judged on the same windows."""
     rows = []
     for one in found:
         name = f"`{one['selector']}`" + ("" if one["block_wise"] else " (per token)")
@@ -78,7 +84,7 @@ def varied(name: str, file: str) -> Callable[[], str]:
     def made() -> str:
         found = last_of([one for one in lines(file) if "key" in one], ("selector", "compensator", "scheduler", name))
         if not found:
-            return "Not measured yet."
+            return NOTHING
         found.sort(key=lambda one: (one["selector"], one["compensator"], one["scheduler"], one[name]))
         rows = [[f"`{one['selector']}`", f"`{one['compensator']}`", f"{one[name]:g}", *kl_cells(one), cost(one, "ratio")] for one in found]
         return (f"Sparsity {found[0]['sparsity']:g}, {window_words(found[0])}; {conditions(found)}\n\n"
@@ -92,7 +98,7 @@ def predictors() -> str:
     every = lines("predictors.jsonl")
     found = sorted((one for one in every if one["kind"] != "kl"), key=lambda one: one["output_error"])
     if not found:
-        return "Not measured yet."
+        return NOTHING
     rows = []
     for one in found:
         name = f"{one['name']} (reference)" if one["kind"] == "reference" else one["name"]
@@ -114,7 +120,7 @@ def unions() -> str:
     """Union and mass by block size, means over layers."""
     found = [one for one in lines("union.jsonl") if one["layer"] is None]
     if not found:
-        return "Not measured yet."
+        return NOTHING
     rows = [[one["text"], str(one["block"]), f"{one['union']:.3f}", f"{one['mass']:.3f}", f"{one['mass_residual']:.3f}"] for one in found]
     return (f"K = {found[0]['density']:g} f, mean over layers, {found[0]['windows']} held-out windows a text; {conditions(found)}\n\n"
             + table(["text", "block", "union", "mass", "mass beside the surrogate"], rows))

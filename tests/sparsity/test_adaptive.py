@@ -18,12 +18,9 @@ def test_the_budget_is_met_to_within_one_tile(rule: str, blocks: int, f: int, ti
 
 
 def test_single_tiles_are_the_greedy_choice() -> None:
-    scores = torch.tensor([[8.0, 8.0, 8.0, 8.0], [9.0, 1.0, 0.0, 0.0], [100.0, 50.0, 25.0, 25.0]])
+    scores = torch.tensor([[8.0, 7.0, 6.0, 5.0], [9.0, 1.0, 0.0, 0.0], [100.0, 50.0, 25.0, 24.0]])
     assert block_counts(scores, 6, "energy", 1) == [1, 1, 4]
-    assert block_counts(scores, 6, "mass", 1) == [3, 1, 2] or block_counts(scores, 6, "mass", 1) == [4, 1, 1]
-    shares = scores / scores.sum(1, keepdim=True)
-    best = sorted(((float(shares[b, j]), b) for b in range(3) for j in range(4)), reverse=True)[:4]
-    assert block_counts(scores, 4, "mass", 1) == [sum(b == i for _, b in best) for i in range(3)] or best[3][0] == best[2][0]
+    assert block_counts(scores, 6, "mass", 1) == [3, 1, 2]
 
 
 def test_a_flat_block_gets_more_by_mass_and_a_strong_one_by_energy() -> None:

@@ -57,7 +57,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no permutation": (tensors(lambda t: t["0.order"].zero_()), "layer 0: its order is no permutation"),
     "short tensor": (tensors(lambda t: t.update({"1.surrogate.c": t["1.surrogate.c"][:9]})), "layer 1: expected 160 rows"),
     "short extra": (tensors(lambda t: t.update({"0.extra.neuron_mean": t["0.extra.neuron_mean"][:9]})), "extra.neuron_mean"),
-    "lost tensor": (tensors(lambda t: t.pop("0.predictor.prior") and None), "not a readable plan"),
+    "lost tensor": (tensors(lambda t: t.update(spare=t.pop("0.predictor.prior"))), "not a readable plan"),
     "no tensors": (lambda folder: (folder / "plan.safetensors").unlink(), "not a readable plan"),
     "garbage": (lambda folder: (folder / "plan.safetensors").write_bytes(b"\x80\x04pickle"), "not a readable plan"),
 }

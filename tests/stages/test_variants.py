@@ -41,6 +41,9 @@ def block_scores(predictor: BlockPredictor, block: np.ndarray) -> np.ndarray:
         last = next(name for name in ("head.2.weight", "head.1.weight") if name in p)
         return p[last] @ (first / (1 + np.exp(-first)) if predictor.form.head == "mlp" else first)
 
+    def features(row: np.ndarray) -> np.ndarray:
+        return head((row - p["centre"]) / p["spread"])
+
     pooling = predictor.form.pooling
     if pooling == "token":
         return p["offset"] + np.log(np.mean([np.exp(np.clip(head(row), -4, 4)) for row in x], axis=0))
@@ -49,8 +52,8 @@ def block_scores(predictor: BlockPredictor, block: np.ndarray) -> np.ndarray:
         for query in p["queries"]:
             weights = np.exp(x @ query - (x @ query).max())
             parts.append((weights / weights.sum()) @ x)
-        return p["offset"] + head(np.concatenate(parts))
-    return p["offset"] + head(x.mean(0) if pooling == "mean" else x.max(0))
+        return p["offset"] + features(np.concatenate(parts))
+    return p["offset"] + features(x.mean(0) if pooling == "mean" else x.max(0))
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -61,6 +64,8 @@ def test_scores_are_the_forms_definition(pooling: str, head: str) -> None:
     for one in predictor.parameters():
         torch.nn.init.normal_(one)
     blocks = torch.randn(3, 7, D)
+    predictor.standardise(torch.randn(20, 7, D))
+    assert pooling == "token" or predictor.centre.abs().max() > 0
     expected = np.stack([block_scores(predictor, block) for block in blocks.double().numpy()])
     np.testing.assert_allclose(predictor(blocks).detach().numpy(), expected, rtol=1e-3, atol=1e-4)
 

@@ -40,10 +40,15 @@ class Form:
 
 
 class BlockPredictor(nn.Module):
-    """Log-scores [n, f] of blocks [n, B, d]; mean, scale [d] standardise the inputs, log_prior [f] is where it starts."""
+    """Log-scores [n, f] of blocks [n, B, d]; log_prior [f] is where it starts.
+
+    mean, scale [d] standardise the inputs; centre, spread [into] what is pooled of them (0 and 1 until they are set).
+    """
 
     mean: Tensor
     scale: Tensor
+    centre: Tensor
+    spread: Tensor
 
     def __init__(self, form: Form, mean: Tensor, scale: Tensor, log_prior: Tensor) -> None:
         super().__init__()
@@ -52,6 +57,8 @@ class BlockPredictor(nn.Module):
         self.register_buffer("scale", scale)
         self.offset = nn.Parameter(log_prior.clone() if form.prior else torch.full_like(log_prior, float(log_prior.mean())))
         into = d * QUERIES if form.pooling == "attention" else d
+        self.register_buffer("centre", torch.zeros(into))
+        self.register_buffer("spread", torch.ones(into))
         if form.pooling == "attention":
             self.queries = nn.Parameter(torch.randn(QUERIES, d) * d**-0.5)
         if form.head == "linear":
@@ -74,9 +81,17 @@ class BlockPredictor(nn.Module):
             return (weights.transpose(1, 2) @ x).flatten(1).unsqueeze(1)
         return x
 
+    @torch.no_grad()
+    def standardise(self, blocks: Tensor) -> None:
+        """Set centre and spread from blocks [n, B, d]; scored tokens are standardised already."""
+        if self.form.pooling != "token":
+            features = self.pooled((blocks.float() - self.mean) / self.scale)[:, 0]
+            self.centre, self.spread = features.mean(0), features.std(0).clamp_min(1e-6)
+
     def forward(self, blocks: Tensor) -> Tensor:
         """Log-scores [n, f]."""
-        shift = self.head(self.pooled((blocks.float() - self.mean) / self.scale))
+        features = self.pooled((blocks.float() - self.mean) / self.scale)
+        shift = self.head((features - self.centre) / self.spread)
         if self.form.pooling == "token":
             shift = shift.clamp(-LIMIT, LIMIT).logsumexp(1) - torch.tensor(float(shift.shape[1])).log()
         else:

@@ -55,6 +55,7 @@ def train_form(form: Form, learning: Examples, checking: Examples, block: int, k
                                    {"params": [predictor.offset], "weight_decay": 0.0}], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     starts = learning.starts(block, STRIDE)
+    predictor.standardise(learning.blocks(block, starts, form.target)[0])
     x_check, worth_check = checking.blocks(block, checking.starts(block, block), form.target)
     best, state = -1.0, None
     for step in range(steps + 1):

@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ from ffbench.stages.variants.training import train_form
 
 BASE = Form()
 FORMS = [
-    BASE, Form(prior=False), Form(pooling="max"), Form(pooling="attention"), Form(pooling="token", head="low_rank", width=32),
+    BASE, Form(prior=False), Form(pooling="max"), Form(pooling="attention"),
     Form(head="low_rank"), Form(head="low_rank", width=32), Form(head="mlp"), Form(head="mlp", prior=False),
     Form(target="griffin"), Form(target="output"), Form(loss="bce"), Form(loss="listwise"),
     Form(target="output", loss="listwise"), Form(pooling="attention", head="mlp"),
-    Form(pooling="attention", head="low_rank", loss="listwise"), Form(pooling="token", head="low_rank", width=32, loss="listwise"),
+    Form(pooling="attention", head="low_rank", loss="listwise"), Form(head="low_rank", loss="listwise"),
+    Form(pooling="token", head="low_rank", width=32),
 ]
-LAYERS = (3, 15, 27)
+LAYERS = (3, 9, 15)
 
 
 class Bench:
@@ -100,12 +102,12 @@ class Bench:
 def collect(bench: Bench, layers: tuple[int, ...], windows: int) -> dict[int, tuple[Any, Exam, dict[str, Tensor]]]:
     """Learning and judging material of some layers."""
     found: dict[int, Any] = {}
-    for data in walk_layers(bench.work.model, bench.windows, "calibration"):
+    for data in islice(walk_layers(bench.work.model, bench.windows, "calibration"), max(layers) + 1):
         if data.ffn.layer in layers:
             found[data.ffn.layer] = bench.learned(data)
     held = torch.cat([batch[:windows] for batch in bench.work.heldout().values()])
     exams = {}
-    for data in walk_layers(bench.work.model, held, "held out"):
+    for data in islice(walk_layers(bench.work.model, held, "held out"), max(layers) + 1):
         if data.ffn.layer in layers:
             exam = bench.exam(data)
             exams[data.ffn.layer] = (found[data.ffn.layer], exam, bench.references(data, exam))
@@ -188,8 +190,8 @@ def main() -> None:
     names = {form.name: form for form in FORMS}
     parser.add_argument("--kl", nargs="+", choices=sorted(names), default=[], metavar="FORM")
     parser.add_argument("--layers", type=int, nargs="+", default=list(LAYERS))
-    parser.add_argument("--windows", type=int, default=3, help="held-out windows a text for the comparison")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--windows", type=int, default=2, help="held-out windows a text for the comparison")
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/predictors.jsonl"))
     options, words = parser.parse_known_args()
     bench = Bench(words, options.steps)

@@ -6,6 +6,7 @@ from pathlib import Path
 from ffbench.cli.compose import ConfigProblems, Job, jobs_of
 from ffbench.cli.main import refuse
 from ffbench.sparsity.plan import PlanError, SparsePlan
+from ffbench.sparsity.schedulers import PER_BLOCK
 from ffbench.sparsity.selectors import untimed
 
 
@@ -83,6 +84,9 @@ def record_plan(folder: Path, job: Job) -> int:
         found.append(f"fidelity: {s.fidelity.windows} windows of {s.fidelity.window} tokens hold no sparse blocks; choose "
                      f"1 window or more, of more than {2 * plan.settings.block_size} tokens")
     found += [reason for reason in [untimed(plan)] if reason]
+    if plan.settings.scheduler in PER_BLOCK:
+        found.append(f"scheduler: blocks of a plan by {plan.settings.scheduler!r} keep different numbers of neurons, which "
+                     "the benchmark cannot replay; record a plan with another scheduler")
     if found:
         return refuse(found)
     model, tokenizer = pipeline.loaded(keys.model_spec(s))

@@ -12,6 +12,7 @@ from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import Prefill, SparseFFN, sparse_prefill
 from ffbench.sparsity.plan import PlanSettings
 from ffbench.sparsity.remainder import remainder, remainder_factors
+from ffbench.stages.record import chosen_neurons
 
 BLOCK = 16
 
@@ -66,3 +67,10 @@ def test_rsparse_adds_its_remainder(model: Any, hot: float) -> None:
         added = remainder(layer.extra, ffn.module.act_fn, x, kept, layer.hot, BLOCK)
         torch.testing.assert_close(one.by_blocks(x[:0], x)[0], masked(one, x, kept) + added, atol=1e-4, rtol=1e-3)
         torch.manual_seed(0)
+
+
+def test_uneven_blocks_cannot_be_recorded(model: Any) -> None:
+    plan = random_plan(model, PlanSettings("oracle", "none", "adaptive_energy", BLOCK, 0.5))
+    windows = torch.randint(3, 259, (1, 9 * BLOCK), generator=torch.Generator().manual_seed(1))
+    with pytest.raises(ValueError, match="cannot be recorded"):
+        chosen_neurons(model, plan, windows, "torch")

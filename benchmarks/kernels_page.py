@@ -43,6 +43,8 @@ def rows_word(line: Line) -> str:
 
 def made_with(found: list[Line]) -> list[str]:
     """Machine, versions and the command of every row."""
+    if not found:
+        return ["", "No lines yet."]
     facts = {name: sorted({str(one[name]) for one in found}) for name in ("cpu", "threads", "torch", "git_sha")}
     text = "; ".join(f"{name} {', '.join(values)}" for name, values in facts.items())
     return ["", f"{len(found)} lines. {text}.", "", "<details><summary>Commands</summary>", "", "```",
@@ -100,13 +102,17 @@ def replaced(page: str, name: str, body: list[str]) -> str:
     return "\n".join([before + start, *body, end + rest.partition(end)[2]])
 
 
-def main() -> None:
-    """Write the page."""
-    page = PAGE.read_text()
+def renewed(page: str) -> str:
+    """The page with all generated parts made anew from the result files."""
     parts: dict[str, Callable[[], list[str]]] = {"kernels": kernels, "speed": speeds, "triton": triton}
     for name, part in parts.items():
         page = replaced(page, name, part())
-    PAGE.write_text(page)
+    return page
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(renewed(PAGE.read_text()))
 
 
 if __name__ == "__main__":

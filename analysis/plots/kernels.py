@@ -26,7 +26,7 @@ def labels(rows: pd.DataFrame) -> pd.Series:
 def last_lines(frame: pd.DataFrame) -> pd.DataFrame:
     """The last line of each setting; a file is appended to."""
     settings = [name for name in ("shape", "dtype", "block", "group", "hot_fraction", "tokens", "sparsity", "threads", "backend",
-                                  "device", "cpu") if name in frame]
+                                  "indices", "device", "cpu") if name in frame]
     return frame.drop_duplicates(settings, keep="last")
 
 

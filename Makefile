@@ -5,7 +5,7 @@ READY = $(VENV)/.ready
 
 RAY_READY = .venv-ray/.ready
 
-.PHONY: run test test-slurm test-ray lint plots readme setup clean
+.PHONY: run test test-slurm test-ray lint plots readme leaderboard report setup clean
 
 setup: $(READY)
 
@@ -47,6 +47,13 @@ plots: setup
 
 readme: setup
 	$(BIN)/python -m analysis.readme
+	$(BIN)/python -m analysis.leaderboard
+
+leaderboard: setup
+	$(BIN)/python -m analysis.leaderboard
+
+report: setup
+	$(BIN)/python -m ffbench report --format html
 
 clean:
 	rm -rf outputs multirun

@@ -11,6 +11,18 @@ import pandas as pd
 from analysis.load import answer_rows, ideal_speedup
 from analysis.schema import LoadError, from_rows
 
+SELECTION = (
+    "model",
+    "selector",
+    "compensator",
+    "scheduler",
+    "sparsity",
+    "rank",
+    "block_size",
+    "hot_fraction",
+    "group_size",
+    "windows",
+)
 BYTES = {"f32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "f16": 2, "float16": 2}
 
 
@@ -38,37 +50,53 @@ def intensity(row: dict[str, Any]) -> float | None:
 
 
 def kernels(folder: str | Path) -> pd.DataFrame:
-    """One row a line of kernels.jsonl, as `python -m ffkernels.bench --json` prints it."""
+    """One row a line of kernels.jsonl, as `python -m ffkernels.bench --output-dir` appends it."""
     path = Path(folder) / "kernels.jsonl"
-    rows = needed(list(answer_rows(path)), ("ratio_eager", "ideal", "gflops", "backend", "threads", "cpu", "shape"), path)
-    return from_rows("kernels", [row | {"intensity": row.get("intensity") or intensity(row)} for row in rows], path)
+    rows = needed(
+        answer_rows(path),
+        ("ratio_eager", "ideal", "gflops", "backend", "threads", "cpu", "shape"),
+        path,
+    )
+    return from_rows(
+        "kernels", [row | {"intensity": row.get("intensity") or intensity(row)} for row in rows], path
+    )
 
 
 def speeds(folder: str | Path) -> pd.DataFrame:
-    """One row a line and prompt length of speed.jsonl, as `python -m ffbench speed --json` prints it."""
+    """One row a line and prompt length of speed.jsonl, as `python -m ffbench speed` appends it."""
     path, rows = Path(folder) / "speed.jsonl", []
-    for line in needed(list(answer_rows(path)), ("shape", "ffn", "ttft"), path):
+    for line in needed(answer_rows(path), ("shape", "ffn", "ttft"), path):
         fixed = {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
         for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True):
             ratio = line.get("flops_ratio")
             share = ffn["dense_s"] / ttft["dense_s"] if ttft.get("dense_s") else None
-            rows.append(fixed | ttft | {"ffn_ratio": ffn["ratio"], "ffn_dense_s": ffn["dense_s"],
-                                        "ideal": ttft.get("ideal") or ideal_speedup(share, ratio)})
+            rows.append(
+                fixed
+                | ttft
+                | {
+                    "ffn_ratio": ffn["ratio"],
+                    "ffn_dense_s": ffn["dense_s"],
+                    "ideal": ttft.get("ideal") or ideal_speedup(share, ratio),
+                }
+            )
     return from_rows("speeds", rows, path)
 
 
 def unions(folder: str | Path) -> pd.DataFrame:
     """One row a line of union.jsonl: how far the tokens of a block agree on their neurons."""
     path = Path(folder) / "union.jsonl"
-    return from_rows("unions", list(answer_rows(path)), path)
+    return from_rows("unions", answer_rows(path), path)
 
 
 def selections(folder: str | Path) -> pd.DataFrame:
-    """One row a selector, compensator and scheduler of selectors.jsonl; the last line of each counts."""
+    """One row a setting of selectors.jsonl; the last line of each counts."""
     path, last = Path(folder) / "selectors.jsonl", {}
-    for line in needed(list(answer_rows(path)), ("selector", "compensator", "scheduler", "fidelity"), path):
+    for line in needed(answer_rows(path), ("selector", "compensator", "scheduler", "fidelity"), path):
         texts = line["fidelity"]
         row = {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
-        row |= texts["mean"] | {f"kl_{kind}": texts[kind]["kl"] for kind in ("prose", "code") if kind in texts}
-        last[tuple(row.get(name) for name in ("selector", "compensator", "scheduler", "sparsity", "rank"))] = row
+        row |= texts["mean"] | {
+            f"kl_{kind}": texts[kind]["kl"] for kind in ("prose", "code") if kind in texts
+        }
+        row["flops_ratio"] = (line.get("flops") or {}).get("ratio")
+        last[tuple(row.get(name) for name in SELECTION)] = row
     return from_rows("selections", list(last.values()), path)

@@ -10,9 +10,23 @@ import pandas as pd
 from analysis.load import LoadError, answers, read, runs
 
 RESAMPLES = 2000
-MEASURES = {"score": "points or shares, higher is better", "nll": "gold answer, nats per token, lower is better"}
-FIGURES = ("score", "nll", "kl", "top1_agreement", "ppl_ratio", "recall_at_k", "retained_energy", "ffn_speedup",
-           "ttft_speedup", "flops_ratio", "density_used")
+MEASURES = {
+    "score": "points or shares, higher is better",
+    "nll": "gold answer, nats per token, lower is better",
+}
+FIGURES = (
+    "score",
+    "nll",
+    "kl",
+    "top1_agreement",
+    "ppl_ratio",
+    "recall_at_k",
+    "retained_energy",
+    "ffn_speedup",
+    "ttft_speedup",
+    "flops_ratio",
+    "density_used",
+)
 
 
 def leaves(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -28,7 +42,9 @@ def leaves(value: Any, prefix: str = "") -> dict[str, Any]:
 def differences(output_dir: Path, first: str, second: str) -> list[tuple[str, Any, Any]]:
     """Settings that differ: name, value of the first run, value of the second."""
     a, b = (leaves(read(output_dir / "runs" / key / "config.json")) for key in (first, second))
-    return [(name, a.get(name), b.get(name)) for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
+    return [
+        (name, a.get(name), b.get(name)) for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)
+    ]
 
 
 def interval(gaps: np.ndarray) -> tuple[float, float]:
@@ -55,9 +71,19 @@ def paired(output_dir: Path, first: str, second: str) -> pd.DataFrame:
                 continue
             gaps = (both[second] - both[first]).to_numpy(dtype=float)
             low, high = interval(gaps)
-            rows.append({"measure": measure, "task": task, "n": len(gaps), "first": both[first].mean(),
-                         "second": both[second].mean(), "difference": gaps.mean(), "low": low, "high": high,
-                         "alone": int(group.notna().any(axis=1).sum()) - len(gaps)})
+            rows.append(
+                {
+                    "measure": measure,
+                    "task": task,
+                    "n": len(gaps),
+                    "first": both[first].mean(),
+                    "second": both[second].mean(),
+                    "difference": gaps.mean(),
+                    "low": low,
+                    "high": high,
+                    "alone": int(group.notna().any(axis=1).sum()) - len(gaps),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -67,12 +93,17 @@ def compare(output_dir: Path, first: str, second: str) -> str:
         raise LoadError("compare: both keys are the same run")
     frame = runs(output_dir, [first, second])
     lines = ["Settings that differ (first | second)"]
-    lines += [f"  {name}: {json.dumps(a)} | {json.dumps(b)}" for name, a, b in differences(output_dir, first, second)]
+    lines += [
+        f"  {name}: {json.dumps(a)} | {json.dumps(b)}"
+        for name, a, b in differences(output_dir, first, second)
+    ]
     lines.append("Figures")
     for name in FIGURES:
         a, b = (frame[name].iloc[i] for i in (0, 1))
         if not pd.isna(a) or not pd.isna(b):
-            lines.append(f"  {name}: {'-' if pd.isna(a) else round(a, 4)} | {'-' if pd.isna(b) else round(b, 4)}")
+            lines.append(
+                f"  {name}: {'-' if pd.isna(a) else round(a, 4)} | {'-' if pd.isna(b) else round(b, 4)}"
+            )
     return "\n".join(lines + record_lines(paired(output_dir, first, second)))
 
 
@@ -84,9 +115,13 @@ def record_lines(table: pd.DataFrame) -> list[str]:
     for measure, text in MEASURES.items():
         part = table[table["measure"] == measure]
         if len(part):
-            lines.append(f"{measure} on the same records ({text}): first | second, second - first (95% paired bootstrap)")
+            lines.append(
+                f"{measure} on the same records ({text}): first | second, second - first (95% paired bootstrap)"
+            )
         for row in part.itertuples():
             alone = f", {row.alone} more in one run only" if row.alone else ""
-            lines.append(f"  {row.task}: {row.first:.3f} | {row.second:.3f}, {row.difference:+.3f} "
-                         f"({row.low:+.3f} to {row.high:+.3f}), n = {row.n}{alone}")
+            lines.append(
+                f"  {row.task}: {row.first:.3f} | {row.second:.3f}, {row.difference:+.3f} "
+                f"({row.low:+.3f} to {row.high:+.3f}), n = {row.n}{alone}"
+            )
     return lines

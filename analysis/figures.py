@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,24 +11,39 @@ import pandas as pd
 from analysis import benches, load, plots, tables
 
 BENCHES = Path("benchmarks/results")
-READERS: dict[str, Callable[[str | Path], pd.DataFrame]] = {
-    "runs": load.runs, "tasks": load.tasks, "groups": load.groups, "layers": load.layers, "timings": load.timings,
-    "kernels": benches.kernels, "speeds": benches.speeds, "unions": benches.unions, "selections": benches.selections}
+READERS: dict[str, Callable[..., pd.DataFrame]] = {
+    "runs": load.runs,
+    "tasks": load.tasks,
+    "groups": load.groups,
+    "layers": load.layers,
+    "timings": load.timings,
+    "kernels": benches.kernels,
+    "speeds": benches.speeds,
+    "unions": benches.unions,
+    "selections": benches.selections,
+}
 OF_BENCHES = ("kernels", "speeds", "unions", "selections")
 
 
 @dataclass
 class Source:
-    """Where the frames come from: run folders, and the folder of the benchmarks' lines. Each is read once."""
+    """Where the frames come from: run folders (all, or `run_keys`), and the folder of the benchmarks' lines.
+
+    Each frame is read once.
+    """
 
     output_dir: Path
     bench_dir: Path = BENCHES
+    run_keys: Sequence[str] | None = None
     _frames: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def frame(self, name: str) -> pd.DataFrame:
         """One frame of docs/frames.md. Raises LoadError."""
         if name not in self._frames:
-            self._frames[name] = READERS[name](self.bench_dir if name in OF_BENCHES else self.output_dir)
+            read = READERS[name]
+            self._frames[name] = (
+                read(self.bench_dir) if name in OF_BENCHES else read(self.output_dir, self.run_keys)
+            )
         return self._frames[name]
 
     def runs(self) -> pd.DataFrame:
@@ -49,19 +64,47 @@ class Figure:
 
 
 FIGURES = {
-    "pareto": Figure(plots.pareto, ("runs",), "What a speedup costs. Lower right is better; the line joins runs that no other beats."),
-    "loss_by_sparsity": Figure(plots.loss_by_sparsity, ("runs",), "Loss grows with the share of neurons skipped; lower is better."),
-    "speed_by_length": Figure(plots.speed_by_length, ("timings",), "Below its break-even length a plan costs more than it saves."),
-    "speed_by_shape": Figure(plots.speed_by_shape, ("speeds",), "The same at the shapes of published models, random weights."),
-    "block_size": Figure(plots.block_size, ("runs",), "Larger blocks share one set among more tokens: faster kernels, more loss."),
-    "tasks": Figure(plots.task_scores, ("tasks",), "Bars that reach the dense line: no loss shown with this many records."),
-    "longbench": Figure(plots.longbench, ("tasks", "groups"), "Bars that cross 0: no loss shown with this many records."),
+    "pareto": Figure(
+        plots.pareto,
+        ("runs",),
+        "What a speedup costs. Lower right is better; the line joins runs that no other beats.",
+    ),
+    "loss_by_sparsity": Figure(
+        plots.loss_by_sparsity, ("runs",), "Loss grows with the share of neurons skipped; lower is better."
+    ),
+    "speed_by_length": Figure(
+        plots.speed_by_length, ("timings",), "Below its break-even length a plan costs more than it saves."
+    ),
+    "speed_by_shape": Figure(
+        plots.speed_by_shape, ("speeds",), "The same at the shapes of published models, random weights."
+    ),
+    "block_size": Figure(
+        plots.block_size,
+        ("runs",),
+        "Larger blocks share one set among more tokens: faster kernels, more loss.",
+    ),
+    "tasks": Figure(
+        plots.task_scores, ("tasks",), "Bars that reach the dense line: no loss shown with this many records."
+    ),
+    "longbench": Figure(
+        plots.longbench, ("tasks", "groups"), "Bars that cross 0: no loss shown with this many records."
+    ),
     "length_buckets": Figure(plots.length_buckets, ("groups",), "Whether long records lose more."),
-    "layer_recall": Figure(plots.layer_recall, ("layers",), "1 means the block oracle's neurons; energy counts more than recall."),
+    "layer_recall": Figure(
+        plots.layer_recall, ("layers",), "1 means the block oracle's neurons; energy counts more than recall."
+    ),
     "layer_density": Figure(plots.layer_density, ("layers",), "Where each scheduler spends the same budget."),
-    "union": Figure(plots.union, ("unions",), "How far block-wise sparsity can go: tokens of a block want different neurons."),
-    "kernel_speedups": Figure(plots.kernel_speedups, ("kernels",), "The sparse FFN alone against three dense ones."),
-    "roofline": Figure(plots.roofline, ("kernels",), "How near the kernels come to what the processor can do."),
+    "union": Figure(
+        plots.union,
+        ("unions",),
+        "How far block-wise sparsity can go: tokens of a block want different neurons.",
+    ),
+    "kernel_speedups": Figure(
+        plots.kernel_speedups, ("kernels",), "The sparse FFN alone against three dense ones."
+    ),
+    "roofline": Figure(
+        plots.roofline, ("kernels",), "How near the kernels come to what the processor can do."
+    ),
 }
 
 
@@ -105,7 +148,9 @@ def options_of(program: str, about: str | None) -> argparse.Namespace:
     """The command line of `make plots`' programs."""
     parser = argparse.ArgumentParser(prog=program, description=about)
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="holds the run folders")
-    parser.add_argument("--bench-dir", type=Path, default=BENCHES, help="holds kernels.jsonl, speed.jsonl, union.jsonl")
+    parser.add_argument(
+        "--bench-dir", type=Path, default=BENCHES, help="holds kernels.jsonl, speed.jsonl, union.jsonl"
+    )
     parser.add_argument("--to", type=Path, help="default: OUTPUT_DIR/plots")
     options = parser.parse_args()
     options.to = options.to or options.output_dir / "plots"

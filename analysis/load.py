@@ -16,10 +16,23 @@ from analysis.schema import METHOD, SCHEMA_VERSION, SPEED, LoadError, checked, f
 
 __all__ = ["LoadError", "answers", "groups", "layers", "runs", "tasks", "timings"]
 NEEDED = ("run_key", "sparsity", "tasks", "fidelity", "speed")
-LOSSES = ("n", "score", "score_dense", "loss_abs", "loss_abs_low", "loss_abs_high", "loss_rel", "loss_rel_low",
-          "loss_rel_high", "nll", "nll_dense")
+LOSSES = (
+    "n",
+    "score",
+    "score_dense",
+    "loss_abs",
+    "loss_abs_low",
+    "loss_abs_high",
+    "loss_rel",
+    "loss_rel_low",
+    "loss_rel_high",
+    "nll",
+    "nll_dense",
+)
 FIDELITY = ("kl", "kl_low", "kl_high", "top1_agreement", "ppl_ratio", "windows")
-NO_RUNS = "no done runs in {}; start some with: python -m ffbench +sweep=sparsity (about 12 minutes on 2 cores)"
+NO_RUNS = (
+    "no done runs in {}; start some with: python -m ffbench +sweep=sparsity (about 12 minutes on 2 cores)"
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -33,16 +46,24 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
-def results(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> list[tuple[Path, dict[str, Any]]]:
+def results(
+    output_dir: str | Path, run_keys: Sequence[str] | None = None
+) -> list[tuple[Path, dict[str, Any]]]:
     """Folder and result of every done run, by key, or of `run_keys` in their order.
 
     Raises LoadError for a run that is not there, a damaged file, or schema versions that this code does not read.
     """
     folder = Path(output_dir) / "runs"
-    names = run_keys if run_keys is not None else sorted(path.parent.name for path in folder.glob("*/result.json"))
+    names = (
+        run_keys
+        if run_keys is not None
+        else sorted(path.parent.name for path in folder.glob("*/result.json"))
+    )
     missing = [name for name in names if not (folder / name / "result.json").exists()]
     if missing:
-        raise LoadError(f"no result in {folder} for: {', '.join(missing)}; `python -m ffbench status` lists the runs")
+        raise LoadError(
+            f"no result in {folder} for: {', '.join(missing)}; `python -m ffbench status` lists the runs"
+        )
     found = [(folder / name, read(folder / name / "result.json")) for name in names]
     refuse_versions(folder, found)
     for path, result in found:
@@ -54,14 +75,21 @@ def results(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> li
 
 def refuse_versions(folder: Path, found: list[tuple[Path, dict[str, Any]]]) -> None:
     """Raise LoadError where runs have another schema version: mixed figures are never shown beside each other."""
-    other = [(path.name, result.get("schema_version")) for path, result in found
-             if result.get("schema_version") != SCHEMA_VERSION]
+    other = [
+        (path.name, result.get("schema_version"))
+        for path, result in found
+        if result.get("schema_version") != SCHEMA_VERSION
+    ]
     if other:
-        counts = ", ".join(f"{count} of version {version}" for version, count in
-                           Counter(version for _, version in other).items())
-        raise LoadError(f"{folder}: {counts} (first: {other[0][0]}); schema version {SCHEMA_VERSION} is read here. "
-                        "Read those with the ffbench that wrote them, or make them again: name only the others, "
-                        "or move them away")
+        counts = ", ".join(
+            f"{count} of version {version}"
+            for version, count in Counter(version for _, version in other).items()
+        )
+        raise LoadError(
+            f"{folder}: {counts} (first: {other[0][0]}); schema version {SCHEMA_VERSION} is read here. "
+            "Read those with the ffbench that wrote them, or make them again: name only the others, "
+            "or move them away"
+        )
 
 
 def named(result: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +101,8 @@ def speed_row(speed: dict[str, Any] | None, prefix: str) -> dict[str, Any]:
     """Speed figures under names of the frame `runs`."""
     known = speed or {}
     return {f"{prefix}_speedup": known.get("ratio")} | {
-        f"{prefix}_{name}": known.get(name) for name in ("p20", "p80", "dense_s", "tokens")}
+        f"{prefix}_{name}": known.get(name) for name in ("p20", "p80", "dense_s", "tokens")
+    }
 
 
 def flat(result: dict[str, Any], folder: Path, commands: dict[str, str]) -> dict[str, Any]:
@@ -81,15 +110,22 @@ def flat(result: dict[str, Any], folder: Path, commands: dict[str, str]) -> dict
     mean, speed, flops = (result.get(name) or {} for name in ("mean", "speed", "flops"))
     texts = result.get("fidelity") or {}
     fidelity = texts.get("mean") or {}
-    row = named(result) | {name: result.get(name) for name in ("task", "density_used", "recall_at_k", "retained_energy")}
+    row = named(result) | {
+        name: result.get(name) for name in ("task", "density_used", "recall_at_k", "retained_energy")
+    }
     row |= {name: mean.get(name) for name in LOSSES} | {name: fidelity.get(name) for name in FIDELITY}
     nll, dense = mean.get("nll"), mean.get("nll_dense")
     row["nll_loss"] = None if nll is None or dense is None else nll - dense
     row |= {f"kl_{kind}": (texts.get(kind) or {}).get("kl") for kind in ("prose", "code")}
     row |= speed_row(speed.get("ffn"), "ffn") | speed_row((speed.get("ttft") or [None])[0], "ttft")
-    row |= {"flops_ratio": flops.get("ratio"), "flops_selector": flops.get("selector"),
-            "flops_compensator": flops.get("compensator"), "threads": speed.get("threads"), "cpu": speed.get("cpu"),
-            "seconds": sum(value for value in (result.get("cost") or {}).values() if value is not None)}
+    row |= {
+        "flops_ratio": flops.get("ratio"),
+        "flops_selector": flops.get("selector"),
+        "flops_compensator": flops.get("compensator"),
+        "threads": speed.get("threads"),
+        "cpu": speed.get("cpu"),
+        "seconds": sum(value for value in (result.get("cost") or {}).values() if value is not None),
+    }
     return row | origin(folder, commands)
 
 
@@ -98,8 +134,12 @@ def origin(folder: Path, commands: dict[str, str]) -> dict[str, Any]:
     path = folder / "provenance.json"
     known = read(path) if path.exists() else {}
     command = shlex.join(known.get("command") or []) or None
-    return {"git_sha": known.get("git_sha"), "git_dirty": known.get("git_dirty"), "started": known.get("started"),
-            "command": commands.get(folder.name, command)}
+    return {
+        "git_sha": known.get("git_sha"),
+        "git_dirty": known.get("git_dirty"),
+        "started": known.get("started"),
+        "command": commands.get(folder.name, command),
+    }
 
 
 def job_commands(output_dir: str | Path) -> dict[str, str]:
@@ -114,21 +154,34 @@ def job_commands(output_dir: str | Path) -> dict[str, str]:
 def runs(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a done run."""
     commands = job_commands(output_dir)
-    return from_rows("runs", [flat(result, folder, commands) for folder, result in results(output_dir, run_keys)],
-                     output_dir)
+    return from_rows(
+        "runs",
+        [flat(result, folder, commands) for folder, result in results(output_dir, run_keys)],
+        output_dir,
+    )
 
 
 def tasks(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a run and task."""
-    return from_rows("tasks", [named(result) | figures | {"task": name} for _, result in results(output_dir, run_keys)
-                               for name, figures in (result["tasks"] or {}).items()], output_dir)
+    return from_rows(
+        "tasks",
+        [
+            named(result) | figures | {"task": name}
+            for _, result in results(output_dir, run_keys)
+            for name, figures in (result["tasks"] or {}).items()
+        ],
+        output_dir,
+    )
 
 
 def groups(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a run and category of tasks, or length bucket."""
-    rows = [named(result) | {"kind": kind} | row for _, result in results(output_dir, run_keys)
-            for kind, field in (("category", "categories"), ("bucket", "buckets"))
-            for row in group_rows(result.get(field) or {})]
+    rows = [
+        named(result) | {"kind": kind} | row
+        for _, result in results(output_dir, run_keys)
+        for kind, field in (("category", "categories"), ("bucket", "buckets"))
+        for row in group_rows(result.get(field) or {})
+    ]
     return from_rows("groups", rows, output_dir)
 
 
@@ -145,8 +198,15 @@ def group_rows(value: dict[str, Any], task: str = "") -> Iterator[dict[str, Any]
 
 def layers(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a run and layer."""
-    return from_rows("layers", [named(result) | row for _, result in results(output_dir, run_keys)
-                                for row in result.get("layers") or []], output_dir)
+    return from_rows(
+        "layers",
+        [
+            named(result) | row
+            for _, result in results(output_dir, run_keys)
+            for row in result.get("layers") or []
+        ],
+        output_dir,
+    )
 
 
 def ideal_speedup(ffn_share: float | None, flops_ratio: float | None) -> float | None:
@@ -163,26 +223,36 @@ def timings(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd
         speed, ratio = result.get("speed") or {}, (result.get("flops") or {}).get("ratio")
         ffn = speed.get("ffn") or {}
         for one in speed.get("ttft") or []:
-            share = ffn["dense_s"] / ffn["tokens"] * one["tokens"] / one["dense_s"] if ffn.get("dense_s") else None
-            rows.append(named(result) | {name: one.get(name) for name in SPEED} | {
-                "flops_ratio": ratio, "ideal": ideal_speedup(share, ratio), "threads": speed.get("threads"),
-                "cpu": speed.get("cpu")})
+            share = (
+                ffn["dense_s"] / ffn["tokens"] * one["tokens"] / one["dense_s"]
+                if ffn.get("dense_s")
+                else None
+            )
+            rows.append(
+                named(result)
+                | {name: one.get(name) for name in SPEED}
+                | {
+                    "flops_ratio": ratio,
+                    "ideal": ideal_speedup(share, ratio),
+                    "threads": speed.get("threads"),
+                    "cpu": speed.get("cpu"),
+                }
+            )
     return from_rows("timings", rows, output_dir)
 
 
 def answers(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a run and record; a dense run's come from the shared stage. LoadError names a damaged file's line."""
-    columns: dict[str, list[Any]] = {}
-    count = 0
+    """One row a run and record; a dense run's come from the shared stage. LoadError names a damaged line."""
+    columns: dict[str, list[Any]] = {"run_key": []}
     for folder, result in results(output_dir, run_keys):
-        for row in answer_rows(answers_path(Path(output_dir), folder, result)):
-            row["run_key"] = result["run_key"]
-            for title in row.keys() - columns.keys():
-                columns[title] = [None] * count
-            for title, values in columns.items():
-                values.append(row.get(title))
-            count += 1
-    return checked("answers", columns, count, output_dir)
+        rows = answer_rows(answers_path(Path(output_dir), folder, result))
+        count, titles = len(columns["run_key"]), {title: None for row in rows for title in row}
+        columns["run_key"] += [result["run_key"]] * len(rows)
+        for title in titles.keys() - columns.keys():
+            columns[title] = [None] * count
+        for title in columns.keys() - {"run_key"}:
+            columns[title] += [row.get(title) for row in rows] if title in titles else [None] * len(rows)
+    return checked("answers", columns, len(columns["run_key"]), output_dir)
 
 
 def answers_path(output_dir: Path, folder: Path, result: dict[str, Any]) -> Path:
@@ -192,15 +262,26 @@ def answers_path(output_dir: Path, folder: Path, result: dict[str, Any]) -> Path
     return (output_dir / "stages" / "answers" / str(shared) if dense else folder) / "answers.jsonl"
 
 
-def answer_rows(path: Path) -> Iterator[dict[str, Any]]:
+def answer_rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON Lines file; none where it is not there. Raises LoadError naming a damaged line."""
     if not path.exists():
-        return
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise LoadError(f"{path} line {number}: {error}") from error
-        if not isinstance(row, dict):
-            raise LoadError(f"{path} line {number}: expected an object")
-        yield row
+        return []
+    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    try:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        rows = []
+    if len(rows) == len(lines) and all(type(row) is dict for row in rows):
+        return list(rows)
+    return [answer_row(path, number, line) for number, line in enumerate(path.read_bytes().splitlines(), 1)]
+
+
+def answer_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """One line by itself. Raises LoadError naming it."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise LoadError(f"{path} line {number}: {error}") from error
+    if not isinstance(row, dict):
+        raise LoadError(f"{path} line {number}: expected an object")
+    return row

@@ -26,15 +26,27 @@ def execute(source: Path, output_dir: Path, bench_dir: Path, folder: Path) -> Pa
     target = folder / f"{source.stem}.ipynb"
     notebook = jupytext.read(source)
     jupytext.write(notebook, target)
-    parameters = {"output_dir": str(output_dir.resolve()), "bench_dir": str(bench_dir.resolve()),
-                  "folder": str(folder.resolve())}
+    parameters = {
+        "output_dir": str(output_dir.resolve()),
+        "bench_dir": str(bench_dir.resolve()),
+        "folder": str(folder.resolve()),
+    }
     try:
-        papermill.execute_notebook(str(target), str(target), parameters=parameters, kernel_name="python3",
-                                   language="python", progress_bar=False, cwd=str(Path(__file__).parents[1]))
+        papermill.execute_notebook(
+            str(target),
+            str(target),
+            parameters=parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=str(Path(__file__).parents[1]),
+        )
     except PapermillExecutionError as error:
         first = (error.source.strip().splitlines() or [""])[0]
-        raise NotebookError(f"{source.name}, cell {error.cell_index} (`{first}`): {error.ename}: {error.evalue}; "
-                            f"as far as it came: {target}") from error
+        raise NotebookError(
+            f"{source.name}, cell {error.cell_index} (`{first}`): {error.ename}: {error.evalue}; "
+            f"as far as it came: {target}"
+        ) from error
     return target
 
 

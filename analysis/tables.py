@@ -29,27 +29,84 @@ class Shown:
 
 
 SHOWN = {
-    "block_size": Shown("block", 0), "hot_fraction": Shown("hot"), "group_size": Shown("group", 0), "rank": Shown("rank", 0),
-    "n": Shown("n", 0), "windows": Shown("windows", 0), "chance": Shown("chance", 1), "truncated": Shown("truncated", 0),
-    "score": Shown("score", 2, 1), "score_dense": Shown("dense score", 2),
+    "block_size": Shown("block", 0),
+    "hot_fraction": Shown("hot"),
+    "group_size": Shown("group", 0),
+    "rank": Shown("rank", 0),
+    "n": Shown("n", 0),
+    "windows": Shown("windows", 0),
+    "chance": Shown("chance", 1),
+    "truncated": Shown("truncated", 0),
+    "score": Shown("score", 2, 1),
+    "score_dense": Shown("dense score", 2),
     "loss_abs": Shown("loss, points", 2, -1, "loss_abs_low", "loss_abs_high"),
     "loss_rel": Shown("rel. loss, %", 1, -1, "loss_rel_low", "loss_rel_high", 100),
-    "nll": Shown("NLL", 3, -1), "nll_dense": Shown("dense NLL"), "nll_loss": Shown("NLL loss", 3, -1),
-    "kl": Shown("KL", 3, -1, "kl_low", "kl_high"), "kl_prose": Shown("KL prose", 3, -1), "kl_code": Shown("KL code", 3, -1),
-    "top1_agreement": Shown("top-1, %", 1, 1, scale=100), "ppl_ratio": Shown("ppl ratio", 3, -1),
-    "recall_at_k": Shown("recall", 3, 1), "retained_energy": Shown("energy", 3, 1), "density_used": Shown("density used"),
+    "nll": Shown("NLL", 3, -1),
+    "nll_dense": Shown("dense NLL"),
+    "nll_loss": Shown("NLL loss", 3, -1),
+    "kl": Shown("KL", 3, -1, "kl_low", "kl_high"),
+    "kl_prose": Shown("KL prose", 3, -1),
+    "kl_code": Shown("KL code", 3, -1),
+    "top1_agreement": Shown("top-1, %", 1, 1, scale=100),
+    "ppl_ratio": Shown("ppl ratio", 3, -1),
+    "recall_at_k": Shown("recall", 3, 1),
+    "retained_energy": Shown("energy", 3, 1),
+    "density_used": Shown("density used"),
     "ffn_speedup": Shown("FFN speedup", 2, 1, "ffn_p20", "ffn_p80"),
-    "ttft_speedup": Shown("TTFT speedup", 2, 1, "ttft_p20", "ttft_p80"), "flops_ratio": Shown("FFN FLOPs", 3, -1),
-    "ratio": Shown("TTFT speedup", 2, 1, "p20", "p80"), "ffn_ratio": Shown("FFN speedup", 2, 1), "run_key": Shown("run"),
-    "git_sha": Shown("git"), "tokens": Shown("tokens", 0), "threads": Shown("threads", 0), "block": Shown("block", 0),
-    "ratio_eager": Shown("vs torch eager", 2, 1, "p20", "p80"), "ratio_compiled": Shown("vs torch.compile", 2, 1),
-    "ratio_self": Shown("vs itself dense", 2, 1), "ideal": Shown("ideal", 2), "gflops": Shown("GFLOP/s", 0),
-    "peak_gflops": Shown("peak", 0), "group": Shown("group", 0),
+    "ttft_speedup": Shown("TTFT speedup", 2, 1, "ttft_p20", "ttft_p80"),
+    "flops_ratio": Shown("FFN FLOPs", 3, -1),
+    "ratio": Shown("TTFT speedup", 2, 1, "p20", "p80"),
+    "ffn_ratio": Shown("FFN speedup", 2, 1),
+    "run_key": Shown("run"),
+    "git_sha": Shown("git"),
+    "tokens": Shown("tokens", 0),
+    "threads": Shown("threads", 0),
+    "block": Shown("block", 0),
+    "ratio_eager": Shown("vs torch eager", 2, 1, "p20", "p80"),
+    "ratio_compiled": Shown("vs torch.compile", 2, 1),
+    "ratio_self": Shown("vs itself dense", 2, 1),
+    "ideal": Shown("ideal", 2),
+    "gflops": Shown("GFLOP/s", 0),
+    "peak_gflops": Shown("peak", 0),
+    "group": Shown("group", 0),
 }
-COLUMNS = ("model", "selector", "compensator", "scheduler", "block_size", "sparsity", "task", "n", "score", "loss_abs",
-           "loss_rel", "kl", "top1_agreement", "ppl_ratio", "ffn_speedup", "ttft_speedup", "flops_ratio", "run_key")
-TASK_COLUMNS = ("model", "selector", "compensator", "sparsity", "category", "task", "n", "score_dense", "score", "loss_abs",
-                "loss_rel", "nll_dense", "nll", "chance", "truncated")
+COLUMNS = (
+    "model",
+    "selector",
+    "compensator",
+    "scheduler",
+    "block_size",
+    "sparsity",
+    "task",
+    "n",
+    "score",
+    "loss_abs",
+    "loss_rel",
+    "kl",
+    "top1_agreement",
+    "ppl_ratio",
+    "ffn_speedup",
+    "ttft_speedup",
+    "flops_ratio",
+    "run_key",
+)
+TASK_COLUMNS = (
+    "model",
+    "selector",
+    "compensator",
+    "sparsity",
+    "category",
+    "task",
+    "n",
+    "score_dense",
+    "score",
+    "loss_abs",
+    "loss_rel",
+    "nll_dense",
+    "nll",
+    "chance",
+    "truncated",
+)
 ORDER = ["model", "task", "sparsity", "selector", "compensator", "scheduler", "block_size"]
 
 
@@ -104,21 +161,32 @@ def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str]) -> set[in
     return found
 
 
-def rendered(frame: pd.DataFrame, columns: Sequence[str], bold: Callable[[str], str],
-             clean: Callable[[str], str] = str) -> list[list[str]]:
+def rendered(
+    frame: pd.DataFrame, columns: Sequence[str], bold: Callable[[str], str], clean: Callable[[str], str] = str
+) -> list[list[str]]:
     """Cells row by row through `clean`, the best ones through `bold`."""
     frame = frame.reset_index(drop=True)
-    best = {column: best_rows(frame, column, ("model", "task", "shape", "dtype", "sparsity")) for column in columns}
-    return [[bold(clean(cell(row, column))) if position in best[column] else clean(cell(row, column)) for column in columns]
-            for position, row in frame.iterrows()]
+    best = {
+        column: best_rows(frame, column, ("model", "task", "shape", "dtype", "sparsity"))
+        for column in columns
+    }
+    return [
+        [
+            bold(clean(cell(row, column))) if position in best[column] else clean(cell(row, column))
+            for column in columns
+        ]
+        for position, row in frame.iterrows()
+    ]
 
 
 def markdown(frame: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
     """A Markdown table with intervals; the best of each model, task and sparsity in bold."""
     columns = useful(frame, columns)
-    lines = [[shown(column).heading for column in columns],
-             ["---:" if pd.api.types.is_numeric_dtype(frame[column]) else "---" for column in columns],
-             *rendered(frame, columns, lambda text: f"**{text}**", lambda text: text.replace("|", r"\|"))]
+    lines = [
+        [shown(column).heading for column in columns],
+        ["---:" if pd.api.types.is_numeric_dtype(frame[column]) else "---" for column in columns],
+        *rendered(frame, columns, lambda text: f"**{text}**", lambda text: text.replace("|", r"\|")),
+    ]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -127,12 +195,25 @@ def useful(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     return [column for column in columns if frame.empty or not frame[column].map(missing).all()]
 
 
-LATEX = {"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", UP: r"$\uparrow$", DOWN: r"$\downarrow$"}
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    UP: r"$\uparrow$",
+    DOWN: r"$\downarrow$",
+}
 
 
 def latex(frame: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
     """A LaTeX tabular in the same form."""
+
     def clean(text: str) -> str:
         return "".join(LATEX.get(character, character) for character in text)
 
@@ -140,8 +221,14 @@ def latex(frame: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
     head = " & ".join(clean(shown(column).heading) for column in columns)
     rows = rendered(frame, columns, lambda text: rf"\textbf{{{text}}}", clean)
     kinds = "".join("r" if pd.api.types.is_numeric_dtype(frame[column]) else "l" for column in columns)
-    return "\n".join([rf"\begin{{tabular}}{{{kinds}}}", rf"{head} \\ \hline",
-                      *[rf"{' & '.join(cells)} \\" for cells in rows], r"\end{tabular}"])
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{kinds}}}",
+            rf"{head} \\ \hline",
+            *[rf"{' & '.join(cells)} \\" for cells in rows],
+            r"\end{tabular}",
+        ]
+    )
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -166,5 +253,8 @@ def report(frame: pd.DataFrame, style: str = "md", columns: Sequence[str] = COLU
 def all_tables(runs: pd.DataFrame, tasks: pd.DataFrame) -> dict[str, str]:
     """File name -> text of every table, of runs and of their tasks."""
     endings = {"md": "md", "csv": "csv", "json": "json", "latex": "tex"}
-    return {f"{name}.{ending}": report(frame, style, columns) for name, frame, columns in (
-        ("runs", runs, COLUMNS), ("tasks", tasks, TASK_COLUMNS)) for style, ending in endings.items()}
+    return {
+        f"{name}.{ending}": report(frame, style, columns)
+        for name, frame, columns in (("runs", runs, COLUMNS), ("tasks", tasks, TASK_COLUMNS))
+        for style, ending in endings.items()
+    }

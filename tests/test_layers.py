@@ -26,6 +26,7 @@ FORBIDDEN = {
     "ffkernels": {"transformers", "hydra", "omegaconf", "wandb"},
     "analysis": {"torch", "hydra", "wandb", "transformers"},
 }
+READS_WANDB = "analysis/wandb_source.py"  # imports wandb inside one function, where a key is set
 WHERE = {"ffkernels": ROOT / "kernels" / "ffkernels", "analysis": ROOT / "analysis"}
 OURS = ("ffbench", "ffkernels", "analysis")
 
@@ -59,7 +60,8 @@ def test_the_reader_sees_imports_inside_functions(tmp_path: Path) -> None:
 def test_imports_go_one_way() -> None:
     wrong = [f"{path.relative_to(ROOT)}: {name}" for package, allowed in ALLOWED.items() for path in files_of(package)
              for name in imported(path)
-             if name.split(".")[0] in OURS and not within(name, allowed) or within(name, FORBIDDEN[package])]
+             if name.split(".")[0] in OURS and not within(name, allowed) or within(name, FORBIDDEN[package])
+             and not (name == "wandb" and str(path.relative_to(ROOT)) == READS_WANDB)]
     assert not wrong
 
 

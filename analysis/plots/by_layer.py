@@ -10,7 +10,9 @@ from analysis.plots import common, style
 
 def layer_recall(frame: pd.DataFrame, path: Path) -> None:
     """Recall and retained energy by layer, at the sparsity that most runs have; `frame` from `load.layers`."""
-    rows = common.measured(frame, ["recall_at_k"], "no run with selector figures: python -m ffbench +sweep=selectors")
+    rows = common.measured(
+        frame, ["recall_at_k"], "no run with selector figures: python -m ffbench +sweep=selectors"
+    )
     rows, settings = common.same_settings(rows)
     sparsity = rows.drop_duplicates("run_key")["sparsity"].mode().iloc[-1]
     rows = rows[(rows["sparsity"] == sparsity) & (rows["scheduler"] == rows["scheduler"].mode().iloc[0])]
@@ -20,24 +22,34 @@ def layer_recall(frame: pd.DataFrame, path: Path) -> None:
     figure, grid = style.panels(len(parts), 2)
     entries: dict[str, Any] = {}
     for (name, part), cells in zip(parts, grid, strict=True):
-        for axes, column, text in zip(cells, ("recall_at_k", "retained_energy"), (
-                "recall of the block oracle's K neurons", "retained energy over the oracle's"), strict=True):
+        for axes, column, text in zip(
+            cells,
+            ("recall_at_k", "retained_energy"),
+            ("recall of the block oracle's K neurons", "retained energy over the oracle's"),
+            strict=True,
+        ):
             for method, group in part.groupby("method", sort=False):
                 group = group.sort_values("layer")
-                entries[str(method)] = axes.plot(group["layer"], group[column], **(looks[method] | {"markersize": 4}))[0]
+                entries[str(method)] = axes.plot(
+                    group["layer"], group[column], **(looks[method] | {"markersize": 4})
+                )[0]
             axes.set_xlabel("layer")
             axes.set_ylabel(text)
             axes.set_ylim(top=1.01)
             axes.xaxis.get_major_locator().set_params(integer=True)
         cells[0].set_title(name, loc="left")
-    note = (f"s={sparsity:g}, {settings}, scheduler {rows['scheduler'].iloc[0]}; held-out text, mean over blocks. Energy: "
-            "residual under the compensator. The oracle sees the exact activations: a bound, no speedup.")
+    note = (
+        f"s={sparsity:g}, {settings}, scheduler {rows['scheduler'].iloc[0]}; held-out text, mean over blocks. Energy: "
+        "residual under the compensator. The oracle sees the exact activations: a bound, no speedup."
+    )
     style.save(figure, path, "How near a selector comes to the block oracle", note, entries)
 
 
 def layer_density(frame: pd.DataFrame, path: Path) -> None:
     """Density of each layer by scheduler beside the token-mixing scores; `frame` from `load.layers`."""
-    rows = common.measured(frame, ["density"], "no run with layer figures: python -m ffbench +sweep=schedulers")
+    rows = common.measured(
+        frame, ["density"], "no run with layer figures: python -m ffbench +sweep=schedulers"
+    )
     rows, settings = common.same_settings(rows)
     sparsity = rows.drop_duplicates("run_key").groupby("sparsity")["scheduler"].nunique().idxmax()
     rows = rows[rows["sparsity"] == sparsity].drop_duplicates(["model", "scheduler", "layer"])
@@ -56,8 +68,10 @@ def layer_density(frame: pd.DataFrame, path: Path) -> None:
         for axes in (left, right):
             axes.set_xlabel("layer")
             axes.xaxis.get_major_locator().set_params(integer=True)
-    note = (f"s={sparsity:g}, {settings}. Every scheduler meets the same FLOP budget. Token-mixing score (our definition): "
-            "attention mass that a layer moves from other, non-sink tokens.")
+    note = (
+        f"s={sparsity:g}, {settings}. Every scheduler meets the same FLOP budget. Token-mixing score (our definition): "
+        "attention mass that a layer moves from other, non-sink tokens."
+    )
     style.save(figure, path, "What each scheduler gives a layer", note, entries)
 
 
@@ -65,8 +79,15 @@ def mixing(axes: Any, part: pd.DataFrame) -> None:
     """Bars of the token-mixing scores, or why there are none."""
     scores = part.dropna(subset=["token_mixing"]).drop_duplicates("layer").sort_values("layer")
     if scores.empty:
-        axes.text(0.5, 0.5, "token-mixing scores\nnot recorded by these runs", ha="center", va="center",
-                  transform=axes.transAxes, color="#555555")
+        axes.text(
+            0.5,
+            0.5,
+            "token-mixing scores\nnot recorded by these runs",
+            ha="center",
+            va="center",
+            transform=axes.transAxes,
+            color="#555555",
+        )
         axes.grid(False)
     else:
         axes.bar(scores["layer"], scores["token_mixing"], color="#56B4E9", edgecolor="black", linewidth=0.5)
@@ -74,27 +95,35 @@ def mixing(axes: Any, part: pd.DataFrame) -> None:
 
 
 def union(frame: pd.DataFrame, path: Path) -> None:
-    """Union of the tokens' top-K and mass in the block's top-K against block size; `frame` from `benches.unions`."""
-    rows = common.measured(frame, ["block"], "no lines in union.jsonl: see docs/accuracy.md for its command")
+    """Union of the tokens' top-K and mass in the block's top-K against block size; frame: `benches.unions`."""
+    hint = "no lines in union.jsonl: python benchmarks/union_mass.py"
+    rows = common.measured(frame, ["block"], hint)
     rows = rows[rows["layer"].isna()] if rows["layer"].isna().any() else rows
-    rows = rows.groupby(["model", "text", "density", "block"], sort=False)[["union", "mass"]].mean().reset_index()
+    measures = ["union", "mass", "mass_residual"]
+    note = (
+        f"Held-out text, mean over layers, {common.spread(rows, 'windows')} windows a text. A token's own set is its "
+        "best neurons by energy. Left: neurons that any token of the block has in its set. Right: energy in the block's "
+        f"own best set of that size; faded: of the energy that the surrogate leaves over. {common.conditions(rows)}."
+    )
+    rows = rows.groupby(["model", "text", "density", "block"], sort=False)[measures].mean().reset_index()
     rows = rows.assign(method=rows["text"] + rows["density"].map(lambda k: f", K = {k:g} f"))
     looks, parts = style.looks(rows["method"]), list(common.facets(rows, ("model",)))
     figure, grid = style.panels(len(parts), 2)
     entries: dict[str, Any] = {}
-    for (name, part), cells in zip(parts, grid, strict=True):
-        for axes, column, text in zip(cells, ("union", "mass"), (
-                "neurons in any token's top-K,\nshare of all", "energy in the block's top-K,\nshare of all"), strict=True):
-            for method, group in part.groupby("method", sort=False):
-                group = group.sort_values("block")
-                entries[str(method)] = axes.plot(group["block"], group[column], **looks[method])[0]
-            sizes = sorted(part["block"].unique())
+    for (name, part), (left, right) in zip(parts, grid, strict=True):
+        for method, group in part.groupby("method", sort=False):
+            group, look = group.sort_values("block"), looks[method]
+            entries[str(method)] = left.plot(group["block"], group["union"], **look)[0]
+            right.plot(group["block"], group["mass"], **look)
+            right.plot(group["block"], group["mass_residual"], **(look | {"alpha": 0.4}))
+        sizes = sorted(part["block"].unique())
+        for axes in (left, right):
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axes.minorticks_off()
             axes.set_ylim(top=1.01)
             axes.set_xlabel("block size, tokens")
-            axes.set_ylabel(text)
-        cells[0].set_title(name, loc="left")
-    note = "Held-out text, mean over layers. Left: what a block needs for every token's own set. Right: what one set can hold."
+        left.set_ylabel("neurons in any token's set,\nshare of all")
+        right.set_ylabel("energy in the block's set,\nshare of all")
+        left.set_title(name, loc="left")
     style.save(figure, path, "How far the tokens of a block agree", note, entries)

@@ -8,8 +8,14 @@ import pandas as pd
 
 CLAIMED_SPEEDUP, CLAIMED_LOSS = 1.45, 0.06
 CLAIM_TEXT = "Paper's claims (1.45x; under 6% LongBench loss at 50%, up to 8B) are claims, not measured here."
-FIXED = {"block_size": "block", "group_size": "groups of", "hot_fraction": "hot fraction", "rank": "rank", "dtype": "",
-         "protocol": "protocol"}
+FIXED = {
+    "block_size": "block",
+    "group_size": "groups of",
+    "hot_fraction": "hot fraction",
+    "rank": "rank",
+    "dtype": "",
+    "protocol": "protocol",
+}
 
 
 class NothingToDraw(ValueError):
@@ -49,7 +55,9 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
-def method_names(rows: pd.DataFrame, columns: tuple[str, ...] = ("selector", "compensator", "scheduler")) -> pd.Series:
+def method_names(
+    rows: pd.DataFrame, columns: tuple[str, ...] = ("selector", "compensator", "scheduler")
+) -> pd.Series:
     """A name for each row's method: selector + compensator, and every other setting that differs between the rows."""
     names = rows["selector"].astype(str) + " + " + rows["compensator"].astype(str)
     if "scheduler" in columns and rows["scheduler"].nunique() > 1:
@@ -58,8 +66,10 @@ def method_names(rows: pd.DataFrame, columns: tuple[str, ...] = ("selector", "co
         if column in rows and rows[column].nunique() > 1:
             common = rows[column].mode().iloc[0]
             names += rows[column].map(
-                lambda value, column=column, common=common: "" if pd.isna(value) or value == common
-                else f", {in_words(column, value)}")
+                lambda value, column=column, common=common: (
+                    "" if pd.isna(value) or value == common else f", {in_words(column, value)}"
+                )
+            )
     return names.replace("dense + dense", "dense")
 
 

@@ -8,47 +8,73 @@ import pandas as pd
 
 from analysis.plots import common, style
 
-HINT = "no lines in kernels.jsonl: python -m ffkernels.bench --json"
-BASELINES = {"ratio_eager": "torch eager dense", "ratio_compiled": "torch.compile dense", "ratio_self": "same kernel, dense"}
+SETTINGS = ("shape", "dtype", "block", "group", "hot_fraction", "tokens", "sparsity", "threads", "backend", "indices",
+            "device", "cpu")
+HINT = "no lines in kernels.jsonl: python -m ffkernels.bench --output-dir benchmarks/results"
+BASELINES = {
+    "ratio_eager": "torch eager dense",
+    "ratio_compiled": "torch.compile dense",
+    "ratio_self": "same kernel, dense",
+}
 
 
 def labels(rows: pd.DataFrame) -> pd.Series:
     """Settings of each line in words; those that are the same everywhere are left out."""
     names = rows["shape"].astype(str)
-    words = (("dtype", "{}"), ("block", "block {}"), ("group", "groups of {}"), ("hot_fraction", "hot {}"),
-             ("tokens", "{} tokens"), ("sparsity", "s={}"), ("threads", "{} threads"), ("backend", "{}"), ("device", "{}"))
+    words = (
+        ("dtype", "{}"),
+        ("block", "block {}"),
+        ("group", "groups of {}"),
+        ("hot_fraction", "hot {}"),
+        ("tokens", "{} tokens"),
+        ("sparsity", "s={}"),
+        ("threads", "{} threads"),
+        ("backend", "{}"),
+        ("device", "{}"),
+        ("indices", "{} sets"),
+    )
     for column, word in words:
         if rows[column].nunique() > 1 or column in ("dtype", "block"):
-            names += rows[column].map(lambda value, word=word: ", " + word.format(common.shown(value)) if pd.notna(value) else "")
+            names += rows[column].map(
+                lambda value, word=word: ", " + word.format(common.shown(value)) if pd.notna(value) else ""
+            )
     return names.str.replace("groups of 1,", "any rows,").str.replace(r"groups of 1$", "any rows", regex=True)
 
 
 def last_lines(frame: pd.DataFrame) -> pd.DataFrame:
     """The last line of each setting; a file is appended to."""
-    settings = [name for name in ("shape", "dtype", "block", "group", "hot_fraction", "tokens", "sparsity", "threads", "backend",
-                                  "indices", "device", "cpu") if name in frame]
+    settings = [name for name in SETTINGS if name in frame]
     return frame.drop_duplicates(settings, keep="last")
 
 
 def kernel_speedups(frame: pd.DataFrame, path: Path) -> None:
     """Speedup of each setting over three dense FFNs, with the ideal 1 / density."""
-    rows = last_lines(common.measured(frame, ["ratio_eager"], HINT)).sort_values(
-        ["shape", "dtype", "block", "group", "hot_fraction"], kind="stable").reset_index(drop=True)
+    rows = (
+        last_lines(common.measured(frame, ["ratio_eager"], HINT))
+        .sort_values(["shape", "dtype", "block", "group", "hot_fraction"], kind="stable")
+        .reset_index(drop=True)
+    )
     figure, ((axes,),) = style.panels(height=1.2 + 0.3 * len(rows))
     entries: dict[str, Any] = {}
     places = np.arange(len(rows))
     for number, (column, name) in enumerate(BASELINES.items()):
         bars = common.errors(rows, column, "p20", "p80") if column == "ratio_eager" else None
         look = style.look(number) | {"linestyle": "none"}
-        entries[f"over {name}"] = axes.errorbar(rows[column], places + 0.18 * (number - 1), xerr=bars, capsize=2, elinewidth=1, **look)
-    entries["ideal: 1 / density"] = axes.plot(rows["ideal"], places, marker="|", color="black", linestyle="none", markersize=13)[0]
+        entries[f"over {name}"] = axes.errorbar(
+            rows[column], places + 0.18 * (number - 1), xerr=bars, capsize=2, elinewidth=1, **look
+        )
+    entries["ideal: 1 / density"] = axes.plot(
+        rows["ideal"], places, marker="|", color="black", linestyle="none", markersize=13
+    )[0]
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(places, labels(rows), fontsize=9)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("speedup of the sparse FFN (right: faster)")
-    note = (f"s = {common.spread(rows, 'sparsity')}, {common.spread(rows, 'tokens')} tokens, random sets; bars: p20 to p80 of "
-            f"{common.spread(rows, 'rounds')} interleaved pairs. Above the ideal the sparse kernel itself is faster than that dense FFN "
-            f"by more than the work it skips. {common.conditions(rows)}.")
+    note = (
+        f"s = {common.spread(rows, 'sparsity')}, {common.spread(rows, 'tokens')} tokens, sets: {common.values(rows, 'indices') or 'random'}; bars: p20 to p80 of "
+        f"{common.spread(rows, 'rounds')} interleaved pairs. Above the ideal the sparse kernel itself is faster than that dense FFN "
+        f"by more than the work it skips. {common.conditions(rows)}."
+    )
     style.save(figure, path, "Sparse FFN against dense ones", note, entries)
 
 
@@ -61,22 +87,33 @@ def roofline(frame: pd.DataFrame, path: Path) -> None:
     rows["place"] = rows["dtype"] + rows["threads"].map(lambda n: f", {n:g} thread" + ("s" if n != 1 else ""))
     if rows["device"].nunique() > 1 or rows["cpu"].nunique() > 1:
         rows["place"] += ", " + rows["device"].where(rows["device"].notna(), rows["cpu"])
-    rows["series"] = rows["shape"] + rows["group"].map(lambda n: ", any rows" if n <= 1 else f", groups of {n:g}")
+    rows["series"] = rows["shape"] + rows["group"].map(
+        lambda n: ", any rows" if n <= 1 else f", groups of {n:g}"
+    )
     looks, parts = style.looks(rows["series"]), list(common.facets(rows, ("place",)))
     columns = min(2, len(parts))
-    figure, grid = style.panels(-(-len(parts) // columns), columns, height=3.7, width=style.WIDTH if columns > 1 else 7)
+    figure, grid = style.panels(
+        -(-len(parts) // columns), columns, height=3.7, width=style.WIDTH if columns > 1 else 7
+    )
     entries: dict[str, Any] = {}
     for (name, part), axes in zip(parts, grid.flat, strict=False):
         roof(axes, part, entries)
         for series, group in part.groupby("series", sort=False):
-            entries[str(series)] = axes.plot(group["intensity"], group["gflops"], **(looks[series] | {"linestyle": "none"}))[0]
-        axes.set_title(f"{name}: {100 * (part['gflops'] / part['peak_gflops']).min():.0f} to "
-                       f"{100 * (part['gflops'] / part['peak_gflops']).max():.0f}% of peak", loc="left")
-    for axes in list(grid.flat)[len(parts):]:
+            entries[str(series)] = axes.plot(
+                group["intensity"], group["gflops"], **(looks[series] | {"linestyle": "none"})
+            )[0]
+        axes.set_title(
+            f"{name}: {100 * (part['gflops'] / part['peak_gflops']).min():.0f} to "
+            f"{100 * (part['gflops'] / part['peak_gflops']).max():.0f}% of peak",
+            loc="left",
+        )
+    for axes in list(grid.flat)[len(parts) :]:
         axes.set_visible(False)
-    note = (f"Useful FLOPs over the bytes that must move: input, output, and each block's kept rows once (blocks of "
-            f"{common.values(rows, 'block')}). Peaks measured in the same process. s = {common.spread(rows, 'sparsity')}. "
-            f"{common.conditions(rows)}.")
+    note = (
+        f"Useful FLOPs over the bytes that must move: input, output, and each block's kept rows once (blocks of "
+        f"{common.values(rows, 'block')}). Peaks measured in the same process. s = {common.spread(rows, 'sparsity')}. "
+        f"{common.conditions(rows)}."
+    )
     style.save(figure, path, "Roofline of the sparse FFN", note, entries)
 
 
@@ -87,11 +124,29 @@ def roof(axes: Any, part: pd.DataFrame, entries: dict[str, Any]) -> None:
     if pd.notna(bandwidth):
         low = min(low, peak / bandwidth / 3)
         across = np.geomspace(low, high, 100)
-        entries.setdefault("measured peak", axes.plot(across, np.minimum(peak, bandwidth * across), color="black", linewidth=1.5)[0])
-        axes.annotate(f"{bandwidth:.0f} GB/s", (low, bandwidth * low), xytext=(2, 8), textcoords="offset points", fontsize=8)
+        entries.setdefault(
+            "measured peak",
+            axes.plot(across, np.minimum(peak, bandwidth * across), color="black", linewidth=1.5)[0],
+        )
+        axes.annotate(
+            f"{bandwidth:.0f} GB/s",
+            (low, bandwidth * low),
+            xytext=(2, 8),
+            textcoords="offset points",
+            fontsize=8,
+        )
     else:
-        entries.setdefault("measured peak", axes.plot([low, high], [peak, peak], color="black", linewidth=1.5)[0])
-    axes.annotate(f"{peak:.0f} GFLOP/s", (high, peak), xytext=(-2, 4), textcoords="offset points", fontsize=8, ha="right")
+        entries.setdefault(
+            "measured peak", axes.plot([low, high], [peak, peak], color="black", linewidth=1.5)[0]
+        )
+    axes.annotate(
+        f"{peak:.0f} GFLOP/s",
+        (high, peak),
+        xytext=(-2, 4),
+        textcoords="offset points",
+        fontsize=8,
+        ha="right",
+    )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_ylim(part["gflops"].min() / 2, peak * 1.6)

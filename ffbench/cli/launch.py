@@ -19,6 +19,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from ffbench.cli.compose import Job, configuration, settings_of
+from ffbench.runs.progress import say
 from ffbench.runs.store import RunStore
 
 ACCOUNTING = ["sacct", "-nX", "--starttime", "now-1minute"]
@@ -40,7 +41,7 @@ class Task:
         """Do one run; returns why it failed, as text, since not every error outlives pickling."""
         from ffbench.stages.pipeline import execute
 
-        print(self.labels[HydraConfig.get().job.num], file=sys.stderr, flush=True)
+        say(self.labels[HydraConfig.get().job.num])
         try:
             os.chdir(self.folder)
             execute(settings_of(config), self.command)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sets_launcher, sweep_name
 from ffbench.cli.main import refuse
+from ffbench.runs.progress import say
 
 if TYPE_CHECKING:
     from ffbench.runs.status import SweepStatus
@@ -78,6 +78,7 @@ def preview(jobs: list[Job], status: SweepStatus) -> int:
 def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]], words: list[str]) -> int:
     """Do on the chosen launcher what is not done; the table of what is done comes last, then every failure."""
     from ffbench.cli.launch import LauncherError, launched
+    from ffbench.cli.live import live_view, runs_here
     from ffbench.cli.summary import failures, finish
     from ffbench.runs.files import StoreError
     from ffbench.runs.store import RunStore
@@ -90,8 +91,10 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
         if named:
             RunStore(output_dir).save_sweep(named, listed)
         if todo:
-            reasons = launched([word for word in words if sets_launcher(word)], todo,
-                               ["python", "-m", "ffbench", *words])
+            launcher = [word for word in words if sets_launcher(word)]
+            waiting = [one for one in listed if one["run_key"] in todo]
+            with live_view(RunStore(output_dir), status.name, waiting, runs_here(launcher)):
+                reasons = launched(launcher, todo, ["python", "-m", "ffbench", *words])
     except StoreError as error:
         return refuse([f"output_dir: {error}"])
     except LauncherError as error:
@@ -103,8 +106,3 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
     for line in failures(output_dir, todo, reasons, status.counts["done"]):
         say(line)
     return 1 if reasons else 0
-
-
-def say(text: str) -> None:
-    """Print one line to stderr at once."""
-    print(text, file=sys.stderr, flush=True)

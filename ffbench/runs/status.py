@@ -1,8 +1,6 @@
 """What of a sweep is done, missing or failed, and what the rest should cost."""
 
-import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -76,19 +74,6 @@ def all_status(store: RunStore) -> list[SweepStatus]:
     listed = {job.run_key for sweep in sweeps for job in sweep.jobs}
     loose = [{"run_key": run.run_key, "overrides": []} for run in store.runs() if run.run_key not in listed]
     return [*sweeps, jobs_status(store, "(no sweep)", loose)] if loose else sweeps
-
-
-def watch(store: RunStore, name: str, interval: float = 2.0) -> Iterator[SweepStatus]:
-    """Status of a sweep whenever it changed, the first at once; ends when no job is missing or running."""
-    last = None
-    while True:
-        status = sweep_status(store, name)
-        if status != last:
-            yield status
-            last = status
-        if not status.counts["missing"] and not status.counts["running"]:
-            return
-        time.sleep(interval)
 
 
 @dataclass(frozen=True)

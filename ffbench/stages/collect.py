@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.models.adapters import GatedFFN, decoder_layers, gated_ffns
+from ffbench.runs.progress import progress_bar
 
 SINK_TOKENS = 128
 HELD_BYTES = 512 * 2**20
@@ -91,7 +91,7 @@ def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator
     arguments = layer_arguments(model, batches[0])
     hidden = [first_hidden(model, ids) for ids in batches]
     skipped = min(SINK_TOKENS, batches.shape[1] // 2)
-    for layer, ffn, kwargs in zip(tqdm(decoder_layers(model), desc=label), gated_ffns(model), arguments, strict=True):
+    for layer, ffn, kwargs in zip(progress_bar(decoder_layers(model), desc=label), gated_ffns(model), arguments, strict=True):
         data = LayerData(ffn, [], [])
         holds = 4 * batches.numel() * ffn.w_gate.shape[0] <= HELD_BYTES
         hooks = [ffn.module.register_forward_pre_hook(

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.models.adapters import gated_ffns
+from ffbench.runs.progress import progress_bar
 from ffbench.stages.collect import SINK_TOKENS
 from ffbench.stages.fidelity import last_hidden
 from ffbench.stages.tune import positions_of
@@ -34,7 +34,7 @@ def neuron_curvature(model: Any, windows: Tensor, seed: int = 0) -> Tensor:
         one.requires_grad_(False)
     seen = 0
     try:
-        for i, ids in enumerate(tqdm(windows, desc="schedule: curvature")):
+        for i, ids in enumerate(progress_bar(windows, desc="schedule: curvature")):
             outputs.clear()
             positions = positions_of(i, len(ids))
             logs = model.lm_head(last_hidden(model, ids)[positions]).float().log_softmax(-1)

@@ -6,10 +6,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.answers import AnswerLog
+from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages.answering import Reader, ending
 from ffbench.stages.prompts import PromptError, PromptIds, gold_ids, prompt_ids
@@ -78,7 +77,7 @@ def evaluate(model: Any, tokenizer: Any, plan: SparsePlan | None, work: Iterable
         done.setdefault(one["task"], set()).add(one["record_id"])
     work = list(work)
     missing = sum(record.record_id not in done.get(spec.name, ()) for spec, records in work for record in records)
-    bar = tqdm(total=missing, desc="evaluate: " + ("dense" if plan is None else "sparse"), mininterval=1)
+    bar = progress_bar(total=missing, desc="evaluate: " + ("dense" if plan is None else "sparse"))
     with bar, sparse_prefill(model, plan, protocol.backend) if plan is not None else nullcontext() as prefill:
         reader = Reader(model, tokenizer.pad_token_id or 0, prefill, protocol.name)
         for spec, records in work:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import SparsePlan
 
 RESAMPLES = 2000
@@ -59,7 +59,7 @@ def against(model: Any, plan: SparsePlan, window: Tensor, dense: Tensor, backend
 @torch.no_grad()
 def save_dense(model: Any, windows: dict[str, Tensor], folder: Path) -> None:
     """Write the dense hidden states [n, T, d] of each text's windows, for every run of a sweep to compare with."""
-    states = {kind: torch.stack([last_hidden(model, window).cpu() for window in tqdm(batch, desc=f"dense: {kind}")])
+    states = {kind: torch.stack([last_hidden(model, window).cpu() for window in progress_bar(batch, desc=f"dense: {kind}")])
               for kind, batch in windows.items()}
     save_file(states, folder / FILE)
 
@@ -70,7 +70,7 @@ def fidelity_rows(model: Any, plan: SparsePlan, windows: dict[str, Tensor], fold
     """Figures of every window [n, T] of each text, run as one sparse prompt, against what `save_dense` wrote."""
     states = load_file(folder / FILE)
     return {kind: [against(model, plan, window, dense, backend)
-                   for window, dense in zip(tqdm(batch, desc=f"sparse: {kind}"), states[kind], strict=True)]
+                   for window, dense in zip(progress_bar(batch, desc=f"sparse: {kind}"), states[kind], strict=True)]
             for kind, batch in windows.items()}
 
 

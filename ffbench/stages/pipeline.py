@@ -198,7 +198,8 @@ class Pipeline(Workbench):
         s = self.settings
         return {"schema_version": SCHEMA_VERSION, "run_key": self.run.run_key, "model": s.model.name,
                 "dtype": s.model.dtype, "sparsity": float(s.sparsity), "task": s.task.name,
-                "protocol": s.task.protocol, "chat_template": template_hash(self.tokenizer)}
+                "protocol": s.task.protocol, "chat_template": template_hash(self.tokenizer),
+                "dense_answers": keys.answers_key(s) if self.work else None}
 
     def dense_result(self) -> dict[str, Any]:
         """Every figure of the run at sparsity 0."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.models.adapters import decoder_layers
+from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.schedulers import MIXING
 
 MIXING_TOKENS = 1024
@@ -46,7 +46,7 @@ def token_mixing_scores(model: Any, batches: Tensor) -> dict[str, list[float]]:
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
-        for ids in tqdm(batches, desc="schedule: token mixing"):
+        for ids in progress_bar(batches, desc="schedule: token mixing"):
             model.model(ids[:MIXING_TOKENS].unsqueeze(0).to(model.device), use_cache=False)
     finally:
         model.set_attn_implementation(before)

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.groups import kept_neurons
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, Scene
@@ -63,7 +63,7 @@ def selection_figures(model: Any, plan: SparsePlan, windows: Tensor) -> list[dic
         handles.append(module.register_forward_pre_hook(lambda _, args, i=ffn.layer: remember(i, args[0][0])))
         handles.append(module.down_proj.register_forward_pre_hook(lambda _, args, i=ffn.layer: look(i, args[0][0])))
     try:
-        for ids in tqdm(windows, desc="selection"):
+        for ids in progress_bar(windows, desc="selection"):
             model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
     finally:
         for handle in handles:

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.models.adapters import decoder_layers, gated_ffns
 from ffbench.models.sparse_prefill import Prefill, SparseFFN
+from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages.collect import first_hidden, layer_arguments
 from ffbench.stages.tune import divergence, positions_of
@@ -33,7 +33,7 @@ def layer_costs(model: Any, plan: SparsePlan, windows: Tensor) -> list[float]:
               for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True)]
     arguments = layer_arguments(model, windows[0])
     sums = [0.0] * len(layers)
-    for i, ids in enumerate(tqdm(windows, desc="schedule: sensitivity")):
+    for i, ids in enumerate(progress_bar(windows, desc="schedule: sensitivity")):
         positions = positions_of(i, len(ids))
         hidden = [first_hidden(model, ids)]
         for layer, given in zip(layers, arguments, strict=True):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from ffbench.runs.files import write_json
+from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.sparsity.predictor import Predictor
 from ffbench.sparsity.surrogate import Surrogate
@@ -44,7 +44,7 @@ def positions_of(window: int, tokens: int) -> Tensor:
 def save_teacher(model: Any, windows: Tensor, folder: Path) -> None:
     """Write the dense final hidden states [windows, positions, d] that every tuning of a model learns from."""
     states = [last_hidden(model, ids).cpu()[positions_of(i, len(ids))]
-              for i, ids in enumerate(tqdm(windows, desc="tune: dense"))]
+              for i, ids in enumerate(progress_bar(windows, desc="tune: dense"))]
     save_file({"hidden": torch.stack(states)}, folder / TEACHER)
 
 
@@ -118,7 +118,7 @@ def tune(model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: in
         parameters = [one for group in optimizer.param_groups for one in group["params"]]
         checkpoint = Checkpoint(folder, optimizer, parameters)
         losses = checkpoint.load()
-        with tqdm(total=steps, initial=len(losses), desc="tune") as bar:
+        with progress_bar(total=steps, initial=len(losses), desc="tune") as bar:
             for step in range(len(losses), steps):
                 i = step % len(windows)
                 for group in optimizer.param_groups:

@@ -25,7 +25,9 @@ def copied(tmp_path: Path) -> Path:
 @pytest.fixture
 def change(copied: Path) -> Callable[..., None]:
     """Overwrite fields of one copied run's result."""
+
     def write(number: int, **fields: Any) -> None:
         path = copied / "runs" / f"{number:016x}" / "result.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
     return write

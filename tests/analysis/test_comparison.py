@@ -13,12 +13,20 @@ FIRST, SECOND, DENSE = (f"{number:016x}" for number in (6, 7, 1))
 
 def test_records_are_paired_by_task_and_id(copied: Path) -> None:
     for key, shift in ((FIRST, 0.0), (SECOND, 2.0)):
-        rows = [{"task": "one", "record_id": str(i), "score": 10.0 * i + shift, "nll": 1 + shift} for i in range(5)]
+        rows = [
+            {"task": "one", "record_id": str(i), "score": 10.0 * i + shift, "nll": 1 + shift}
+            for i in range(5)
+        ]
         rows += [{"task": "one", "record_id": f"only {key}", "score": 0.0, "nll": 9.0}]
         (copied / "runs" / key / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = compare.paired(copied, FIRST, SECOND).set_index("measure")
     assert table["n"].tolist() == [5, 5] and table["alone"].tolist() == [2, 2]
-    assert table.loc["score", "difference"] == table.loc["score", "low"] == table.loc["score", "high"] == pytest.approx(2.0)
+    assert (
+        table.loc["score", "difference"]
+        == table.loc["score", "low"]
+        == table.loc["score", "high"]
+        == pytest.approx(2.0)
+    )
     assert table.loc["nll", "difference"] == pytest.approx(2.0)
     text = compare.compare(copied, FIRST, SECOND)
     assert "one: 20.000 | 22.000, +2.000 (+2.000 to +2.000), n = 5, 2 more in one run only" in text
@@ -26,7 +34,11 @@ def test_records_are_paired_by_task_and_id(copied: Path) -> None:
 
 def test_settings_that_differ_are_named(recorded: Path) -> None:
     text = compare.compare(recorded, FIRST, SECOND)
-    assert '  selector.name: "trained" | "static"' in text and "  kl: 0.44 | 0.5" in text and "block_size" not in text
+    assert (
+        '  selector.name: "trained" | "static"' in text
+        and "  kl: 0.44 | 0.5" in text
+        and "block_size" not in text
+    )
     assert text.count(", n = 6") == 4
 
 

@@ -20,8 +20,10 @@ def test_every_frame_has_its_schema_with_and_without_rows(name: str, recorded: P
     for folder in (recorded, tmp_path):
         frame = READERS[name](folder)
         known = schema.FRAMES[name]
-        assert list(frame.columns)[:len(known)] == list(known)
-        assert all(frame[title].dtype == "float64" for title, column in known.items() if column.kind == "number")
+        assert list(frame.columns)[: len(known)] == list(known)
+        assert all(
+            frame[title].dtype == "float64" for title, column in known.items() if column.kind == "number"
+        )
         assert frame.empty == (folder == tmp_path)
 
 
@@ -33,7 +35,10 @@ def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:
     frame = load.runs(recorded).set_index("run_key")
     result = json.loads((recorded / "runs" / f"{6:016x}" / "result.json").read_text())
     row = frame.loc[f"{6:016x}"]
-    assert row["kl"] == result["fidelity"]["mean"]["kl"] and row["ffn_speedup"] == result["speed"]["ffn"]["ratio"]
+    assert (
+        row["kl"] == result["fidelity"]["mean"]["kl"]
+        and row["ffn_speedup"] == result["speed"]["ffn"]["ratio"]
+    )
     assert row["ttft_tokens"] == 2048 and row["ttft_p20"] == result["speed"]["ttft"][0]["p20"]
     assert row["loss_rel_high"] == result["mean"]["loss_rel_high"] and row["flops_selector"] == 0.003
     assert row["nll_loss"] == pytest.approx(result["mean"]["nll"] - result["mean"]["nll_dense"])
@@ -86,14 +91,21 @@ def test_runs_that_are_not_there_are_named(recorded: Path) -> None:
 def test_mixed_schema_versions_are_refused(change: Callable, copied: Path) -> None:
     change(3, schema_version=2)
     change(4, schema_version=2)
-    with pytest.raises(load.LoadError, match=rf"2 of version 2 \(first: {3:016x}\); schema version 1 is read here"):
+    with pytest.raises(
+        load.LoadError, match=rf"2 of version 2 \(first: {3:016x}\); schema version 1 is read here"
+    ):
         load.runs(copied)
     assert len(load.runs(copied, [f"{5:016x}"])) == 1
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("{", "not readable"), ("[]", "expected an object"), ('{"schema_version": 1}', "missing run_key, sparsity"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not readable"),
+        ("[]", "expected an object"),
+        ('{"schema_version": 1}', "missing run_key, sparsity"),
+    ],
+)
 def test_damaged_results_are_named(text: str, message: str, copied: Path) -> None:
     path = copied / "runs" / f"{3:016x}" / "result.json"
     path.write_text(text)
@@ -117,7 +129,9 @@ def test_a_damaged_answer_is_named_by_line(copied: Path) -> None:
 
 def test_kernel_lines_get_their_intensity(recorded: Path, tmp_path: Path) -> None:
     frame = benches.kernels(recorded)
-    row = frame[(frame["shape"] == "llama3.2-1b") & (frame["dtype"] == "bf16") & (frame["block"] == 128)].iloc[0]
+    row = frame[
+        (frame["shape"] == "llama3.2-1b") & (frame["dtype"] == "bf16") & (frame["block"] == 128)
+    ].iloc[0]
     flops, moved = 6 * 2048 * 2048 * 8192 * 0.5, 2 * (16 * 3 * 2048 * 4096 + 2 * 2048 * 2048)
     assert row["intensity"] == pytest.approx(flops / moved)
     (tmp_path / "kernels.jsonl").write_text('{"ratio_eager": 1.5}\n')
@@ -135,17 +149,23 @@ def test_the_last_selector_line_counts(recorded: Path, tmp_path: Path) -> None:
 
 
 def test_analysis_imports_no_torch_hydra_or_wandb() -> None:
-    code = ("import sys, analysis.figures, analysis.compare, analysis.readme, analysis.notebook_runner; "
-            "print([name for name in ('torch', 'hydra', 'wandb', 'transformers') if name in sys.modules])")
+    code = (
+        "import sys, analysis.figures, analysis.compare, analysis.readme, analysis.notebook_runner; "
+        "print([name for name in ('torch', 'hydra', 'wandb', 'transformers') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_recordings_are_what_their_script_makes(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_are_what_their_script_makes(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(recorded.parent))
     import make_recorded
 
     make_recorded.make(tmp_path / "made")
-    made = {path.relative_to(tmp_path / "made"): path.read_text() for path in (tmp_path / "made").rglob("*.json*")}
+    made = {
+        path.relative_to(tmp_path / "made"): path.read_text() for path in (tmp_path / "made").rglob("*.json*")
+    }
     there = {path.relative_to(recorded): path.read_text() for path in recorded.rglob("*.json*")}
     assert made == there

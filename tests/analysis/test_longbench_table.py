@@ -18,16 +18,40 @@ def figures(loss: float, **more: Any) -> dict[str, Any]:
 
 
 def write_run(folder: Path, key: str, sparsity: float, loss: float, **changes: Any) -> None:
-    task = {"metric": "f1", "headline": True, "truncated": 7, "tokens_cut": 9.0, "density_used": 0.6, "buckets": None}
-    result = {"schema_version": 1, "run_key": key, "model": "m", "dtype": "float32", "sparsity": sparsity, "protocol": "whole",
-              "selector": "s", "compensator": "c", "scheduler": "u", "block_size": 128, "fidelity": None, "speed": None,
-              "data": "subset of LongBench", "tasks": {"lcc": figures(loss, **task),
-                                                       "passage_count": figures(9, **task | {"headline": False})},
-              "categories": {"code": figures(loss)}, "buckets": None, "mean": figures(loss)} | changes
+    task = {
+        "metric": "f1",
+        "headline": True,
+        "truncated": 7,
+        "tokens_cut": 9.0,
+        "density_used": 0.6,
+        "buckets": None,
+    }
+    result = {
+        "schema_version": 1,
+        "run_key": key,
+        "model": "m",
+        "dtype": "float32",
+        "sparsity": sparsity,
+        "protocol": "whole",
+        "selector": "s",
+        "compensator": "c",
+        "scheduler": "u",
+        "block_size": 128,
+        "fidelity": None,
+        "speed": None,
+        "data": "subset of LongBench",
+        "tasks": {"lcc": figures(loss, **task), "passage_count": figures(9, **task | {"headline": False})},
+        "categories": {"code": figures(loss)},
+        "buckets": None,
+        "mean": figures(loss),
+    } | changes
     config = {"task": {"limit": 20, "max_length": 4096, "batch_size": 1}}
     (folder / "runs" / key).mkdir(parents=True)
-    for name, value in (("result", result), ("config", config), ("provenance", {"cpu": "CPU", "git_sha": "abc",
-                                                                                "command": ["run", "it"]})):
+    for name, value in (
+        ("result", result),
+        ("config", config),
+        ("provenance", {"cpu": "CPU", "git_sha": "abc", "command": ["run", "it"]}),
+    ):
         (folder / "runs" / key / f"{name}.json").write_text(json.dumps(value))
 
 
@@ -47,7 +71,10 @@ def test_the_page_gets_one_row_a_task_and_mean(page: Path, tmp_path: Path) -> No
     assert longbench_table.main(["--take", str(tmp_path / "out")]) == 0
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "old" not in text
-    assert "| `lcc` | 20 | 7 | 40.0 | 2.0 (2.0 to 2.0) | 5% (5 to 5) | 4.0 (4.0 to 4.0) | 10% (10 to 10) | 2.000 |" in text
+    assert (
+        "| `lcc` | 20 | 7 | 40.0 | 2.0 (2.0 to 2.0) | 5% (5 to 5) | 4.0 (4.0 to 4.0) | 10% (10 to 10) | 2.000 |"
+        in text
+    )
     assert "`passage_count` (not in the means)" in text and "| mean, code | 20 |  | 40.0 |" in text
     assert text.index("30%: loss") < text.index("50%: loss") and "abc" in text and "`run it`" in text
     assert not (tmp_path / "kept" / "runs" / "d").exists()

@@ -20,10 +20,12 @@ def test_every_figure_stands_in_one_notebook() -> None:
     assert all(sum(source.count(f'show("{name}"') for source in sources) == 1 for name in FIGURES)
 
 
-def test_a_failing_cell_is_named_and_fails_the_target(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "broken.py").write_text("# %% tags=[\"parameters\"]\noutput_dir = bench_dir = folder = ''\n\n"
-                                        "# %%\nvalue = 1 / 0\n")
+def test_a_failing_cell_is_named_and_fails_the_target(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text(
+        "# %% tags=[\"parameters\"]\noutput_dir = bench_dir = folder = ''\n\n# %%\nvalue = 1 / 0\n"
+    )
     with pytest.raises(NotebookError, match=r"broken.py, cell \d+ \(`value = 1 / 0`\): ZeroDivisionError"):
         execute(tmp_path / "broken.py", recorded, recorded, tmp_path / "out")
     monkeypatch.setattr(notebook_runner, "SOURCES", tmp_path)
@@ -31,7 +33,8 @@ def test_a_failing_cell_is_named_and_fails_the_target(recorded: Path, tmp_path: 
     assert notebook_runner.main() == 1 and "value = 1 / 0" in capsys.readouterr().err
 
 
-def test_no_runs_are_refused_before_anything_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_runs_are_refused_before_anything_is_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["x", "--output-dir", str(tmp_path / "none")])
     assert notebook_runner.main() == 2 and "+sweep=sparsity" in capsys.readouterr().err

@@ -13,11 +13,15 @@ from analysis import load, tables
 @pytest.fixture
 def frame() -> pd.DataFrame:
     base = {"model": "m_1", "task": "t", "scheduler": "uniform", "compensator": "none", "ttft_speedup": 1.1}
-    rows = [base | {"run_key": "a", "selector": "dense", "sparsity": 0.0, "kl": 0.0},
-            base | {"run_key": "b", "selector": "static", "sparsity": 0.5, "kl": 0.6, "kl_low": 0.5, "kl_high": 0.75},
-            base | {"run_key": "c", "selector": "trained", "sparsity": 0.5, "kl": 0.4, "kl_low": 0.35, "kl_high": 0.5},
-            base | {"run_key": "d", "selector": "oracle", "sparsity": 0.5, "kl": 0.2},
-            base | {"run_key": "e", "selector": "trained", "sparsity": 0.7, "kl": 0.9}]
+    rows = [
+        base | {"run_key": "a", "selector": "dense", "sparsity": 0.0, "kl": 0.0},
+        base
+        | {"run_key": "b", "selector": "static", "sparsity": 0.5, "kl": 0.6, "kl_low": 0.5, "kl_high": 0.75},
+        base
+        | {"run_key": "c", "selector": "trained", "sparsity": 0.5, "kl": 0.4, "kl_low": 0.35, "kl_high": 0.5},
+        base | {"run_key": "d", "selector": "oracle", "sparsity": 0.5, "kl": 0.2},
+        base | {"run_key": "e", "selector": "trained", "sparsity": 0.7, "kl": 0.9},
+    ]
     return pd.DataFrame(rows)
 
 
@@ -38,14 +42,21 @@ def test_columns_that_say_nothing_are_left_out(frame: pd.DataFrame) -> None:
 
 
 def test_no_negative_zero() -> None:
-    assert tables.number(-0.001, tables.Shown("x", 2)) == "0.00" and tables.number(-0.01, tables.Shown("x", 2)) == "-0.01"
+    assert (
+        tables.number(-0.001, tables.Shown("x", 2)) == "0.00"
+        and tables.number(-0.01, tables.Shown("x", 2)) == "-0.01"
+    )
 
 
 def test_special_characters_are_escaped(frame: pd.DataFrame) -> None:
     frame.loc[0, "selector"] = "a|b&c_d%"
     assert r"| a\|b&c_d% |" in tables.markdown(frame, ("selector", "model"))
     text = tables.latex(frame, ("selector", "model", "kl"))
-    assert r"a|b\&c\_d\% & m\_1" in text and r"KL $\downarrow$" in text and r"\textbf{0.400 (0.350 to 0.500)}" in text
+    assert (
+        r"a|b\&c\_d\% & m\_1" in text
+        and r"KL $\downarrow$" in text
+        and r"\textbf{0.400 (0.350 to 0.500)}" in text
+    )
     assert text.startswith(r"\begin{tabular}{llr}")
 
 

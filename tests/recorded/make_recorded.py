@@ -14,27 +14,57 @@ from typing import Any
 HERE = Path(__file__).parent
 MODEL, CPU, SHA = "recorded_model", "test recording", "0" * 40
 LAYERS, LENGTHS = 8, (512, 1024, 2048, 4096, 8192)
-KL = {"oracle": 0.32, "trained": 0.44, "static": 0.50, "previous_block": 0.66, "first_block": 0.71, "weight_norm": 1.4,
-      "random": 2.1, "probe": 0.52}
+KL = {
+    "oracle": 0.32,
+    "trained": 0.44,
+    "static": 0.50,
+    "previous_block": 0.66,
+    "first_block": 0.71,
+    "weight_norm": 1.4,
+    "random": 2.1,
+    "probe": 0.52,
+}
 WORSE = {"surrogate": 1.0, "surrogate_tuned": 0.6, "lowrank": 1.1, "bias": 1.6, "none": 1.8}
 SCHEDULE = {"uniform": 1.0, "token_mixing": 0.92, "sensitivity": 0.85}
 EMBEDDED = {"embedded_code": ("code", 62.0, 38.0), "embedded_retrieval": ("retrieval", 46.0, 16.7)}
-LONGBENCH = {"qasper": ("single-document", 21.0), "multifieldqa_en": ("single-document", 33.0),
-             "hotpotqa": ("multi-document", 18.0), "2wikimqa": ("multi-document", 20.0),
-             "gov_report": ("summarisation", 24.0), "trec": ("few-shot", 46.0), "triviaqa": ("few-shot", 51.0),
-             "passage_count": ("synthetic", 3.0), "lcc": ("code", 41.0)}
-DEFAULTS: dict[str, Any] = {"selector": "trained", "compensator": "surrogate", "scheduler": "uniform", "block_size": 128,
-                            "sparsity": 0.5, "hot_fraction": 0.0, "group_size": 1, "task": "embedded"}
+LONGBENCH = {
+    "qasper": ("single-document", 21.0),
+    "multifieldqa_en": ("single-document", 33.0),
+    "hotpotqa": ("multi-document", 18.0),
+    "2wikimqa": ("multi-document", 20.0),
+    "gov_report": ("summarisation", 24.0),
+    "trec": ("few-shot", 46.0),
+    "triviaqa": ("few-shot", 51.0),
+    "passage_count": ("synthetic", 3.0),
+    "lcc": ("code", 41.0),
+}
+DEFAULTS: dict[str, Any] = {
+    "selector": "trained",
+    "compensator": "surrogate",
+    "scheduler": "uniform",
+    "block_size": 128,
+    "sparsity": 0.5,
+    "hot_fraction": 0.0,
+    "group_size": 1,
+    "task": "embedded",
+}
 
 
 def settings() -> Iterator[tuple[str, list[str], dict[str, Any]]]:
     """Sweep name, overrides and settings of every run."""
     yield "sparsity", ["sparsity=0"], {"sparsity": 0.0}
     for sparsity in (0.3, 0.5, 0.7):
-        for selector, compensator in (("trained", "surrogate"), ("static", "surrogate"), ("trained", "surrogate_tuned"),
-                                      ("static", "none")):
-            yield ("sparsity", [f"sparsity={sparsity}", f"selector={selector}", f"compensator={compensator}"],
-                   {"sparsity": sparsity, "selector": selector, "compensator": compensator})
+        for selector, compensator in (
+            ("trained", "surrogate"),
+            ("static", "surrogate"),
+            ("trained", "surrogate_tuned"),
+            ("static", "none"),
+        ):
+            yield (
+                "sparsity",
+                [f"sparsity={sparsity}", f"selector={selector}", f"compensator={compensator}"],
+                {"sparsity": sparsity, "selector": selector, "compensator": compensator},
+            )
     for selector in ("random", "weight_norm", "first_block", "previous_block", "probe", "oracle"):
         yield "selectors", [f"selector={selector}"], {"selector": selector}
     for scheduler in ("token_mixing", "sensitivity"):
@@ -44,15 +74,25 @@ def settings() -> Iterator[tuple[str, list[str], dict[str, Any]]]:
     yield "pareto", ["group_size=32"], {"group_size": 32}
     yield "pareto", ["selector.hot_fraction=0.5"], {"hot_fraction": 0.5}
     for sparsity in (0.0, 0.3, 0.5):
-        yield "longbench", ["task=longbench_e", f"sparsity={sparsity}"], {"task": "longbench_e", "sparsity": sparsity}
+        yield (
+            "longbench",
+            ["task=longbench_e", f"sparsity={sparsity}"],
+            {"task": "longbench_e", "sparsity": sparsity},
+        )
 
 
 def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, Any]:
     """Task figures around a mean loss in points."""
-    half = 1.96 * 30 / n ** 0.5 * 0.6
+    half = 1.96 * 30 / n**0.5 * 0.6
     loss += draw.gauss(0, half / 4)
-    figures: dict[str, Any] = {"n": n, "score": dense - loss, "score_dense": dense, "loss_abs": loss,
-                               "loss_abs_low": loss - half, "loss_abs_high": loss + half}
+    figures: dict[str, Any] = {
+        "n": n,
+        "score": dense - loss,
+        "score_dense": dense,
+        "loss_abs": loss,
+        "loss_abs_low": loss - half,
+        "loss_abs_high": loss + half,
+    }
     figures |= {f"loss_rel{end}": figures[f"loss_abs{end}"] / dense for end in ("", "_low", "_high")}
     return figures | {"nll_dense": 1.2, "nll": 1.2 + max(0.0, loss) / 40}
 
@@ -68,8 +108,14 @@ def task_figures(s: dict[str, Any], kl: float, draw: random.Random) -> dict[str,
     tasks: dict[str, Any] = {}
     for name, (category, dense, *chance) in (EMBEDDED if s["task"] == "embedded" else LONGBENCH).items():
         one = losses(dense, dense * 0.15 * kl, 24, draw)
-        one |= {"metric": "edit_similarity" if category == "code" else "f1", "category": category,
-                "chance": chance[0] if chance else 0.0, "headline": name != "passage_count", "truncated": 3, "tokens_cut": 800.0}
+        one |= {
+            "metric": "edit_similarity" if category == "code" else "f1",
+            "category": category,
+            "chance": chance[0] if chance else 0.0,
+            "headline": name != "passage_count",
+            "truncated": 3,
+            "tokens_cut": 800.0,
+        }
         tasks[name] = one if s["sparsity"] else none_lost(one)
     found = {"tasks": tasks, "mean": average([one for one in tasks.values() if one["headline"]])}
     if s["task"] == "embedded":
@@ -81,45 +127,82 @@ def task_figures(s: dict[str, Any], kl: float, draw: random.Random) -> dict[str,
     for number, bucket in enumerate(("0-4k", "4-8k", "8k+")):
         one = losses(30.0 - 2 * number, 30 * (0.06 + 0.05 * number) * kl, 70, draw)
         buckets[bucket] = one if s["sparsity"] else none_lost(one)
-    return found | {"categories": {name: average(group) for name, group in by_category.items()}, "buckets": buckets}
+    return found | {
+        "categories": {name: average(group) for name, group in by_category.items()},
+        "buckets": buckets,
+    }
 
 
 def average(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean of task figures; interval ends shrink with the root of their number."""
-    mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0] if isinstance(rows[0][name], float)
-            and name not in ("chance", "tokens_cut")}
+    mean = {
+        name: sum(row[name] for row in rows) / len(rows)
+        for name in rows[0]
+        if isinstance(rows[0][name], float) and name not in ("chance", "tokens_cut")
+    }
     for end in ("_low", "_high"):
-        mean[f"loss_abs{end}"] = mean["loss_abs"] + (mean[f"loss_abs{end}"] - mean["loss_abs"]) / len(rows) ** 0.5
-    return mean | {f"loss_rel{end}": mean[f"loss_abs{end}"] / mean["score_dense"] for end in ("", "_low", "_high")} | {
-        "n": sum(row["n"] for row in rows)}
+        mean[f"loss_abs{end}"] = (
+            mean["loss_abs"] + (mean[f"loss_abs{end}"] - mean["loss_abs"]) / len(rows) ** 0.5
+        )
+    return (
+        mean
+        | {f"loss_rel{end}": mean[f"loss_abs{end}"] / mean["score_dense"] for end in ("", "_low", "_high")}
+        | {"n": sum(row["n"] for row in rows)}
+    )
 
 
 def fidelity(kl: float) -> dict[str, Any]:
     """Fidelity figures of both texts and their mean."""
+
     def one(value: float, windows: int) -> dict[str, Any]:
-        return {"windows": windows, "window_tokens": 2048, "kl": value, "kl_low": value * 0.88, "kl_high": value * 1.14,
-                "top1_agreement": 1 / (1 + value), "ppl_ratio": 1 + value, "ppl_dense": 8.1}
+        return {
+            "windows": windows,
+            "window_tokens": 2048,
+            "kl": value,
+            "kl_low": value * 0.88,
+            "kl_high": value * 1.14,
+            "top1_agreement": 1 / (1 + value),
+            "ppl_ratio": 1 + value,
+            "ppl_dense": 8.1,
+        }
+
     return {"prose": one(kl * 0.97, 8), "code": one(kl * 1.03, 8), "mean": one(kl, 16)}
 
 
 def speed(s: dict[str, Any], ratio: float, draw: random.Random) -> dict[str, Any]:
     """FFN and TTFT figures: an FFN share that falls with length, and a fixed cost of each block."""
-    efficiency = 0.72 + 0.1 * (s["block_size"] / 128 - 1) / (s["block_size"] / 128 + 1) + (0.12 if s["group_size"] > 1 else 0)
+    efficiency = (
+        0.72
+        + 0.1 * (s["block_size"] / 128 - 1) / (s["block_size"] / 128 + 1)
+        + (0.12 if s["group_size"] > 1 else 0)
+    )
     ffn = efficiency / ratio
 
     def one(tokens: int, value: float, dense: float) -> dict[str, Any]:
         value += draw.gauss(0, 0.005)
-        return {"tokens": tokens, "ratio": value, "p20": value - 0.02, "p80": value + 0.03, "dense_s": dense,
-                "sparse_s": dense / value, "rounds": 9}
+        return {
+            "tokens": tokens,
+            "ratio": value,
+            "p20": value - 0.02,
+            "p80": value + 0.03,
+            "dense_s": dense,
+            "sparse_s": dense / value,
+            "rounds": 9,
+        }
 
     def ttft(tokens: int) -> dict[str, Any]:
-        dense_ffn, other = tokens * 1.2e-3, tokens * 1.1e-3 + tokens ** 2 * 1.2e-7
+        dense_ffn, other = tokens * 1.2e-3, tokens * 1.1e-3 + tokens**2 * 1.2e-7
         blocks = tokens / s["block_size"]
         sparse_ffn = dense_ffn * ((blocks - 2) / ffn + 2) / blocks + 0.02 if blocks > 2 else dense_ffn + 0.02
         return one(tokens, (dense_ffn + other) / (sparse_ffn + other), dense_ffn + other)
 
-    return {"ffn": one(2048, ffn, 2048 * 1.2e-3), "ttft": [ttft(2048), *(ttft(n) for n in LENGTHS if n != 2048)],
-            "threads": 2, "cpu": CPU, "backend": "native"}
+    return {
+        "ffn": one(2048, ffn, 2048 * 1.2e-3),
+        "ttft": [ttft(2048), *(ttft(n) for n in LENGTHS if n != 2048)],
+        "threads": 2,
+        "cpu": CPU,
+        "backend": "native",
+    }
 
 
 def layers(s: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
@@ -130,9 +213,19 @@ def layers(s: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
     for layer in range(LAYERS):
         place = layer / (LAYERS - 1) - 0.5
         density = min(1.0, max(0.05, (1 - s["sparsity"]) * (1 - slope * place)))
-        recall = 1.0 if quality == 1 else min(0.98, quality * (0.85 + 0.15 * (place + 0.5)) + draw.gauss(0, 0.01))
-        rows.append({"layer": layer, "kept": round(1536 * density), "density": density, "recall_at_k": recall,
-                     "retained_energy": 1 - (1 - recall) / 4, "token_mixing": 0.6 - 0.4 * place + draw.gauss(0, 0.03)})
+        recall = (
+            1.0 if quality == 1 else min(0.98, quality * (0.85 + 0.15 * (place + 0.5)) + draw.gauss(0, 0.01))
+        )
+        rows.append(
+            {
+                "layer": layer,
+                "kept": round(1536 * density),
+                "density": density,
+                "recall_at_k": recall,
+                "retained_energy": 1 - (1 - recall) / 4,
+                "token_mixing": 0.6 - 0.4 * place + draw.gauss(0, 0.03),
+            }
+        )
     return rows
 
 
@@ -140,40 +233,101 @@ def result(key: str, s: dict[str, Any]) -> dict[str, Any]:
     """The result.json of one run."""
     draw = random.Random(key)
     kl = KL[s["selector"]] * WORSE[s["compensator"]] * SCHEDULE[s["scheduler"]] * (s["sparsity"] / 0.5) ** 2
-    kl *= (s["block_size"] / 128) ** 0.2 * (1.12 if s["group_size"] > 1 else 1) * (1 + 0.1 * s["hot_fraction"])
-    head = {"schema_version": 1, "run_key": key, "model": MODEL, "dtype": "float32", "sparsity": s["sparsity"],
-            "task": s["task"], "protocol": "whole"}
+    kl *= (
+        (s["block_size"] / 128) ** 0.2 * (1.12 if s["group_size"] > 1 else 1) * (1 + 0.1 * s["hot_fraction"])
+    )
+    head = {
+        "schema_version": 1,
+        "run_key": key,
+        "model": MODEL,
+        "dtype": "float32",
+        "sparsity": s["sparsity"],
+        "task": s["task"],
+        "protocol": "whole",
+    }
     dense_names = dict.fromkeys(("selector", "compensator", "scheduler"), "dense")
-    unmeasured = dict.fromkeys(("block_size", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
-                                "recall_at_k", "retained_energy", "layers", "flops"))
+    unmeasured = dict.fromkeys(
+        (
+            "block_size",
+            "hot_fraction",
+            "rank",
+            "group_size",
+            "fidelity",
+            "speed",
+            "density_used",
+            "recall_at_k",
+            "retained_energy",
+            "layers",
+            "flops",
+        )
+    )
     tasks = task_figures(s, kl, draw)
     if not s["sparsity"]:
-        return head | dense_names | unmeasured | tasks | {"cost": {"answers": 80.0}, "dense_answers": "recorded"}
+        return (
+            head | dense_names | unmeasured | tasks | {"cost": {"answers": 80.0}, "dense_answers": "recorded"}
+        )
     by_layer, ratio = layers(s, draw), 1 - s["sparsity"] + (0.0 if s["compensator"] == "none" else 0.09)
     means = {name: sum(row[name] for row in by_layer) / LAYERS for name in ("recall_at_k", "retained_energy")}
-    return head | {name: s[name] for name in ("selector", "compensator", "scheduler", "block_size", "hot_fraction",
-                                              "group_size")} | means | tasks | {
-        "rank": 128, "fidelity": fidelity(kl), "speed": speed(s, ratio, draw) if s["selector"] != "oracle" else None,
-        "density_used": 1 - s["sparsity"] * 0.875, "layers": by_layer,
-        "flops": {"ratio": ratio, "ideal": 1 - s["sparsity"], "selector": 0.003, "compensator": ratio - 1 + s["sparsity"]},
-        "cost": {"fit": 120.0, "evaluate": 95.0, "speed": 50.0}, "dense_answers": "recorded"}
+    return (
+        head
+        | {
+            name: s[name]
+            for name in ("selector", "compensator", "scheduler", "block_size", "hot_fraction", "group_size")
+        }
+        | means
+        | tasks
+        | {
+            "rank": 128,
+            "fidelity": fidelity(kl),
+            "speed": speed(s, ratio, draw) if s["selector"] != "oracle" else None,
+            "density_used": 1 - s["sparsity"] * 0.875,
+            "layers": by_layer,
+            "flops": {
+                "ratio": ratio,
+                "ideal": 1 - s["sparsity"],
+                "selector": 0.003,
+                "compensator": ratio - 1 + s["sparsity"],
+            },
+            "cost": {"fit": 120.0, "evaluate": 95.0, "speed": 50.0},
+            "dense_answers": "recorded",
+        }
+    )
 
 
 def answers(figures: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """Six records a task around its score."""
     draw = random.Random(f"answers {key}")
-    return [{"task": task, "record_id": f"{task}-{number}", "prediction": f"answer {number}",
-             "score": min(100.0, max(0.0, draw.gauss(one["score"], 20))), "nll": max(0.0, draw.gauss(one["nll"], 0.3)),
-             "prompt_tokens": 1800 + number, "tokens_cut": 0, "length": 1200 + number, "seconds": 2.0}
-            for task, one in figures["tasks"].items() for number in range(6)]
+    return [
+        {
+            "task": task,
+            "record_id": f"{task}-{number}",
+            "prediction": f"answer {number}",
+            "score": min(100.0, max(0.0, draw.gauss(one["score"], 20))),
+            "nll": max(0.0, draw.gauss(one["nll"], 0.3)),
+            "prompt_tokens": 1800 + number,
+            "tokens_cut": 0,
+            "length": 1200 + number,
+            "seconds": 2.0,
+        }
+        for task, one in figures["tasks"].items()
+        for number in range(6)
+    ]
 
 
 def config(s: dict[str, Any]) -> dict[str, Any]:
     """The nested configuration of one run."""
-    return {"model": {"name": MODEL, "dtype": "float32"}, "selector": {"name": s["selector"], "hot_fraction": s["hot_fraction"]},
-            "compensator": {"name": s["compensator"], "rank": 128}, "scheduler": {"name": s["scheduler"]},
-            "task": {"name": s["task"], "limit": 24, "protocol": "whole"}, "sparsity": s["sparsity"],
-            "block_size": s["block_size"], "group_size": s["group_size"], "seed": 0, "output_dir": "outputs"}
+    return {
+        "model": {"name": MODEL, "dtype": "float32"},
+        "selector": {"name": s["selector"], "hot_fraction": s["hot_fraction"]},
+        "compensator": {"name": s["compensator"], "rank": 128},
+        "scheduler": {"name": s["scheduler"]},
+        "task": {"name": s["task"], "limit": 24, "protocol": "whole"},
+        "sparsity": s["sparsity"],
+        "block_size": s["block_size"],
+        "group_size": s["group_size"],
+        "seed": 0,
+        "output_dir": "outputs",
+    }
 
 
 def write(path: Path, value: Any) -> None:
@@ -207,12 +361,34 @@ def kernel_lines() -> list[dict[str, Any]]:
                     share += 0.06 * (block == 256)
                     ratio = 2 * share + 0.35
                     seconds = 6 * 2048 * d * f * 0.5 / (share * peak * 1e9)
-                    rows.append({"ratio_eager": ratio, "ratio_compiled": ratio - 0.05, "ratio_self": 1.7 + share / 5,
-                                 "ideal": 2.0, "density": 0.5, "gflops": share * peak, "peak_gflops": peak,
-                                 "p20": ratio - 0.06, "p80": ratio + 0.07, "backend": "native", "threads": 1, "cpu": CPU,
-                                 "seconds": seconds, "rounds": 7, "shape": shape, "dtype": dtype, "block": block,
-                                 "tokens": 2048, "group": group, "sparsity": 0.5, "hot_fraction": 0.0, "d": d, "f": f,
-                                 "git_sha": SHA})
+                    rows.append(
+                        {
+                            "ratio_eager": ratio,
+                            "ratio_compiled": ratio - 0.05,
+                            "ratio_self": 1.7 + share / 5,
+                            "ideal": 2.0,
+                            "density": 0.5,
+                            "gflops": share * peak,
+                            "peak_gflops": peak,
+                            "p20": ratio - 0.06,
+                            "p80": ratio + 0.07,
+                            "backend": "native",
+                            "threads": 1,
+                            "cpu": CPU,
+                            "seconds": seconds,
+                            "rounds": 7,
+                            "shape": shape,
+                            "dtype": dtype,
+                            "block": block,
+                            "tokens": 2048,
+                            "group": group,
+                            "sparsity": 0.5,
+                            "hot_fraction": 0.0,
+                            "d": d,
+                            "f": f,
+                            "git_sha": SHA,
+                        }
+                    )
     return rows
 
 
@@ -222,25 +398,67 @@ def speed_lines() -> list[dict[str, Any]]:
     for shape in ("llama3.2-1b", "qwen2.5-0.5b"):
         times = sorted(speed(DEFAULTS, 0.55, draw)["ttft"], key=lambda one: one["tokens"])
         ffn = [one | {"ratio": 1.4, "dense_s": one["tokens"] * 1.2e-3} for one in times]
-        rows.append({"shape": shape, "dtype": "bfloat16", "selector": "trained", "compensator": "surrogate", "rank": 128,
-                     "sparsity": 0.5, "block": 128, "hot_fraction": 0.0, "threads": 2, "backend": "native", "ffn": ffn,
-                     "ttft": times, "flops_ratio": 0.55, "break_even_tokens": 1024, "cpu": CPU, "git_sha": SHA})
+        rows.append(
+            {
+                "shape": shape,
+                "dtype": "bfloat16",
+                "selector": "trained",
+                "compensator": "surrogate",
+                "rank": 128,
+                "sparsity": 0.5,
+                "block": 128,
+                "hot_fraction": 0.0,
+                "threads": 2,
+                "backend": "native",
+                "ffn": ffn,
+                "ttft": times,
+                "flops_ratio": 0.55,
+                "break_even_tokens": 1024,
+                "cpu": CPU,
+                "git_sha": SHA,
+            }
+        )
     return rows
 
 
 def union_lines() -> list[dict[str, Any]]:
     """Union and top-K mass by block size."""
-    return [{"model": MODEL, "text": text, "block": block, "density": density,
-             "union": 1 - (1 - density) * (0.93 if text == "code" else 0.9) ** (block ** 0.75),
-             "mass": 0.97 - 0.06 * (1 - density) * (block / 16) ** 0.2}
-            for text in ("prose", "code") for density in (0.25, 0.5) for block in (16, 32, 64, 128, 256, 512)]
+    return [
+        {
+            "model": MODEL,
+            "text": text,
+            "block": block,
+            "density": density,
+            "union": 1 - (1 - density) * (0.93 if text == "code" else 0.9) ** (block**0.75),
+            "mass": 0.97 - 0.06 * (1 - density) * (block / 16) ** 0.2,
+            "mass_residual": 0.9 - 0.1 * (1 - density) * (block / 16) ** 0.2,
+            "windows": 2,
+            "layer": None,
+        }
+        for text in ("prose", "code")
+        for density in (0.25, 0.5)
+        for block in (16, 32, 64, 128, 256, 512)
+    ]
 
 
 def selection_lines() -> list[dict[str, Any]]:
     """What benchmarks/accuracy_selectors.py appends."""
-    return [{"selector": selector, "compensator": "surrogate", "scheduler": "uniform", "sparsity": 0.5, "rank": 128,
-             "block_size": 128, "model": MODEL, "fidelity": fidelity(kl), "cpu": CPU, "threads": 2, "git_sha": SHA}
-            for selector, kl in KL.items()]
+    return [
+        {
+            "selector": selector,
+            "compensator": "surrogate",
+            "scheduler": "uniform",
+            "sparsity": 0.5,
+            "rank": 128,
+            "block_size": 128,
+            "model": MODEL,
+            "fidelity": fidelity(kl),
+            "cpu": CPU,
+            "threads": 2,
+            "git_sha": SHA,
+        }
+        for selector, kl in KL.items()
+    ]
 
 
 def make(folder: Path) -> None:
@@ -252,18 +470,35 @@ def make(folder: Path) -> None:
         figures, run = result(key, s), folder / "runs" / f"{number:016x}"
         write(run / "result.json", figures)
         write(run / "config.json", config(s))
-        write(run / "provenance.json", {"git_sha": SHA, "git_dirty": False, "cpu": CPU, "recording": "test, not measured",
-                                        "command": ["python", "-m", "ffbench", f"+sweep={sweep}"],
-                                        "started": f"2026-01-01T00:{number:02}:00+00:00"})
+        write(
+            run / "provenance.json",
+            {
+                "git_sha": SHA,
+                "git_dirty": False,
+                "cpu": CPU,
+                "recording": "test, not measured",
+                "command": ["python", "-m", "ffbench", f"+sweep={sweep}"],
+                "started": f"2026-01-01T00:{number:02}:00+00:00",
+            },
+        )
         sweeps.setdefault(sweep, []).append({"run_key": key, "overrides": words})
         if not s["sparsity"] and s["task"] == "embedded":
-            write_lines(folder / "stages" / "answers" / "recorded" / "answers.jsonl", answers(figures, "dense"))
+            write_lines(
+                folder / "stages" / "answers" / "recorded" / "answers.jsonl", answers(figures, "dense")
+            )
         elif sweep == "sparsity" and s["sparsity"] == 0.5:
             write_lines(run / "answers.jsonl", answers(figures, key))
     for name, jobs in sweeps.items():
-        write(folder / "sweeps" / f"{name}.json", {"name": name, "created": "2026-01-01T00:00:00+00:00", "jobs": jobs})
-    for name, rows in (("kernels", kernel_lines()), ("speed", speed_lines()), ("union", union_lines()),
-                       ("selectors", selection_lines())):
+        write(
+            folder / "sweeps" / f"{name}.json",
+            {"name": name, "created": "2026-01-01T00:00:00+00:00", "jobs": jobs},
+        )
+    for name, rows in (
+        ("kernels", kernel_lines()),
+        ("speed", speed_lines()),
+        ("union", union_lines()),
+        ("selectors", selection_lines()),
+    ):
         write_lines(folder / f"{name}.jsonl", rows)
 
 

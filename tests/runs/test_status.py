@@ -1,12 +1,10 @@
 """Sweep status, watching and cost estimates."""
 
-import itertools
 from pathlib import Path
 
 import pytest
 
-from ffbench.runs import status as status_module
-from ffbench.runs.status import all_status, estimate_cost, jobs_status, sweep_status, watch
+from ffbench.runs.status import all_status, estimate_cost, jobs_status, sweep_status
 from ffbench.runs.store import RunStore
 
 KEYS = [f"{number:016x}" for number in range(5)]
@@ -48,22 +46,6 @@ def test_planned_jobs_and_loose_runs(store: RunStore) -> None:
     store.folder("f" * 16).start({}, {})
     assert [(status.name, len(status.jobs)) for status in all_status(store)] == [("mine", 5), ("(no sweep)", 1)]
     assert all_status(RunStore(store.output_dir / "empty")) == []
-
-
-def test_watch_yields_changes_and_ends(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = itertools.count()
-
-    def progress(_: float) -> None:
-        step = next(steps)
-        if step == 1:
-            store.__dict__["held"][3].finish({})
-        elif step == 3:
-            run = store.folder(KEYS[4])
-            run.start({}, {})
-            run.finish({})
-
-    monkeypatch.setattr(status_module.time, "sleep", progress)
-    assert [status.counts["done"] for status in watch(store, "mine")] == [1, 2, 3]
 
 
 def test_cost_estimate(store: RunStore) -> None:

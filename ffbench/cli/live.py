@@ -1,0 +1,108 @@
+"""The live view of a sweep: a bar on a terminal, one line a minute elsewhere, from the run folders alone."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from ffbench.runs.files import StoreError
+from ffbench.runs.progress import EVERY_SECONDS, PLAIN, on_terminal, say
+from ffbench.runs.status import SweepStatus, jobs_status
+from ffbench.runs.store import RunStore
+from ffbench.runs.sweep_progress import SweepProgress, sweep_progress
+
+POLL_SECONDS = 2.0
+
+
+def runs_here(words: list[str]) -> bool:
+    """True where the launcher that `words` choose runs the jobs in this process, one after the other."""
+    chosen = [
+        word.partition("=")[2] for word in words if word.partition("=")[0] in ("launcher", "hydra/launcher")
+    ]
+    return all(name in ("local", "basic") for name in chosen)
+
+
+@contextmanager
+def live_view(store: RunStore, name: str, jobs: list[dict[str, Any]], own_process: bool) -> Iterator[None]:
+    """Show how far the jobs are while the block runs them; one job shows its own bars only.
+
+    Jobs that run in other processes (`own_process` False) draw no bars of their own on this terminal.
+    """
+    terminal = on_terminal()
+    with nullcontext() if own_process else plain_progress():
+        if len(jobs) < 2:
+            yield
+            return
+        ended = threading.Event()
+        thread = threading.Thread(
+            target=poll, args=(lambda: jobs_status(store, name, jobs), store, ended, terminal)
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+@contextmanager
+def plain_progress() -> Iterator[None]:
+    """Tell this process's children to write lines, no bars."""
+    before = os.environ.get(PLAIN)
+    os.environ[PLAIN] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(PLAIN)
+        if before is not None:
+            os.environ[PLAIN] = before
+
+
+def poll(read: Callable[[], SweepStatus], store: RunStore, ended: threading.Event, terminal: bool) -> None:
+    """Show the state until `ended`; a file that cannot be read just now is read again at the next poll."""
+    with SweepBar() if terminal else nullcontext(MinuteLines()) as view:
+        while not ended.wait(POLL_SECONDS):
+            try:
+                view.show(sweep_progress(store, read()))
+            except (StoreError, OSError) as error:
+                say(f"live view: {error}")
+
+
+class SweepBar:
+    """One bar for the whole sweep, under which a job's own bars come and go."""
+
+    def __init__(self) -> None:
+        self._bar = tqdm(
+            total=1, leave=False, dynamic_ncols=True, bar_format="{desc}|{bar}| {n_fmt}/{total_fmt} {postfix}"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, progress: SweepProgress) -> None:
+        """Draw the state."""
+        self._bar.total, self._bar.n = len(progress.status.jobs), progress.ended
+        self._bar.set_description_str(f"{progress.status.name} ", refresh=False)
+        self._bar.set_postfix_str(progress.detail(), refresh=False)
+        self._bar.refresh()
+
+
+class MinuteLines:
+    """Says the state in one line a minute; nothing in the first."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def show(self, progress: SweepProgress) -> None:
+        """Say it where a minute went by."""
+        if self._clock() - self._last >= EVERY_SECONDS:
+            self._last = self._clock()
+            say(progress.line())

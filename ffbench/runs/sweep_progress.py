@@ -1,0 +1,94 @@
+"""How far a sweep is and about how long the rest takes, read from its run folders: any launcher, any machine."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from ffbench.runs.files import StoreError
+from ffbench.runs.progress import duration
+from ffbench.runs.status import SweepStatus, estimate_cost
+from ffbench.runs.store import RunStore
+
+SHORTEST_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """A sweep's state; `answers` counts those of the jobs that run, `seconds_left` is None where nothing tells it."""
+
+    status: SweepStatus
+    answers: int
+    seconds_left: float | None
+
+    @property
+    def over(self) -> bool:
+        """True where no job is missing or running."""
+        return not self.status.counts["missing"] and not self.status.counts["running"]
+
+    @property
+    def ended(self) -> int:
+        """Jobs that are done or failed."""
+        return self.status.counts["done"] + self.status.counts["failed"]
+
+    def detail(self) -> str:
+        """Running jobs with their answers, failures, time left."""
+        counts, parts = self.status.counts, []
+        if counts["running"]:
+            parts.append(
+                f"{counts['running']} running" + (f" ({self.answers} answers)" if self.answers else "")
+            )
+        if counts["failed"]:
+            parts.append(f"{counts['failed']} failed")
+        if self.seconds_left is not None and not self.over:
+            parts.append(f"about {duration(self.seconds_left)} left")
+        return ", ".join(parts)
+
+    def line(self) -> str:
+        """All of it in one line."""
+        detail = self.detail()
+        return f"{self.status.name}: {self.status.counts['done']} of {len(self.status.jobs)} done" + (
+            f", {detail}" if detail else ""
+        )
+
+
+def sweep_progress(store: RunStore, status: SweepStatus) -> SweepProgress:
+    """Progress of a sweep whose `status` was just read."""
+    running = [job.run_key for job in status.jobs if job.state == "running"]
+    return SweepProgress(
+        status, sum(answer_count(store, key) for key in running), seconds_left(store, status, running)
+    )
+
+
+def answer_count(store: RunStore, run_key: str) -> int:
+    """Lines of a run's answers so far."""
+    path = store.folder(run_key).path / "answers.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def seconds_left(store: RunStore, status: SweepStatus, running: list[str]) -> float | None:
+    """Median wall time of this sweep's done jobs times those left, over the jobs that run side by side.
+
+    Before the first is done, the estimate from past runs. None where there is neither.
+    """
+    left = status.counts["missing"] + status.counts["running"]
+    times = [
+        seconds
+        for job in status.jobs
+        if job.state == "done"
+        for seconds in [wall_seconds(store, job.run_key)]
+        if seconds is not None and seconds > SHORTEST_SECONDS
+    ]
+    whole = median(times) * left if times else estimate_cost(store, left).seconds
+    return None if whole is None else whole / max(1, len(running))
+
+
+def wall_seconds(store: RunStore, run_key: str) -> float | None:
+    """Seconds from a run's last start to its end; None where its files do not tell."""
+    run = store.folder(run_key)
+    try:
+        started, updated = run.provenance().get("started"), run.state().updated
+        if not started or not updated:
+            return None
+        return (datetime.fromisoformat(updated) - datetime.fromisoformat(started)).total_seconds()
+    except (StoreError, ValueError):
+        return None

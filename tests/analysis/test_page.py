@@ -1,0 +1,126 @@
+"""The page's HTML: self-contained, escaped, every run with its command, configuration and provenance."""
+
+import html
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from analysis import load
+from analysis.figures import FIGURES, Source
+from analysis.page import build, svg
+from ffbench.cli.main import main
+
+NASTY = '</script><img src=x onerror="alert(1)">&"\''
+
+
+class Seen(HTMLParser):
+    """Tags and ids as a browser would see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def seen(text: str) -> Seen:
+    parser = Seen()
+    parser.feed(text)
+    return parser
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    recorded = Path(__file__).parents[1] / "recorded" / "data"
+    return build(Source(recorded, recorded))
+
+
+def test_nothing_comes_from_elsewhere(page: str) -> None:
+    for tag, attributes in seen(page).tags:
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("#", "data:")), (tag, name, value)
+    assert "@import" not in page and "url(http" not in page and "default-src 'none'" in page
+
+
+def test_no_id_is_used_twice(page: str) -> None:
+    ids = [attributes["id"] for _, attributes in seen(page).tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) and all(f"figure-{name}" in ids for name in FIGURES)
+    for target in re.findall(r'(?:href="#|url\(#)([^")]+)', page):
+        assert target in ids, target
+
+
+def test_every_run_has_its_command_configuration_and_provenance(page: str, recorded: Path) -> None:
+    for row in load.runs(recorded).itertuples():
+        part = page.split(f'<tbody id="run-{row.run_key}"')[1].split("</tbody>")[0]
+        config = json.loads((recorded / "runs" / row.run_key / "config.json").read_text())
+        blocks = [html.unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", part, re.DOTALL)]
+        assert html.unescape(part.split("<code>")[1].split("</code>")[0]) == row.command
+        assert json.loads(blocks[0]) == config and json.loads(blocks[1])["recording"] == "test, not measured"
+
+
+def test_headline_leaves_oracles_out_and_takes_the_lowest_kl(page: str) -> None:
+    head = page.split('id="headline"')[1].split('id="reading"')[0]
+    assert "oracle +" not in head and "trained + surrogate_tuned" in head and "(1.0" in head
+
+
+def test_everything_from_files_is_escaped(change: Callable, copied: Path) -> None:
+    change(6, model=NASTY, selector=NASTY, task=NASTY)
+    (copied / "runs" / f"{6:016x}" / "config.json").write_text(json.dumps({NASTY: NASTY}))
+    (copied / "sweeps" / "sparsity.json").write_text(
+        json.dumps({"jobs": [{"run_key": f"{6:016x}", "overrides": [NASTY]}]})
+    )
+    tags = seen(build(Source(copied, copied / "none", [f"{6:016x}"]))).tags
+    assert not [tag for tag in tags if tag[0] == "img" or any(name.startswith("on") for name in tag[1])]
+    assert sum(tag == "script" for tag, _ in tags) == 1
+
+
+def test_runs_copied_without_their_other_files_still_make_a_page(copied: Path) -> None:
+    for name in ("config.json", "provenance.json"):
+        (copied / "runs" / f"{6:016x}" / name).unlink()
+    page = build(Source(copied, copied / "none", [f"{6:016x}"]))
+    assert "config.json was not copied with this run" in page
+
+
+def test_svg_ids_get_a_name_of_their_own() -> None:
+    text = '<?xml version="1.0"?>\n<svg width="9pt" viewBox="0 0 9 9"><!-- x --><defs><path id="a"/></defs><use xlink:href="#a"/></svg>'
+    assert (
+        '<path id="n-a"/>' in svg.inline(text, "n")
+        and 'href="#n-a"' in svg.inline(text, "n")
+        and "<!--" not in svg.inline(text, "n")
+    )
+    with pytest.raises(ValueError, match="not an SVG"):
+        svg.inline("<p>", "n")
+
+
+def test_report_verb_writes_the_page_and_says_where(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "page.html"
+    words = [
+        "report",
+        f"{6:016x}",
+        f"{7:016x}",
+        "--output-dir",
+        str(recorded),
+        "--bench-dir",
+        str(tmp_path),
+        "--format",
+        "html",
+    ]
+    assert main([*words, "--to", str(target)]) == 0 and capsys.readouterr().out.strip() == str(target)
+    assert target.read_text().count("<tbody") == 2 and "Not drawn" in target.read_text()
+    assert main([*words, "--to", str(tmp_path / "no" / "page.html")]) == 2
+    assert "choose another file with --to" in capsys.readouterr().err
+
+
+def test_report_verb_without_runs_names_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--format", "html", "--output-dir", str(tmp_path)]) == 1
+    assert "+sweep=sparsity" in capsys.readouterr().err

@@ -1,0 +1,186 @@
+"""The page in a real headless browser: Debian's chromium (apt-get install chromium chromium-driver)."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.figures import Source
+from analysis.page import build
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if not CHROMIUM or not DRIVER:
+    pytest.skip(
+        "no chromium or chromedriver here: apt-get install chromium chromium-driver", allow_module_level=True
+    )
+webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'ffbench[dev]'")
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "data"
+WIDE, NARROW = 1280, 390
+OVERFLOWING = """
+const inScroller = (node) => { for (let n = node.parentElement; n; n = n.parentElement)
+  if (["auto", "scroll"].includes(getComputedStyle(n).overflowX)) return true; return false; };
+return [...document.body.querySelectorAll("*:not(svg *)")].filter((node) => { const box = node.getBoundingClientRect();
+  return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1) && !inScroller(node); }).map((node) => node.outerHTML.slice(0, 80));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        *(["--no-sandbox"] if os.getuid() == 0 else []),
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(build(Source(RECORDED, RECORDED)))
+    return path.as_uri()
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Any:
+    size(browser, WIDE)
+    browser.get("about:blank")
+    browser.get(address)
+    return browser
+
+
+def size(browser: Any, width: int) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+
+
+def column(browser: Any, name: str) -> list[str]:
+    """Texts of one column in the order shown, hidden rows left out."""
+    return browser.execute_script(
+        """
+        const heads = [...document.querySelectorAll("th")].map((head) => head.textContent.trim());
+        const index = heads.findIndex((text) => text.startsWith(arguments[0]));
+        return [...document.getElementById("runs").tBodies].filter((body) => !body.hidden)
+          .map((body) => body.rows[0].cells[index].firstElementChild.textContent);""",
+        name,
+    )
+
+
+def press(browser: Any, name: str) -> None:
+    next(
+        button
+        for button in browser.find_elements("css selector", "th button")
+        if button.text.startswith(name)
+    ).click()
+
+
+def choose(browser: Any, name: str, value: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    Select(browser.find_element("css selector", f"[data-filter={name}]")).select_by_visible_text(value)
+
+
+def test_opens_without_console_messages(opened: Any) -> None:
+    opened.find_element("css selector", "th button").click()
+    opened.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert opened.get_log("browser") == [] and opened.title == "FFBench: recorded_model"
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_nothing_overflows(opened: Any, width: int) -> None:
+    size(opened, width)
+    opened.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert opened.execute_script("return innerWidth") == width
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+    assert opened.execute_script(OVERFLOWING) == []
+
+
+def test_sorting_both_ways_with_empty_cells_last(opened: Any) -> None:
+    press(opened, "KL")
+    up = [text for text in column(opened, "KL") if text != "-"]
+    assert (
+        len(up) > 20
+        and up == sorted(up, key=float)
+        and column(opened, "KL")[len(up) :] == ["-"] * (30 - len(up))
+    )
+    press(opened, "KL")
+    down = column(opened, "KL")
+    assert [text for text in down if text != "-"] == sorted(up, key=float, reverse=True) and down[-1] == "-"
+    head = next(head for head in opened.find_elements("css selector", "th") if head.text.startswith("KL"))
+    assert head.get_attribute("aria-sort") == "descending"
+    press(opened, "method")
+    up = column(opened, "method")
+    press(opened, "method")
+    assert up[0] == "dense" and column(opened, "method")[0] == "weight_norm + surrogate" and up != down
+    assert list(dict.fromkeys(column(opened, "method"))) == list(dict.fromkeys(reversed(up)))
+
+
+def test_filters_and_search_and_reset(opened: Any) -> None:
+    choose(opened, "selector", "static")
+    choose(opened, "sparsity", "0.5")
+    assert set(column(opened, "method")) == {"static + none", "static + surrogate"}
+    assert opened.find_element("id", "count").text == "2 of 30 runs"
+    opened.find_element("id", "search").send_keys("compensator=none")
+    assert column(opened, "method") == ["static + none"]
+    opened.find_element("id", "search").send_keys(" nothing-like-this")
+    assert column(opened, "method") == [] and opened.find_element("id", "none").is_displayed()
+    opened.find_element("css selector", "button[type=reset]").click()
+    assert len(column(opened, "method")) == 30 and not opened.find_element("id", "none").is_displayed()
+
+
+def test_narrow_screens_sort_by_a_list(opened: Any) -> None:
+    from selenium.webdriver.support.select import Select
+
+    size(opened, NARROW)
+    Select(opened.find_element("id", "sort")).select_by_visible_text("sparsity")
+    assert column(opened, "sparsity") == sorted(column(opened, "sparsity"), key=float)
+
+
+def test_a_run_s_details_are_one_click_away(opened: Any) -> None:
+    opened.find_element("css selector", "#headline a").click()
+    body = opened.find_element("css selector", "tbody:target")
+    assert '"recording": "test, not measured"' in body.text and '"sparsity"' in body.text
+    other = opened.find_element("css selector", f"#run-{9:016x} summary")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", other)
+    other.click()
+    assert '"block_size": 128' in opened.find_element("id", f"run-{9:016x}").text
+
+
+def test_figures_are_seen(opened: Any) -> None:
+    boxes = opened.execute_script(
+        "return [...document.querySelectorAll('figure svg')].map((one) => one.getBoundingClientRect().height)"
+    )
+    assert len(boxes) == 13 and min(boxes) > 200
+
+
+def test_dark_and_print(opened: Any) -> None:
+    background = "return getComputedStyle(document.body).backgroundColor"
+    light = opened.execute_script(background)
+    try:
+        opened.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        )
+        assert opened.execute_script(background) != light
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert (
+            not opened.find_element("id", "controls").is_displayed()
+            and opened.execute_script(background) == light
+        )
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})

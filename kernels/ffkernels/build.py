@@ -25,7 +25,7 @@ UNITS: dict[str, tuple[str, ...]] = {  # object name: source and flags
                  *AVX512, "-mamx-tile", "-mamx-bf16"),
     "amx_emulated": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_emulated", "-DTILE=AmxTile",
                      '-DTILE_HEADER="amx_tile.h"', *AVX512),
-    "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=14", *AVX512),
+    "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
 }
 
 

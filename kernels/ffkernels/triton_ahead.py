@@ -86,15 +86,19 @@ def _inspect(built: Any) -> Compiled:
     return Compiled(registers, stack, spills, built.metadata.shared, {k: n for k, n in matrix.items() if n})
 
 
-def build(variant: Variant) -> Compiled:
-    """Compile one variant with 16-byte aligned pointers and strides, as whole models have them."""
+def build(variant: Variant, ones: tuple[str, ...] = ()) -> Compiled:
+    """Compile one variant with 16-byte aligned pointers and strides, as whole models have them.
+
+    Arguments named in `ones` are 1, which Triton compiles in as a constant.
+    """
     kernel = getattr(kernels, variant.kernel)
     kind, signature = TYPES[variant.dtype], {}
     for name in kernel.arg_names:
-        other = "*i64" if name == "indices" else "constexpr" if name.isupper() else "i32"
+        other = "*i64" if name == "indices" else "constexpr" if name.isupper() or name in ones else "i32"
         signature[name] = f"*{kind}" if name in POINTERS else other
     names = list(signature)
-    constants = {(names.index(name),): value for name, value in variant.constants().items()}
+    values = variant.constants() | dict.fromkeys(ones, 1)
+    constants = {(names.index(name),): value for name, value in values.items()}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names)
                if signature[name] != "constexpr" and name not in UNALIGNED}
     tile = variant.tile

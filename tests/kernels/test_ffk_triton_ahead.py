@@ -35,6 +35,12 @@ def test_blocks_too_short_for_the_newest_instructions(variant: ahead.Variant) ->
     check(variant, "mma.sync")
 
 
+@pytest.mark.parametrize(("kernel", "ones"), [("gate_up", ("tokens", "count", "rank", "block_size", "tiles_per_block")),
+                                              ("down", ("tokens", "hot", "count", "block_size", "tiles_per_block"))])
+def test_arguments_that_are_one_compile(kernel: str, ones: tuple[str, ...]) -> None:
+    assert ahead.build(ahead.Variant(kernel, 90, "bf16", 1, 1), ones).registers > 0
+
+
 def test_spills_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tile that is too large for the registers of its warps must show in the figures."""
     monkeypatch.setattr(tiles, "gate_up_tile", lambda *_: tiles.Tile(128, 128, 32, 4, 2))

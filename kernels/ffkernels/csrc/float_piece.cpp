@@ -13,6 +13,9 @@
 #include "passes.h"
 #include "scratch.h"
 #include "storage.h"
+#if LANES == 16
+#include "transpose.h"
+#endif
 
 namespace {
 
@@ -60,12 +63,25 @@ struct Worker {
         for (int64_t k0 = 0; k0 < d; k0 += pass) {
             const int64_t kc = std::min(pass, d - k0);
             for (int64_t t0 = 0; t0 < mp; t0 += W, dst += kc * W) {
-                for (int64_t t = 0; t < W; t++) {
-                    const float *from = src + (t0 + t) * d + k0;
-                    for (int64_t k = 0; k < kc; k++) dst[k * W + t] = t0 + t < m ? from[k] : 0.f;
-                }
+                for (int64_t t = 0; t < W; t += LANES) transpose_lanes(src + (t0 + t) * d + k0, d, m - t0 - t, kc, dst + t);
             }
         }
+    }
+
+    // LANES tokens, of which `tokens` exist, src [LANES][kc] with row stride d -> dst [kc][LANES] with row stride W.
+    static void transpose_lanes(const float *src, int64_t d, int64_t tokens, int64_t kc, float *dst) {
+#if LANES == 16
+        for (int64_t k = 0; k < kc; k += 16) {
+            const __mmask16 some = kc - k >= 16 ? 0xffff : (1u << (kc - k)) - 1;
+            __m512i r[16];
+            for (int i = 0; i < 16; i++) r[i] = _mm512_maskz_loadu_epi32(i < tokens ? some : 0, src + i * d + k);
+            transpose16(r);
+            for (int i = 0; i < std::min<int64_t>(16, kc - k); i++) _mm512_storeu_si512(dst + (k + i) * W, r[i]);
+        }
+#else
+        for (int64_t t = 0; t < LANES; t++)
+            for (int64_t k = 0; k < kc; k++) dst[k * W + t] = t < tokens ? src[t * d + k] : 0.f;
+#endif
     }
 
     // out [n][tokens] = rows of w times the packed tokens; meanwhile fetches the next inputs, after the last `next`.

@@ -51,7 +51,8 @@ def layer_density(frame: pd.DataFrame, path: Path) -> None:
         frame, ["density"], "no run with layer figures: python -m ffbench +sweep=schedulers"
     )
     rows, settings = common.same_settings(rows)
-    sparsity = rows.drop_duplicates("run_key").groupby("sparsity")["scheduler"].nunique().idxmax()
+    levels = rows.drop_duplicates("run_key").groupby("sparsity")["scheduler"].agg(["nunique", "size"])
+    sparsity = levels.sort_values(["nunique", "size"], ascending=False, kind="stable").index[0]
     rows = rows[rows["sparsity"] == sparsity].drop_duplicates(["model", "scheduler", "layer"])
     looks, parts = style.looks(rows["scheduler"]), list(common.facets(rows, ("model",)))
     figure, grid = style.panels(len(parts), 2)
@@ -82,13 +83,13 @@ def mixing(axes: Any, part: pd.DataFrame) -> None:
         axes.text(
             0.5,
             0.5,
-            "token-mixing scores\nnot recorded by these runs",
+            "no token-mixing scores:\nscheduler=token_mixing records them",
             ha="center",
             va="center",
             transform=axes.transAxes,
             color="#555555",
         )
-        axes.grid(False)
+        axes.set_axis_off()
     else:
         axes.bar(scores["layer"], scores["token_mixing"], color="#56B4E9", edgecolor="black", linewidth=0.5)
     axes.set_ylabel("token-mixing score")

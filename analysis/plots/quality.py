@@ -148,6 +148,8 @@ def pareto_panel(
     scale: float = 1.0,
 ) -> None:
     """Points of every run, the front as a line, dense as a star."""
+    if part.empty:
+        axes.text(0.5, 0.5, "not measured, or the dense score is 0", ha="center", transform=axes.transAxes, color="#555555")
     for method, group in part.groupby("method", sort=False):
         own = looks.get(method)
         bars = axes.errorbar(

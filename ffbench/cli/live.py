@@ -65,33 +65,36 @@ def plain_progress() -> Iterator[None]:
 def poll(read: Callable[[], SweepStatus], store: RunStore, ended: threading.Event, terminal: bool) -> None:
     """Show the state until `ended`; a file that cannot be read just now is read again at the next poll."""
     with SweepBar() if terminal else nullcontext(MinuteLines()) as view:
-        while not ended.wait(POLL_SECONDS):
+        while True:
             try:
                 view.show(sweep_progress(store, read()))
             except (StoreError, OSError) as error:
                 say(f"live view: {error}")
+            if ended.wait(POLL_SECONDS):
+                return
 
 
 class SweepBar:
     """One bar for the whole sweep, under which a job's own bars come and go."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(
-            total=1, leave=False, dynamic_ncols=True, bar_format="{desc}|{bar}| {n_fmt}/{total_fmt} {postfix}"
-        )
+        self._bar: tqdm | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def show(self, progress: SweepProgress) -> None:
         """Draw the state."""
-        self._bar.total, self._bar.n = len(progress.status.jobs), progress.ended
-        self._bar.set_description_str(f"{progress.status.name} ", refresh=False)
-        self._bar.set_postfix_str(progress.detail(), refresh=False)
-        self._bar.refresh()
+        if self._bar is None:
+            look = "{desc}|{bar}| {n_fmt}/{total_fmt}{postfix}"
+            named, jobs = f"{progress.status.name} ", len(progress.status.jobs)
+            self._bar = tqdm(desc=named, total=jobs, leave=False, dynamic_ncols=True, bar_format=look)
+        self._bar.n = progress.ended
+        self._bar.set_postfix_str(progress.detail())
 
 
 class MinuteLines:

@@ -78,6 +78,7 @@ class Workbench:
         self.settings = settings
         self.cache = StageCache(settings.output_dir)
         self.cost: dict[str, float | None] = {}
+        self.folders: dict[str, Path] = {}
         with self.timed("load"):
             self.model, self.tokenizer = loaded(keys.model_spec(settings))
 
@@ -94,6 +95,7 @@ class Workbench:
         key = content_key(identity)
         folder = self.cache.get_or_make(stage, key, make, resumable=resumable)
         self.cost[stage] = self.cache.seconds(stage, key)
+        self.folders[stage] = folder
         return folder
 
     def heldout(self) -> dict[str, Any]:
@@ -142,6 +144,7 @@ class Pipeline(Workbench):
         """Figures of the selector by layer, and their means; one held-out window of each text."""
         import torch
 
+        from ffbench.stages.schedule import load_scores
         from ffbench.stages.selection import selection_figures
 
         if not self.settings.fidelity.windows or not SELECTORS[plan.settings.selector].block_wise:
@@ -149,6 +152,8 @@ class Pipeline(Workbench):
         windows = torch.cat([batch[:1] for batch in self.heldout().values()])
         with self.timed("selection"):
             rows = selection_figures(self.model, plan, windows)
+        mixing = load_scores(self.folders["mixing"])["others"] if "mixing" in self.folders else [None] * len(rows)
+        rows = [row | {"token_mixing": score} for row, score in zip(rows, mixing, strict=True)]
         names = ("recall_at_k", "retained_energy")
         return {"layers": rows} | {name: sum(row[name] for row in rows) / len(rows) for name in names}
 

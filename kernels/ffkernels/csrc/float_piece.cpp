@@ -1,6 +1,6 @@
 // One piece of the FFN in float arithmetic. Compiled once per instruction set with LANES, ROWS and PIECE defined.
 //
-// Gate and up: X^T is packed once per piece in panels of W tokens. A panel of KC inputs stays in the L1 cache while
+// Gate and up: X^T is packed once per piece in panels of W tokens. A panel of KC inputs stays near the core while
 // the weight rows pass by and are broadcast; float rows are read where they lie, others are widened first. The
 // results h are [neurons][tokens], and the down product broadcasts them against panels of W columns of down rows.
 #include "ffn.h"
@@ -19,9 +19,9 @@
 
 namespace {
 
-constexpr int KC = 256;       // most inputs of a pass: KC x W floats of X^T fit in L1 beside the rows that pass by
+constexpr int KC = 512;       // most inputs of a pass: a panel of X^T stays in L1 and L2 while the rows pass by
 constexpr int LDW = KC + 16;  // row stride of widened weights, off the power of two
-constexpr int NC = 256;       // most neurons of a pass: their h and weights stay in L2
+constexpr int NC = 128;       // most neurons of a pass: their h and weights stay in L2
 constexpr int JC = 4 * W;     // columns of the down rows copied at a time
 
 template <class T>

@@ -28,6 +28,12 @@ LOSSES = (
     "loss_rel_high",
     "nll",
     "nll_dense",
+    "nll_gain_abs",
+    "nll_gain_abs_low",
+    "nll_gain_abs_high",
+    "nll_gain_rel",
+    "nll_gain_rel_low",
+    "nll_gain_rel_high",
 )
 FIDELITY = ("kl", "kl_low", "kl_high", "top1_agreement", "ppl_ratio", "windows")
 NO_RUNS = (
@@ -105,6 +111,14 @@ def speed_row(speed: dict[str, Any] | None, prefix: str) -> dict[str, Any]:
     }
 
 
+def nll_gains(figures: dict[str, Any]) -> dict[str, float]:
+    """The gold answer's change in NLL where a result of before has only both NLLs; no interval then."""
+    nll, dense = figures.get("nll"), figures.get("nll_dense")
+    if nll is None or not dense or figures.get("nll_gain_abs") is not None:
+        return {}
+    return {"nll_gain_abs": nll - dense, "nll_gain_rel": (nll - dense) / dense}
+
+
 def flat(result: dict[str, Any], folder: Path, commands: dict[str, str]) -> dict[str, Any]:
     """One run as one row; a figure that was not measured is None."""
     mean, speed, flops = (result.get(name) or {} for name in ("mean", "speed", "flops"))
@@ -114,8 +128,7 @@ def flat(result: dict[str, Any], folder: Path, commands: dict[str, str]) -> dict
         name: result.get(name) for name in ("task", "density_used", "recall_at_k", "retained_energy")
     }
     row |= {name: mean.get(name) for name in LOSSES} | {name: fidelity.get(name) for name in FIDELITY}
-    nll, dense = mean.get("nll"), mean.get("nll_dense")
-    row["nll_loss"] = None if nll is None or dense is None else nll - dense
+    row |= nll_gains(mean) | {"per_token": bool(result.get("speed_reason"))}
     row |= {f"kl_{kind}": (texts.get(kind) or {}).get("kl") for kind in ("prose", "code")}
     row |= speed_row(speed.get("ffn"), "ffn") | speed_row((speed.get("ttft") or [None])[0], "ttft")
     row |= {
@@ -166,7 +179,7 @@ def tasks(output_dir: str | Path, run_keys: Sequence[str] | None = None) -> pd.D
     return from_rows(
         "tasks",
         [
-            named(result) | figures | {"task": name}
+            named(result) | figures | nll_gains(figures) | {"task": name}
             for _, result in results(output_dir, run_keys)
             for name, figures in (result["tasks"] or {}).items()
         ],

@@ -41,7 +41,7 @@ LONGBENCH = (
     "loss_abs",
     "loss_rel",
     "nll_dense",
-    "nll",
+    "nll_gain_rel",
     "kl",
 )
 KERNELS = (
@@ -130,7 +130,7 @@ def task_line(output_dir: Path) -> str:
 def headline(output_dir: Path) -> list[str]:
     """The table of the default sweep, its conditions and its picture."""
     frame = with_method(load.runs(output_dir))
-    losses = [name for name in frame.columns if name.startswith("loss")]
+    losses = [name for name in frame.columns if name.startswith(("loss", "nll_gain"))]
     frame.loc[frame["sparsity"] == 0, losses] = None
     return [
         f"`{sweep_command(output_dir)}`:",

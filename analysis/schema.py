@@ -60,6 +60,12 @@ LOSSES = numbers(
     loss_rel_high="95% paired bootstrap",
     nll="gold answer, nats per token",
     nll_dense="gold answer, dense, nats per token",
+    nll_gain_abs="nll - nll_dense, nats per token",
+    nll_gain_abs_low="95% paired bootstrap",
+    nll_gain_abs_high="95% paired bootstrap",
+    nll_gain_rel="nll_gain_abs / nll_dense",
+    nll_gain_rel_low="95% paired bootstrap",
+    nll_gain_rel_high="95% paired bootstrap",
 )
 SPEED = numbers(
     tokens="prompt length",
@@ -76,7 +82,6 @@ FRAMES: dict[str, dict[str, Column]] = {
     | texts(task="name of the task group")
     | LOSSES
     | numbers(
-        nll_loss="nll - nll_dense, nats per token",
         kl="KL to dense, nats per token, mean over texts",
         kl_low="95% bootstrap over windows",
         kl_high="95% bootstrap over windows",
@@ -110,7 +115,10 @@ FRAMES: dict[str, dict[str, Column]] = {
         started="ISO time",
         command="the command that makes this run alone, or with its sweep where no sweep list is there",
     )
-    | {"git_dirty": Column("flag", "uncommitted changes at the start")},
+    | {
+        "git_dirty": Column("flag", "uncommitted changes at the start"),
+        "per_token": Column("flag", "the selector chooses for each token by itself: accuracy only"),
+    },
     "tasks": METHOD
     | texts(task="name of the task", metric="how it is scored", category="of LongBench, or ours")
     | LOSSES

@@ -43,7 +43,7 @@ SHOWN = {
     "loss_rel": Shown("rel. loss, %", 1, -1, "loss_rel_low", "loss_rel_high", 100),
     "nll": Shown("NLL", 3, -1),
     "nll_dense": Shown("dense NLL"),
-    "nll_loss": Shown("NLL loss", 3, -1),
+    "nll_gain_rel": Shown("NLL increase, %", 1, -1, "nll_gain_rel_low", "nll_gain_rel_high", 100),
     "kl": Shown("KL", 3, -1, "kl_low", "kl_high"),
     "kl_prose": Shown("KL prose", 3, -1),
     "kl_code": Shown("KL code", 3, -1),
@@ -103,7 +103,7 @@ TASK_COLUMNS = (
     "loss_abs",
     "loss_rel",
     "nll_dense",
-    "nll",
+    "nll_gain_rel",
     "chance",
     "truncated",
 )
@@ -143,7 +143,7 @@ def number(value: float, how: Shown) -> str:
 def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str]) -> set[int]:
     """Positions of the best value among the sparse rows alike in `within`; ties count, unless all are equal.
 
-    Oracles are bounds and take no part.
+    Oracles are bounds, rules that choose for each token by itself cannot be run by blocks: they take no part.
     """
     better = shown(column).better
     if not better or "sparsity" not in frame:
@@ -151,6 +151,8 @@ def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str]) -> set[in
     taking_part = frame["sparsity"] > 0
     if "selector" in frame:
         taking_part &= ~frame["selector"].astype(str).str.startswith(BOUNDS)
+    if "per_token" in frame:
+        taking_part &= frame["per_token"].map(lambda one: one is not True)
     found: set[int] = set()
     positions = pd.Series(range(len(frame)), index=frame.index)
     for _, group in frame[taking_part].groupby([name for name in within if name in frame], dropna=False):
@@ -239,6 +241,10 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
 def report(frame: pd.DataFrame, style: str = "md", columns: Sequence[str] = COLUMNS) -> str:
     """One row a run as md, csv, json or latex; csv and json hold every column. Raises ValueError for another format."""
     frame = ordered(frame)
+    if "per_token" in frame and style in ("md", "latex"):
+        frame = frame.assign(
+            selector=frame["selector"] + frame["per_token"].map({True: " (per token)"}).fillna("")
+        )
     if style == "md":
         return markdown(frame, columns)
     if style == "csv":

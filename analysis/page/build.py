@@ -22,7 +22,7 @@ FIGURE_COLUMNS = (
     "score",
     "loss_abs",
     "loss_rel",
-    "nll_loss",
+    "nll_gain_rel",
     "kl",
     "top1_agreement",
     "ppl_ratio",
@@ -35,7 +35,7 @@ HELP = {
     "score": "points, mean over the headline tasks",
     "loss_abs": "dense minus sparse on the same records, points",
     "loss_rel": "loss over the dense score",
-    "nll_loss": "gold answer, sparse minus dense, nats per token",
+    "nll_gain_rel": "gold answer's negative log-likelihood, sparse over dense, less 1",
     "kl": "to dense on held-out text, nats per token",
     "top1_agreement": "tokens whose first choice is the dense one",
     "ppl_ratio": "sparse perplexity over dense",
@@ -73,7 +73,7 @@ def build(source: Source) -> str:
     """The page's HTML. Raises LoadError where there are no runs."""
     frame = tables.ordered(source.runs()).reset_index(drop=True)
     frame = frame.assign(method=common.method_names(frame))
-    frame.loc[frame["sparsity"] == 0, [name for name in frame if "loss" in name]] = (
+    frame.loc[frame["sparsity"] == 0, [name for name in frame if "loss" in name or "gain" in name]] = (
         None  # dense beside itself
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -70,6 +70,8 @@ def method_names(
                     "" if pd.isna(value) or value == common else f", {in_words(column, value)}"
                 )
             )
+    if "per_token" in rows:
+        names += rows["per_token"].map({True: " (per token)"}).fillna("")
     return names.replace("dense + dense", "dense")
 
 

@@ -10,6 +10,11 @@ from analysis.plots import common, style
 
 TASK_TEXT = "relative task loss"
 FEW = 6
+SPARSITY_PANELS = (
+    ("kl", 1.0, "KL to dense, nats per token"),
+    ("loss_rel", 100.0, f"{TASK_TEXT}, %"),
+    ("nll_gain_rel", 100.0, "NLL of the gold answer, increase, %"),
+)
 
 
 def claim_loss(axes: Axes, text: str = "claim: 6%", right: bool = True) -> None:
@@ -43,36 +48,40 @@ def lines(
 
 
 def loss_by_sparsity(frame: pd.DataFrame, path: Path) -> None:
-    """KL and relative task loss against sparsity, a line a method; `frame` from `load.runs`."""
-    rows = common.measured(
-        frame[frame["sparsity"] > 0], ["kl"], "no sparse run with fidelity: python -m ffbench +sweep=sparsity"
-    )
+    """KL, relative task loss and NLL of the gold answer against sparsity, a line a method; frame: `load.runs`."""
+    hint = "no sparse run with fidelity: python -m ffbench +sweep=sparsity"
+    rows = common.measured(frame[frame["sparsity"] > 0], ["kl"], hint)
     rows, settings = common.same_settings(rows)
     rows = rows.assign(method=common.method_names(rows))
     looks, parts = style.looks(rows["method"]), list(common.facets(rows, ("model", "task")))
-    figure, grid = style.panels(len(parts), 2)
+    figure, grid = style.panels(len(parts), 3, width=12)
     entries: dict[str, Any] = {}
-    for (name, part), (left, right) in zip(parts, grid, strict=True):
-        names, levels = list(dict.fromkeys(part["method"])), sorted(part["sparsity"].unique())
+    for (name, part), panels in zip(parts, grid, strict=True):
+        methods = list(dict.fromkeys(part["method"]))
         for method, group in part.groupby("method", sort=False):
-            aside = (names.index(method) - (len(names) - 1) / 2) * 0.006
-            entries[str(method)] = lines(left, group, "sparsity", "kl", looks[method], aside=aside)
-            lines(right, group, "sparsity", "loss_rel", looks[method], 100, aside)
-        left.set_ylabel("KL to dense, nats per token")
-        left.set_ylim(bottom=0)
-        right.set_ylabel(f"{TASK_TEXT}, %")
-        right.axhline(0, color="black", linewidth=0.8)
-        claim_loss(right, "claim at 0.5: under 6%")
-        left.set_title(name, loc="left")
-        for axes in (left, right):
-            axes.set_xticks(levels, [f"{level:g}" for level in levels])
-            axes.set_xlim(levels[0] - 0.06, levels[-1] + 0.06)
-            axes.set_xlabel("sparsity of the sparse blocks")
+            aside = (methods.index(method) - (len(methods) - 1) / 2) * 0.006
+            for axes, (column, scale, _) in zip(panels, SPARSITY_PANELS, strict=True):
+                entries[str(method)] = lines(axes, group, "sparsity", column, looks[method], scale, aside)
+        finish_sparsity(panels, part, name)
     note = (
-        f"{settings}. Methods stand side by side at each sparsity. Bars: 95% bootstrap over {common.spread(rows, 'windows')} held-out windows (KL) and "
-        f"{common.spread(rows, 'n')} records (tasks, paired). {common.conditions(rows)}. {common.CLAIM_TEXT}"
+        f"{settings}. Methods stand side by side at each sparsity. Bars: 95% bootstrap over "
+        f"{common.spread(rows, 'windows')} held-out windows (KL) and {common.spread(rows, 'n')} records (tasks and "
+        f"their gold answers, paired). {common.conditions(rows)}. {common.CLAIM_TEXT}"
     )
     style.save(figure, path, "Loss against sparsity", note, entries)
+
+
+def finish_sparsity(panels: Any, part: pd.DataFrame, name: str) -> None:
+    """Scales and labels of one row of sparsity panels."""
+    levels = sorted(part["sparsity"].unique())
+    for axes, (_, _, text) in zip(panels, SPARSITY_PANELS, strict=True):
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_ylabel(text)
+        axes.set_xticks(levels, [f"{level:g}" for level in levels])
+        axes.set_xlim(levels[0] - 0.06, levels[-1] + 0.06)
+        axes.set_xlabel("sparsity of the sparse blocks")
+    panels[0].set_title(name, loc="left")
+    claim_loss(panels[1], "claim at 0.5: under 6%")
 
 
 def front(rows: pd.DataFrame, loss: str, speed: str = "ttft_speedup") -> pd.DataFrame:
@@ -149,7 +158,14 @@ def pareto_panel(
 ) -> None:
     """Points of every run, the front as a line, dense as a star."""
     if part.empty:
-        axes.text(0.5, 0.5, "not measured, or the dense score is 0", ha="center", transform=axes.transAxes, color="#555555")
+        axes.text(
+            0.5,
+            0.5,
+            "not measured, or the dense score is 0",
+            ha="center",
+            transform=axes.transAxes,
+            color="#555555",
+        )
     for method, group in part.groupby("method", sort=False):
         own = looks.get(method)
         bars = axes.errorbar(

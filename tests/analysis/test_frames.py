@@ -41,10 +41,20 @@ def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:
     )
     assert row["ttft_tokens"] == 2048 and row["ttft_p20"] == result["speed"]["ttft"][0]["p20"]
     assert row["loss_rel_high"] == result["mean"]["loss_rel_high"] and row["flops_selector"] == 0.003
-    assert row["nll_loss"] == pytest.approx(result["mean"]["nll"] - result["mean"]["nll_dense"])
+    assert row["nll_gain_rel_high"] == result["mean"]["nll_gain_rel_high"] and not row["per_token"]
     assert row["command"] == "python -m ffbench sparsity=0.5 selector=trained compensator=surrogate"
     dense = frame.loc[f"{1:016x}"]
     assert pd.isna(dense["kl"]) and pd.isna(dense["ttft_speedup"]) and dense["loss_abs"] == 0
+
+
+def test_results_of_before_get_their_nll_gain_without_an_interval(change: Callable, copied: Path) -> None:
+    change(
+        6, mean={"n": 3, "nll": 1.5, "nll_dense": 1.2}, tasks={"t": {"n": 3, "nll": 1.5, "nll_dense": 1.2}}
+    )
+    for frame in (load.runs(copied, [f"{6:016x}"]), load.tasks(copied, [f"{6:016x}"])):
+        row = frame.iloc[0]
+        assert row["nll_gain_rel"] == pytest.approx(0.25) and row["nll_gain_abs"] == pytest.approx(0.3)
+        assert pd.isna(row["nll_gain_rel_low"])
 
 
 def test_runs_without_a_sweep_list_or_provenance(copied: Path) -> None:

@@ -32,6 +32,13 @@ def test_the_best_of_each_sparsity_is_bold_but_no_bound_and_no_tie(frame: pd.Dat
     assert "| oracle | 0.5 | 0.200 | 1.10 |" in text
 
 
+def test_rules_by_token_are_marked_and_take_no_part(frame: pd.DataFrame) -> None:
+    frame = frame.assign(per_token=[False, False, False, False, False])
+    frame.loc[2, "per_token"] = True
+    text = tables.report(frame, "md", ("selector", "kl"))
+    assert "| trained (per token) | 0.400" in text and "**" not in text
+
+
 def test_positions_hold_where_an_index_repeats(frame: pd.DataFrame) -> None:
     frame.index = pd.Index([0] * len(frame))
     assert "| trained | **0.400" in tables.markdown(frame, ("selector", "kl"))

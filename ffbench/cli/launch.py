@@ -1,6 +1,7 @@
 """Jobs on the chosen Hydra launcher; one that fails, or whose process dies, stops no other."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from ffbench.cli.compose import Job, configuration, settings_of
+from ffbench.cli.pictures import draw_run
 from ffbench.runs.progress import say
 from ffbench.runs.store import RunStore
 
+JOB_ID = re.compile(r"\d+(_\d+)?")
 ACCOUNTING = ["sacct", "-nX", "--starttime", "now-1minute"]
 
 
@@ -44,7 +47,7 @@ class Task:
         say(self.labels[HydraConfig.get().job.num])
         try:
             os.chdir(self.folder)
-            execute(settings_of(config), self.command)
+            execute(settings_of(config), self.command, draw_run)
         except Exception as error:  # noqa: BLE001 - reported by the process that launched the job
             return f"{type(error).__name__}: {error}"
         return None
@@ -194,7 +197,8 @@ def array_endings(logs: Path, names: Sequence[str]) -> dict[int, str | None]:
     import submitit
 
     endings: dict[int, str | None] = {}
-    for name in [one for one in names if "_" in one] or names:
+    ids = [name for name in names if JOB_ID.fullmatch(name)]
+    for name in [one for one in ids if "_" in one] or ids:
         job: submitit.SlurmJob[Any] = submitit.SlurmJob(folder=logs / "%j", job_id=name)
         job.wait()
         number = int(name.partition("_")[2] or 0)

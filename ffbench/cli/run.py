@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sets_launcher, sweep_name
@@ -42,6 +47,7 @@ def checked(jobs: list[Job], words: list[str], dry_run: bool = False, name: str 
     if found:
         return refuse(found)
     from ffbench.models.loading import ModelError
+    from ffbench.runs.files import StoreError
     from ffbench.runs.status import jobs_status
     from ffbench.runs.store import RunStore
     from ffbench.stages.keys import run_key
@@ -53,6 +59,8 @@ def checked(jobs: list[Job], words: list[str], dry_run: bool = False, name: str 
             keys.append(run_key(job.settings))
         except (ModelError, TaskError) as error:
             found.append(str(error))
+        except StoreError as error:
+            found.append(f"output_dir: {error}")
     if found:
         return refuse(found)
     listed: list[dict[str, Any]] = [{"run_key": key, "overrides": list(job.words)}
@@ -80,7 +88,7 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
     from ffbench.cli.launch import LauncherError, launched
     from ffbench.cli.live import live_view, runs_here
     from ffbench.cli.summary import failures, finish
-    from ffbench.runs.files import StoreError
+    from ffbench.runs.files import StoreError, make_folder
     from ffbench.runs.store import RunStore
 
     output_dir = jobs[0].settings.output_dir
@@ -88,12 +96,13 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
     todo = {one.run_key: job for one, job in zip(status.jobs, jobs, strict=True) if one.state != "done"}
     reasons: dict[str, str] = {}
     try:
+        make_folder(Path(output_dir) / "runs")
         if named:
             RunStore(output_dir).save_sweep(named, listed)
         if todo:
             launcher = [word for word in words if sets_launcher(word)]
             waiting = [one for one in listed if one["run_key"] in todo]
-            with live_view(RunStore(output_dir), status.name, waiting, runs_here(launcher)):
+            with stoppable(), live_view(RunStore(output_dir), status.name, waiting, runs_here(launcher)):
                 reasons = launched(launcher, todo, ["python", "-m", "ffbench", *words])
     except StoreError as error:
         return refuse([f"output_dir: {error}"])
@@ -106,3 +115,16 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
     for line in failures(output_dir, todo, reasons, status.counts["done"]):
         say(line)
     return 1 if reasons else 0
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does: a W&B agent ends a trial early by it, and the run is left to go on later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,10 +1,10 @@
 """What a user sees at the end of a sweep: a table of its runs, and the Pareto picture."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from ffbench.cli.compose import Job
+from ffbench.cli.pictures import draw_sweep
 from ffbench.runs.store import RunStore
 
 COLUMNS = ("sparsity", "selector", "compensator", "scheduler", "score", "loss (95% interval)", "rel. loss", "KL",
@@ -48,7 +48,7 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
         return
     print(table([store.folder(key).result() for key in done]))
     if len(done) > 1:
-        draw(output_dir, done, Path(output_dir) / "plots" / f"{name or 'runs'}.png")
+        draw_sweep(output_dir, done, Path(output_dir) / "plots" / f"{name or 'runs'}.png")
 
 
 def failures(output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], before: int) -> list[str]:
@@ -59,19 +59,3 @@ def failures(output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], bef
             for key, reason in reasons.items()]
     return [*rows, (f"{len(reasons)} of {len(jobs)} runs failed, {len(jobs) - len(reasons)} done, {before} were done "
                    "before; start the same command again to go on")]
-
-
-def draw(output_dir: str, keys: list[str], path: Path) -> None:
-    """Draw loss against speedup; says so where the plotting packages are missing."""
-    try:
-        from analysis.load import runs
-        from analysis.plots import NothingToDraw, pareto
-    except ImportError as error:
-        print(f"no picture: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
-        return
-    try:
-        pareto(runs(output_dir, keys), path)
-    except NothingToDraw as reason:
-        print(f"no picture: {reason}", file=sys.stderr)
-    else:
-        print(f"Picture: {path}")

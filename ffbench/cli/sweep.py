@@ -2,7 +2,7 @@
 
 import argparse
 
-from ffbench.cli.compose import ConfigProblems, jobs_of
+from ffbench.cli.compose import ConfigProblems, jobs_of, sets_launcher
 from ffbench.cli.main import refuse
 
 
@@ -21,6 +21,10 @@ def main(arguments: list[str]) -> int:
     options, words = parser.parse_known_args(arguments)
     try:
         sweep = load_local_sweep(options.file)
+        found = [f"{options.file}: parameters.{name}: no setting of a run; give it on the command line"
+                 for name in sweep.parameters if sets_launcher(name)]
+        if found:
+            return refuse(found)
         jobs = jobs_of(*([*trial, *words] for trial in sweep.jobs(options.count, options.seed)))
     except (SweepError, StoreError) as error:
         return refuse(str(error).splitlines())

@@ -16,6 +16,7 @@ DEFAULT_SERVER = "https://api.wandb.ai"
 KINDS = ("wandb", "none")
 PROBE_SHARE, START_SHARE = 0.3, 0.5
 MODES = ("auto", "online", "offline", "disabled")
+WANDB_MODES = ("auto", "online", "offline", "disabled", "dryrun", "run")
 
 _said: set[str] = set()
 
@@ -46,7 +47,18 @@ class TrackerSettings:
             found.append(f"tracker.project is {self.project!r}; it needs a name without / \\ # ? % :")
         if not 0.5 <= self.timeout <= 60:
             found.append(f"tracker.timeout is {self.timeout}; choose 0.5 to 60 seconds")
-        return found
+        return found if self.kind == "none" else found + environment_problems(self.mode)
+
+
+def environment_problems(mode: str) -> list[str]:
+    """Every invalid value among W&B's environment variables that would be used with tracker mode `mode`."""
+    found, named = [], os.environ.get("WANDB_MODE", "auto")
+    if mode == "auto" and named not in WANDB_MODES:
+        found.append(f"WANDB_MODE is {named!r}; choose one of {', '.join(WANDB_MODES[1:])}, or unset it")
+    address = urlsplit(server())
+    if address.scheme not in ("http", "https") or not address.netloc:
+        found.append(f"WANDB_BASE_URL is {server()!r}; give http://HOST or https://HOST, or unset it")
+    return found
 
 
 class Tracker(Protocol):

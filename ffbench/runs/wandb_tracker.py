@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,8 @@ def start_run(settings: TrackerSettings, mode: str, run_key: str, config: dict[s
     """
     output_dir = make_folder(folder.parent.parent)
     own_id = "WANDB_RUN_ID" not in os.environ
+    if own_id:
+        drop_earlier(output_dir, run_key)
     return wandb.init(
         project=settings.project, entity=settings.entity, dir=str(output_dir), config={"cfg": config},
         mode="online" if mode == "online" else "offline", reinit="create_new",
@@ -57,6 +60,12 @@ def start_run(settings: TrackerSettings, mode: str, run_key: str, config: dict[s
             silent=True, console="off", init_timeout=settings.timeout * START_SHARE, x_disable_meta=True, x_disable_stats=True,
             x_save_requirements=False, disable_git=True, disable_code=True,
             x_transaction_log_flush_interval=FLUSH_SECONDS))
+
+
+def drop_earlier(output_dir: Path, run_key: str) -> None:
+    """Remove W&B's own folders of earlier, interrupted starts of a run: the run folder holds all that was in them."""
+    for path in (output_dir / "wandb").glob(f"*run-*-{run_key}"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class WandbTracker:

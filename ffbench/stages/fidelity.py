@@ -1,6 +1,7 @@
 """How far a sparse prefill's next-token distributions are from the dense ones, on held-out text."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,19 @@ def save_dense(model: Any, windows: dict[str, Tensor], folder: Path) -> None:
 
 
 @torch.no_grad()
-def fidelity_rows(model: Any, plan: SparsePlan, windows: dict[str, Tensor], folder: Path,
-                  backend: str = "auto") -> dict[str, list[dict[str, float]]]:
-    """Figures of every window [n, T] of each text, run as one sparse prompt, against what `save_dense` wrote."""
+def fidelity_rows(model: Any, plan: SparsePlan, windows: dict[str, Tensor], folder: Path, backend: str = "auto",
+                  seen: Callable[[list[dict[str, float]]], None] = lambda rows: None) -> dict[str, list[dict[str, float]]]:
+    """Figures of every window [n, T] of each text, run as one sparse prompt, against what `save_dense` wrote.
+
+    `seen` gets the figures of all windows so far after each one.
+    """
     states = load_file(folder / FILE)
-    return {kind: [against(model, plan, window, dense, backend)
-                   for window, dense in zip(progress_bar(batch, desc=f"sparse: {kind}"), states[kind], strict=True)]
-            for kind, batch in windows.items()}
+    rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in windows}
+    for kind, batch in windows.items():
+        for window, dense in zip(progress_bar(batch, desc=f"sparse: {kind}"), states[kind], strict=True):
+            rows[kind].append(against(model, plan, window, dense, backend))
+            seen([one for group in rows.values() for one in group])
+    return rows
 
 
 def figures_of(rows: list[dict[str, float]], window_tokens: int, seed: int = 0) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import zip_longest
@@ -13,10 +13,11 @@ from ffbench.models.loading import ModelSpec, load_model
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import WAIT_SECONDS, StageCache
 from ffbench.runs.identity import content_key
-from ffbench.runs.mirror import mirror
+from ffbench.runs.machine import Machine
+from ffbench.runs.mirror import mirror, objective
 from ffbench.runs.provenance import collect as provenance
 from ffbench.runs.provenance import cpu_name
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.store import INTERRUPTED, RunFolder, RunStore
 from ffbench.runs.tracking import Tracker, open_tracker
 from ffbench.settings import RunSettings
 from ffbench.sparsity.plan import SparsePlan
@@ -74,8 +75,9 @@ def trained_plan(settings: RunSettings) -> SparsePlan:
 class Workbench:
     """A model with the shared stages; `cost` holds seconds, for a cached stage those of the run that made it."""
 
-    def __init__(self, settings: RunSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: RunSettings, machine: Machine | None = None) -> None:
+        self.settings, self.machine = settings, machine
+        self._making = 0
         self.cache = StageCache(settings.output_dir)
         self.cost: dict[str, float | None] = {}
         self.folders: dict[str, Path] = {}
@@ -93,10 +95,20 @@ class Workbench:
                resumable: bool = False) -> Path:
         """The folder of a shared stage, made where it is missing."""
         key = content_key(identity)
-        folder = self.cache.get_or_make(stage, key, make, resumable=resumable)
+        self.halt()
+        self._making += 1
+        try:
+            folder = self.cache.get_or_make(stage, key, make, resumable=resumable)
+        finally:
+            self._making -= 1
         self.cost[stage] = self.cache.seconds(stage, key)
         self.folders[stage] = folder
         return folder
+
+    def halt(self) -> None:
+        """Between two stages: let a measurement of another job on this machine go first."""
+        if self.machine and not self._making:  # inside a stage another job may wait for it, and could not halt
+            self.machine.halt()
 
     def heldout(self) -> dict[str, Any]:
         """Held-out windows of each text."""
@@ -107,8 +119,8 @@ class Workbench:
 class Pipeline(Workbench):
     """The stages of one run."""
 
-    def __init__(self, settings: RunSettings, run: RunFolder, tracker: Tracker) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: RunSettings, run: RunFolder, tracker: Tracker, machine: Machine) -> None:
+        super().__init__(settings, machine)
         self.run, self.tracker = run, tracker
         self.work = keys.work_of(settings)
 
@@ -130,6 +142,7 @@ class Pipeline(Workbench):
             evaluate(self.model, self.tokenizer, None, self.work, AnswerLog(folder / "answers.jsonl"), self.protocol())
 
         key = keys.answers_key(self.settings)
+        self.halt()
         folder = self.cache.get_or_make("answers", key, make, resumable=True)
         self.cost["answers"] = self.cache.seconds("answers", key)
         return AnswerLog(folder / "answers.jsonl").read()
@@ -150,6 +163,7 @@ class Pipeline(Workbench):
         if not self.settings.fidelity.windows or not SELECTORS[plan.settings.selector].block_wise:
             return {}
         windows = torch.cat([batch[:1] for batch in self.heldout().values()])
+        self.halt()
         with self.timed("selection"):
             rows = selection_figures(self.model, plan, windows)
         mixing = load_scores(self.folders["mixing"])["others"] if "mixing" in self.folders else [None] * len(rows)
@@ -163,13 +177,18 @@ class Pipeline(Workbench):
 
         if not self.work:
             return []
+        self.halt()
         answers = evaluate(self.model, self.tokenizer, plan, self.work, AnswerLog(self.run.path / "answers.jsonl"),
                            self.protocol())
         self.cost["evaluate"] = sum(answer["seconds"] for answer in answers)
         return answers
 
     def fidelity(self, plan: SparsePlan) -> dict[str, Any] | None:
-        """Fidelity figures of each text and their mean; None where they are left out."""
+        """Fidelity figures of each text and their mean; None where they are left out.
+
+        The tracker gets the objective of a search over plans after every window, so that a search can end early.
+        """
+        from ffbench.sparsity.flops import flops_of
         from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
 
         s = self.settings
@@ -177,8 +196,14 @@ class Pipeline(Workbench):
             return None
         windows = self.heldout()
         folder = self.cached("hidden", keys.heldout_identity(s), lambda path: save_dense(self.model, windows, path))
+        ratio = flops_of(plan)["ratio"]
+
+        def seen(rows: list[dict[str, float]]) -> None:
+            kl = sum(row["kl"] for row in rows) / len(rows)
+            self.tracker.log({"objective": objective(kl, ratio), "windows": len(rows)})
+
         with self.timed("fidelity"):
-            rows = fidelity_rows(self.model, plan, windows, folder, s.kernel.backend)
+            rows = fidelity_rows(self.model, plan, windows, folder, s.kernel.backend, seen)
         return summarise(rows, s.fidelity.window)
 
     def speed(self, plan: SparsePlan) -> dict[str, Any] | None:
@@ -191,7 +216,8 @@ class Pipeline(Workbench):
         if not s.speed.rounds or untimed(plan):
             return None
         threads = s.kernel.threads or torch.get_num_threads()
-        with self.timed("speed"):
+        alone = self.machine.alone() if self.machine else nullcontext()
+        with alone, self.timed("speed"):
             times = prefill_times(self.model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
         return {"ffn": times[0].figures(times[0].ffn), "ttft": [one.figures(one.prefill) for one in times],
                 "threads": threads, "cpu": cpu_name(), "backend": s.kernel.backend}
@@ -236,10 +262,11 @@ class Pipeline(Workbench):
             "flops": flops_of(plan)} | selection | figures | {"cost": self.cost}
 
 
-def execute(settings: RunSettings, command: list[str]) -> str:
+def execute(settings: RunSettings, command: list[str], draw: Callable[[Path], None] | None = None) -> str:
     """Do one run unless it is done; returns its key. A failure is written into the run folder and raised.
 
-    Where another process computes this run, its end is waited for.
+    Where another process computes this run, its end is waited for. `draw` makes the pictures of the run folder that
+    a tracker gets.
     """
     key = keys.run_key(settings)
     run = RunStore(settings.output_dir).folder(key)
@@ -248,13 +275,17 @@ def execute(settings: RunSettings, command: list[str]) -> str:
     tracker: Tracker | None = None
     try:
         tracker = open_tracker(settings.tracker, key, asdict(settings), run.path)
-        pipeline = Pipeline(settings, run, tracker)
-        run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
+        with Machine(settings.output_dir) as machine:
+            pipeline = Pipeline(settings, run, tracker, machine)
+            run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
     except BaseException as error:
-        run.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+        stopped = isinstance(error, KeyboardInterrupt)
+        run.fail(INTERRUPTED if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
         if tracker:
             tracker.finish("failed")
         raise
+    if draw and settings.tracker.kind != "none":
+        draw(run.path)
     mirror(tracker, run)
     tracker.finish("done")
     return key

@@ -1,8 +1,10 @@
 """A small W&B server on loopback: a test double for the real client and agent.
 
 It encodes our reading of the protocol of wandb 0.31. Green tests show what the client sends, not that the real
-service takes it. Not covered: bayes search (trials are handed out in grid order), early termination, pausing,
-histories, artifact downloads, permissions.
+service takes it. A grid is handed out in order; random and bayes trials are drawn at random, and a bayes search learns
+nothing. Early termination is one rule, not Hyperband: a trial whose metric is worse than the best of the earlier
+trials' at the report number `min_iter` is stopped. Not covered: pausing, reading histories back, artifact downloads,
+permissions.
 """
 
 import gzip
@@ -17,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import yaml
+
+from ffbench.runs.local_sweep import random_trials
 
 ENTITY, KEY = "tester", "k" * 40
 
@@ -53,6 +57,7 @@ class FakeSweep:
     config: str
     pending: list[dict[str, Any]]
     handed: list[str] = field(default_factory=list)
+    stopped: set[str] = field(default_factory=set)
 
 
 class FakeWandb:
@@ -183,8 +188,7 @@ class FakeWandb:
     def _UpsertSweep(self, given: dict[str, Any]) -> dict[str, Any]:
         name = f"sweep{len(self.sweeps)}"
         config = yaml.safe_load(given["config"])
-        choices = {key: spec.get("values", [spec.get("value")]) for key, spec in config["parameters"].items()}
-        trials = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+        trials = handed_out(config)
         self.sweeps[name] = FakeSweep(name, given["config"], trials)
         return {"upsertSweep": {"configValidationWarnings": [], "sweep": {
             "name": name, "project": {"id": "p", "name": "ffbench", "entity": {"id": "e", "name": ENTITY}}}}}
@@ -202,7 +206,12 @@ class FakeWandb:
     def _Heartbeat(self, given: dict[str, Any]) -> dict[str, Any]:
         sweep = self.sweeps[given["id"]]
         commands: list[dict[str, Any]] = []
-        if not json.loads(given["runState"]):
+        running = json.loads(given["runState"])
+        for name in running:
+            if self._falls_behind(sweep, name):
+                sweep.stopped.add(name)
+                commands.append({"type": "stop", "run_id": name})
+        if not running:
             if sweep.pending:
                 run_id = f"{sweep.name}trial{len(sweep.handed)}"
                 sweep.handed.append(run_id)
@@ -211,6 +220,26 @@ class FakeWandb:
             else:
                 commands = [{"type": "exit"}]
         return {"agentHeartbeat": {"agent": {"id": sweep.name}, "commands": json.dumps(commands)}}
+
+    def _falls_behind(self, sweep: FakeSweep, name: str) -> bool:
+        config = yaml.safe_load(sweep.config)
+        if "early_terminate" not in config or name in sweep.stopped:
+            return False
+        at, metric = config["early_terminate"]["min_iter"] - 1, config["metric"]
+        sign = 1 if metric["goal"] == "minimize" else -1
+        reports = {one: [sign * row[metric["name"]] for row in self.runs[one].history if metric["name"] in row]
+                   for one in sweep.handed if one in self.runs}
+        earlier = [values[at] for one, values in reports.items() if one != name and len(values) > at]
+        mine = reports.get(name, [])
+        return len(mine) > at and bool(earlier) and mine[at] > min(earlier)
+
+
+def handed_out(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Trials of a sweep file, in the order in which they are handed out."""
+    if config["method"] == "grid":
+        choices = {key: spec.get("values", [spec.get("value")]) for key, spec in config["parameters"].items()}
+        return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+    return list(itertools.islice(random_trials(config["parameters"], seed=0), config.get("run_cap", 3)))
 
 
 def _handler(server: FakeWandb) -> type[BaseHTTPRequestHandler]:

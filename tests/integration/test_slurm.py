@@ -54,7 +54,7 @@ def test_a_cancelled_job_is_reported_and_the_sweep_goes_on(cluster: dict[str, st
     told(cluster, "scancel", job)
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 1, text
-    assert f"failed: {busy.path}" in text and f"Slurm job {job}: " in text and "CANCELLED" in text, text
+    assert f"failed: {busy.path}" in text and f"Slurm job {job} ended as CANCELLED" in text, text
     assert "1 of 3 runs failed, 2 done" in text and "Traceback" not in text
     assert (busy.state().state, busy.state().reason) == ("failed", INTERRUPTED)
     kept = busy.answers()

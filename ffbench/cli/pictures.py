@@ -1,0 +1,40 @@
+"""Pictures: of one run, in its folder, from where W&B gets them; and of all runs of a sweep."""
+
+import sys
+from pathlib import Path
+
+
+def say_missing(error: ImportError) -> None:
+    """Say that the plotting packages are not there."""
+    print(f"no picture: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
+
+
+def draw_run(folder: Path) -> None:
+    """Draw scores by task and the selector's figures by layer into `plots` of a run folder, as far as it has them."""
+    try:
+        from analysis import load, plots
+    except ImportError as error:
+        say_missing(error)
+        return
+    output_dir, key = folder.parent.parent, folder.name
+    for name, draw, frame in (("tasks", plots.task_scores, load.tasks), ("layers", plots.layer_recall, load.layers)):
+        try:
+            draw(frame(output_dir, [key]), folder / "plots" / f"{name}.png")
+        except (plots.NothingToDraw, load.LoadError) as reason:
+            print(f"no picture {name} of run {key}: {reason}", file=sys.stderr)
+
+
+def draw_sweep(output_dir: str, keys: list[str], path: Path) -> None:
+    """Draw loss against speedup of several runs."""
+    try:
+        from analysis.load import runs
+        from analysis.plots import NothingToDraw, pareto
+    except ImportError as error:
+        say_missing(error)
+        return
+    try:
+        pareto(runs(output_dir, keys), path)
+    except NothingToDraw as reason:
+        print(f"no picture: {reason}", file=sys.stderr)
+    else:
+        print(f"Picture: {path}")

@@ -47,7 +47,7 @@ MISSING = [
 VERBS = [
     ("report --output-dir none ffffffffffffffff", "ffffffffffffffff"), ("compare a b", "no result"),
     ("status nothing", "nothing"), ("plan show nowhere", "nowhere"), ("plan load nowhere model=tiny_llama", "nowhere"),
-    ("sweep nowhere.yaml --local", "nowhere.yaml"), ("speed --sparsity 2", "--sparsity"),
+    ("sweep nowhere.yaml --local", "nowhere.yaml"), ("speed sparsity=2", "sparsity: 2"),
 ]
 
 

@@ -19,16 +19,18 @@ def problems_of(*words: str) -> list[str]:
 
 
 def test_every_file_of_every_group_composes() -> None:
-    needed = {"model/folder": ["model.name=x", "model.location=y"]}
+    needed = {"model=folder": ["model.name=x", "model.location=y"]}
     with configuration():
         groups = group_options()
-    assert {"model", "selector", "compensator", "scheduler", "task", "kernel", "tracker", "sweep"} <= set(groups)
-    for group, options in groups.items():
-        for option in options:
-            if group == "launcher" and find_spec(LAUNCHERS.get(option, "hydra")) is None:
-                continue
-            plus = "+" if group in ("sweep", "experiment") else ""
-            assert jobs_of([f"{plus}{group}={option}", *needed.get(f"{group}/{option}", [])])
+    assert {"model", "selector", "compensator", "scheduler", "task", "kernel", "tracker", "launcher"} <= set(groups)
+    groups["launcher"] = [name for name in groups["launcher"] if find_spec(LAUNCHERS.get(name, "hydra"))]
+    whole = [[f"+{group}={name}"] for group in ("sweep", "experiment") for name in groups.pop(group)]
+    assert {"sparsity", "block_size", "models", "scheduler", "schedulers", "full"} <= {
+        words[0].removeprefix("+sweep=") for words in whole}
+    rounds = max(map(len, groups.values()))  # the n-th file of every group together, so that few lines hold all
+    lines = [[f"{group}={names[number % len(names)]}" for group, names in groups.items()] for number in range(rounds)]
+    for words in [*whole, *lines]:
+        assert jobs_of([*words, *(more for word in words for more in needed.get(word, []))])
 
 
 def test_every_file_opens_with_a_command() -> None:

@@ -115,7 +115,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     case = build(a)
-    chosen = backends.name_of(backends.load(a.backend, case.x))
+    module = backends.load(a.backend, case.x)
     error, allowed = bench_cases.correctness(case, a.backend)
     if not error <= allowed:
         sys.exit(f"correctness gate: expected a relative error of at most {allowed:.3g}, received {error:.3g}")
@@ -133,7 +133,8 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         "peak_gflops": max(timing.peak_gflops(dtype, a.threads, a.device) for dtype in {case.dtype, torch.float32}),
         "p20": p20, "p80": p80,
         "spread": {name: values[1:] for name, values in over.items() if name != "sparse"},
-        "backend": chosen, "threads": a.threads, "cpu": timing.cpu_name(),
+        "backend": backends.name_of(module), "isa": module.isa_for(case.dtype) if hasattr(module, "isa_for") else None,
+        "threads": a.threads, "cpu": timing.cpu_name(),
         "device": "cpu" if a.device == "cpu" else torch.cuda.get_device_name(),
         "seconds": seconds["sparse"], "variant_seconds": seconds, "relative_error": error, "error_allowed": allowed,
         "compiled_skipped": skipped, "rounds": a.rounds, "shape": shape_name(a, case), "d": sets.d, "f": sets.f,

@@ -16,16 +16,17 @@ COMMON = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-tra
           "-Wno-maybe-uninitialized")  # GCC 12 warns inside its own AVX-512 header
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-UNITS: dict[str, tuple[str, ...]] = {  # object name: source and flags
+# Object name: source and flags. LANES floats make a vector, ROWS weight rows and two vectors a register tile.
+UNITS: dict[str, tuple[str, ...]] = {
     "entry": ("entry.cpp",),
     "avx2": ("float_piece.cpp", "-DPIECE=ffn_piece_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
+    "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
     "avx512_bf16": ("pair_piece.cpp", "-DPIECE=ffn_piece_avx512_bf16", "-DTILE=DotTile", '-DTILE_HEADER="dot_tile.h"',
                     *AVX512, "-mavx512bf16"),
     "amx_bf16": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_bf16", "-DTILE=AmxTile", '-DTILE_HEADER="amx_tile.h"',
                  *AVX512, "-mamx-tile", "-mamx-bf16"),
     "amx_emulated": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_emulated", "-DTILE=AmxTile",
                      '-DTILE_HEADER="amx_tile.h"', *AVX512),
-    "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
 }
 
 

@@ -107,7 +107,7 @@ def predictors() -> str:
                      f"{one['output_error']:.4f}", f"{100 * one['output_error_gap_closed']:.0f}%", share])
     first = found[0]
     text = (f"Layers {', '.join(map(str, first['layers']))}; {first['blocks']} held-out blocks of {first['block_size']}; "
-            f"{first['steps']} steps of 48 blocks; surrogate of rank {first['rank']}; {conditions(found)}\n\n"
+            f"{first['steps']} steps of 48 blocks from {first['windows_learned']} calibration windows; surrogate of rank {first['rank']}; {conditions(found)}\n\n"
             + table(["form", "recall@K", "energy kept", "gap closed", "output error", "gap closed", "FLOPs"], rows))
     through = sorted((one for one in every if one["kind"] == "kl"), key=lambda one: one["fidelity"]["mean"]["kl"])
     if through:

@@ -49,22 +49,23 @@ LAYERS = (3, 9, 15)
 class Bench:
     """The model with its plan, and the text to learn from and to judge on."""
 
-    def __init__(self, words: list[str], steps: int) -> None:
+    def __init__(self, words: list[str], steps: int, every: int) -> None:
         self.settings = jobs_of(words)[0].settings
         self.work, self.steps = pipeline.Workbench(self.settings), steps
         self.plan = pipeline.train(self.settings, self.work.model, self.work.tokenizer, self.work.cached)
         self.block, self.kept = self.settings.block_size, self.plan.layers[0].kept
         c = self.settings.calibration
         both = pipeline.text_windows(self.work.tokenizer, "calibration", max(c.tokens // 2, c.window), c.window)
-        self.windows = torch.cat(list(both.values()))
+        self.windows = torch.cat(list(both.values()))[::every]
         self.fixed = {"model": self.settings.model.name, "sparsity": self.settings.sparsity, "block_size": self.block,
-                      "rank": self.settings.compensator.rank, "steps": steps, "cpu": cpu_name(),
+                      "rank": self.settings.compensator.rank, "steps": steps, "windows_learned": len(self.windows), "cpu": cpu_name(),
                       "threads": torch.get_num_threads(), "git_sha": git_state()[0]}
 
     def key(self, what: dict[str, Any]) -> str:
         """Names a line."""
         return content_key(keys.training_identity(self.settings) | keys.heldout_identity(self.settings)
-                           | {"plan": asdict(keys.plan_settings(self.settings)), "steps": self.steps} | what)
+                           | {"plan": asdict(keys.plan_settings(self.settings)), "steps": self.steps,
+                              "learned": len(self.windows)} | what)
 
     def learned(self, data: LayerData) -> tuple[Examples, Examples]:
         """Examples to learn from, and those that decide when to stop: every fourth window."""
@@ -192,9 +193,10 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=list(LAYERS))
     parser.add_argument("--windows", type=int, default=2, help="held-out windows a text for the comparison")
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--every", type=int, default=1, help="learn from every n-th calibration window")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/predictors.jsonl"))
     options, words = parser.parse_known_args()
-    bench = Bench(words, options.steps)
+    bench = Bench(words, options.steps, options.every)
     count = len(gated_ffns(bench.work.model))
     if max(options.layers) >= count:
         parser.error(f"--layers: the model has layers 0 to {count - 1}")

@@ -101,6 +101,7 @@ def test_tables_are_sorted_and_the_last_line_counts(page: Path) -> None:
         "blocks": 3,
         "block_size": 16,
         "steps": 5,
+        "windows_learned": 4,
         "rank": 8,
     }
     figures = {

@@ -61,7 +61,7 @@ def window_words(line: Line) -> str:
 
 def selectors() -> str:
     """Every selector, compensator and scheduler that was measured on the same windows."""
-    found = [one for one in lines("selectors.jsonl") if "key" in one]
+    found = [one for one in [*lines("selectors.jsonl"), *lines("baselines.jsonl")] if "key" in one]
     counts = sorted({one["fidelity"]["mean"]["windows"] for one in found}, reverse=True)
     parts = [[one for one in found if one["fidelity"]["mean"]["windows"] == count] for count in counts]
     return "\n\n".join(selector_table(last_of(part, ("selector", "compensator", "scheduler"))) for part in parts) or NOTHING

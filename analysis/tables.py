@@ -8,6 +8,7 @@ import pandas as pd
 
 FORMATS = ("md", "csv", "json", "latex")
 BOUNDS = ("oracle",)
+LIKE = ("model", "task", "shape", "dtype", "sparsity", "block", "tokens")
 UP, DOWN = "\u2191", "\u2193"
 
 
@@ -168,10 +169,7 @@ def rendered(
 ) -> list[list[str]]:
     """Cells row by row through `clean`, the best ones through `bold`."""
     frame = frame.reset_index(drop=True)
-    best = {
-        column: best_rows(frame, column, ("model", "task", "shape", "dtype", "sparsity"))
-        for column in columns
-    }
+    best = {column: best_rows(frame, column, LIKE) for column in columns}
     return [
         [
             bold(clean(cell(row, column))) if position in best[column] else clean(cell(row, column))

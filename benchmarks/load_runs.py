@@ -26,7 +26,7 @@ for read in (load.runs, load.tasks, load.groups, load.layers, load.timings, load
     seconds[read.__name__], rows[read.__name__] = time.perf_counter() - begun, len(frame)
     del frame
 total = time.perf_counter() - start
-print(json.dumps({"seconds": total, "by_frame": seconds, "rows": rows,
+print(json.dumps({"seconds": total, "cpu_seconds": time.process_time(), "by_frame": seconds, "rows": rows,
                   "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
 """
 

@@ -8,9 +8,23 @@ import pandas as pd
 
 from analysis.plots import common, style
 
-SETTINGS = ("shape", "dtype", "block", "group", "hot_fraction", "tokens", "sparsity", "threads", "backend", "indices",
-            "device", "cpu")
+SETTINGS = (
+    "shape",
+    "dtype",
+    "block",
+    "group",
+    "hot_fraction",
+    "tokens",
+    "sparsity",
+    "threads",
+    "backend",
+    "indices",
+    "device",
+    "cpu",
+)
 HINT = "no lines in kernels.jsonl: python -m ffkernels.bench --output-dir benchmarks/results"
+HOLLOW = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.8, "markersize": 8}
+PEAK = "measured peak: best square torch GEMM"
 BASELINES = {
     "ratio_eager": "torch eager dense",
     "ratio_compiled": "torch.compile dense",
@@ -99,14 +113,11 @@ def roofline(frame: pd.DataFrame, path: Path) -> None:
     for (name, part), axes in zip(parts, grid.flat, strict=False):
         roof(axes, part, entries)
         for series, group in part.groupby("series", sort=False):
-            entries[str(series)] = axes.plot(
-                group["intensity"], group["gflops"], **(looks[series] | {"linestyle": "none"})
-            )[0]
-        axes.set_title(
-            f"{name}: {100 * (part['gflops'] / part['peak_gflops']).min():.0f} to "
-            f"{100 * (part['gflops'] / part['peak_gflops']).max():.0f}% of peak",
-            loc="left",
-        )
+            entries[str(series)] = axes.plot(group["intensity"], group["gflops"], **(looks[series] | HOLLOW))[
+                0
+            ]
+        shares = (100 * part["gflops"] / part["peak_gflops"]).round()
+        axes.set_title(f"{name}: {common.spread(shares.to_frame('of'), 'of')}% of that peak", loc="left")
     for axes in list(grid.flat)[len(parts) :]:
         axes.set_visible(False)
     note = (
@@ -125,7 +136,7 @@ def roof(axes: Any, part: pd.DataFrame, entries: dict[str, Any]) -> None:
         low = min(low, peak / bandwidth / 3)
         across = np.geomspace(low, high, 100)
         entries.setdefault(
-            "measured peak",
+            PEAK,
             axes.plot(across, np.minimum(peak, bandwidth * across), color="black", linewidth=1.5)[0],
         )
         axes.annotate(
@@ -136,9 +147,7 @@ def roof(axes: Any, part: pd.DataFrame, entries: dict[str, Any]) -> None:
             fontsize=8,
         )
     else:
-        entries.setdefault(
-            "measured peak", axes.plot([low, high], [peak, peak], color="black", linewidth=1.5)[0]
-        )
+        entries.setdefault(PEAK, axes.plot([low, high], [peak, peak], color="black", linewidth=1.5)[0])
     axes.annotate(
         f"{peak:.0f} GFLOP/s",
         (high, peak),
@@ -147,10 +156,14 @@ def roof(axes: Any, part: pd.DataFrame, entries: dict[str, Any]) -> None:
         fontsize=8,
         ha="right",
     )
+    top = max(peak, part["gflops"].max())
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
-    axes.set_ylim(part["gflops"].min() / 2, peak * 1.6)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if pd.notna(bandwidth):
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_ylim(part["gflops"].min() / 2, top * 1.6)
+    else:
+        axes.set_ylim(0, top * 1.15)
     axes.set_xlabel("useful FLOP per byte")
     axes.set_ylabel("useful GFLOP/s")

@@ -9,7 +9,7 @@ from torch import Tensor
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
-from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.models.sparse_prefill import as_slice, sparse_prefill
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
 
 BLOCK = 16
@@ -111,6 +111,23 @@ def test_padding_counts_nowhere(model: Any, side: str) -> None:
         alone = [model(ids).logits[0] for ids in (long, short)]
     torch.testing.assert_close(batch[0], alone[0], atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(batch[1, keep], alone[1], atol=2e-5, rtol=1e-4)
+
+
+def test_padding_between_tokens_counts_nowhere(model: Any) -> None:
+    plan, ids = plan_for(model, compensator="surrogate"), prompt(60)
+    mask = torch.ones(1, 67, dtype=torch.long)
+    mask[0, 30:37] = 0
+    row = torch.zeros(1, 67, dtype=torch.long)
+    row[mask.bool()] = ids[0]
+    with sparse_prefill(model, plan, "torch"):
+        found = model(row, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0)).logits
+        alone = model(ids).logits
+    torch.testing.assert_close(found[mask.bool()], alone[0], atol=2e-5, rtol=1e-4)
+
+
+def test_positions_become_a_slice_where_they_are_neighbours() -> None:
+    assert as_slice(torch.tensor([2, 3, 4])) == slice(2, 5) and as_slice(torch.tensor([], dtype=torch.long)) == slice(0, 0)
+    assert torch.equal(as_slice(torch.tensor([1, 3])), torch.tensor([1, 3]))
 
 
 def test_generate_is_a_sparse_prompt_and_dense_decoding(model: Any) -> None:

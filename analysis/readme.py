@@ -59,6 +59,7 @@ KERNELS = (
 SPEEDS = ("shape", "dtype", "method", "tokens", "threads", "ratio", "ffn_ratio")
 SELECTORS = ("selector", "compensator", "scheduler", "kl_prose", "kl_code", "kl", "ppl_ratio", "flops_ratio")
 INTERVALS = "Brackets: 95% bootstrap intervals; for speedups p20 to p80 of paired rounds."
+ENOUGH = 4  # rows that make a table worth while
 KERNEL_HEADLINE, SPEED_TOKENS = "llama3.2-1b", 2048
 
 
@@ -230,8 +231,12 @@ def selectors(bench_dir: Path) -> list[str]:
     frame = benches.selections(bench_dir)
     if frame.empty:
         return []
-    level, most = frame["sparsity"].mode().iloc[0], frame["windows"].max()
-    rows, _ = common.same_settings(frame[(frame["sparsity"] == level) & (frame["windows"] == most)])
+    level = frame["sparsity"].mode().iloc[0]
+    rows, _ = common.same_settings(frame[frame["sparsity"] == level])
+    counts = rows["windows"].value_counts()
+    enough = counts[counts >= min(ENOUGH, counts.max())]
+    rows = rows[rows["windows"] == enough.index.max()]
+    rows = rows.assign(selector=rows["selector"] + rows["per_token"].map({True: " (per token)", False: ""}))
     rows = rows.sort_values("kl")
     return [
         "<details><summary>Selectors and compensators side by side</summary>",

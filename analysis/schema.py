@@ -248,7 +248,8 @@ FRAMES: dict[str, dict[str, Column]] = {
         kl_prose="KL on prose",
         kl_code="KL on code",
         ppl_ratio="sparse / dense",
-    ),
+    )
+    | {"per_token": Column("flag", "the selector chooses for each token by itself: accuracy only")},
 }
 
 

@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,11 +21,11 @@ from typing import Any
 import torch
 
 from ffbench.cli.compose import jobs_of
-from ffbench.cli.main import main
 from ffbench.runs import provenance
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import StageCache
 from ffbench.runs.store import RunFolder
+from ffbench.settings import RunSettings
 from ffbench.stages import pipeline
 
 TINY = ["model=tiny_llama", "tracker=none", "task.limit=3", "task.max_length=300", "block_size=32",
@@ -96,20 +97,29 @@ def noted(notes: Notes) -> None:
     pipeline.Workbench.timed, RunFolder.finish = noted_timed, noted_finish
 
 
-def start(output: Path, notes: Notes, words: list[str]) -> int:
+def settings_of(output: Path, words: list[str]) -> RunSettings:
+    """Settings of a scenario in an output folder."""
+    return jobs_of([*TINY, *words, f"output_dir={output}"])[0].settings
+
+
+def start(settings: RunSettings, notes: Notes) -> int:
     """Fork a run; returns its process id."""
     process = os.fork()
     if process:
         return process
-    code = 1
+    code, output = 1, Path(settings.output_dir)
     try:
         errors = os.open(output.with_suffix(".err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(errors, 1)
         os.dup2(errors, 2)
         noted(notes)
         notes.phase("start")
-        code = main([*TINY, *words, f"output_dir={output}"])
+        pipeline.execute(settings, ["kill_nursery.py"])
+        code = 0
+    except Exception:  # noqa: BLE001 - told to the parent by the exit code, to a reader by the file
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -119,11 +129,10 @@ def ended(process: int) -> int | None:
     return status if found else None
 
 
-def finished(output: Path, notes: Notes, words: list[str]) -> None:
+def finished(settings: RunSettings, notes: Notes) -> None:
     """Run to the end; raises where it fails."""
-    process = start(output, notes, words)
-    if os.waitpid(process, 0)[1] != 0:
-        raise RuntimeError(f"{words} failed:\n{output.with_suffix('.err').read_text()[-3000:]}")
+    if os.waitpid(start(settings, notes), 0)[1] != 0:
+        raise RuntimeError(f"a run failed:\n{Path(settings.output_dir).with_suffix('.err').read_text()[-3000:]}")
 
 
 def kill_in(process: int, notes: Notes, phase: str | None, delay: float) -> str | None:
@@ -180,14 +189,15 @@ def one_round(folder: Path, source: random.Random, known: dict[str, dict[str, fl
     """Kill the runs of every scenario in a new output folder, finish them; kills by phase."""
     notes, kills = Notes(folder / "notes"), Counter[str]()
     for name, words in SCENARIOS.items():
+        settings = settings_of(folder / "out", words)
         phases = [phase for phase in known[name] if phase not in BESIDE]
         for phase in [*phases, None, None]:
             spent = known[name][phase] if phase else sum(known[name].values())
-            process = start(folder / "out", notes, words)
+            process = start(settings, notes)
             hit = kill_in(process, notes, phase, source.uniform(0, spent))
             if hit is not None:
                 kills[hit] += 1
-        finished(folder / "out", notes, words)
+        finished(settings, notes)
     return kills
 
 
@@ -206,13 +216,11 @@ def work(folder: Path, wanted: int, seed: int) -> dict[str, Any]:
     """The report: kills by phase, answers computed again, differences from the uninterrupted runs, leftovers."""
     torch.set_num_threads(1)
     provenance.git_state()
-    for words in SCENARIOS.values():
-        jobs_of([*TINY, *words])
     pipeline.loaded(pipeline.ModelSpec("tiny_llama", "tiny", "llama"))
     known = {}
     for name, words in SCENARIOS.items():
         notes = Notes(folder / f"notes_{name}")
-        finished(folder / "whole", notes, words)
+        finished(settings_of(folder / "whole", words), notes)
         known[name] = durations(notes)
     expected, source = facts(folder / "whole"), random.Random(seed)
     report: dict[str, Any] = {"kills": Counter(), "rounds": 0, "repeated": [], "different": [], "left": [],

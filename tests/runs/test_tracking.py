@@ -181,3 +181,15 @@ def test_an_offline_run_holds_its_figures_even_when_killed(run: RunFolder, end: 
     assert all(f'"fidelity/kl":{value}' in shown.replace(" ", "") for value in ("0", "0.5", "1"))
     config = [json.loads(line) for line in shown.splitlines() if '"cfg"' in line]
     assert config, shown[:2000]
+
+
+def test_wandbs_folders_of_earlier_starts_do_not_pile_up(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    from ffbench.runs.wandb_tracker import drop_earlier
+
+    names = ("offline-run-20260101_000000-0123456789abcdef", "run-20260102_000000-0123456789abcdef",
+             "offline-run-20260101_000000-fedcba9876543210")
+    for name in names:
+        (tmp_path / "wandb" / name / "files").mkdir(parents=True)
+    drop_earlier(tmp_path, "0123456789abcdef")
+    assert [path.name for path in (tmp_path / "wandb").iterdir()] == [names[2]]

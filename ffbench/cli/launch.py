@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from ffbench.runs.progress import say
 from ffbench.runs.store import RunStore
 
 JOB_ID = re.compile(r"\d+(_\d+)?")
+CONNECT_SECONDS = 5.0
 ACCOUNTING = ["sacct", "-nX", "--starttime", "now-1minute"]
 
 
@@ -173,9 +175,12 @@ def connect_ray(settings: DictConfig) -> None:
     import ray
     from omegaconf import OmegaConf
 
+    host, _, port = str(settings.address).rpartition("/")[2].rpartition(":")
     try:
+        if host and port.isdigit():  # Ray itself goes on trying for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(**OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise LauncherError(f"launcher: no Ray cluster at address {settings.address!r} ({first_line(error)}); start "
                             "one with `ray start --head`, or choose hydra.launcher.ray.init.address=null") from error
 

@@ -29,11 +29,12 @@ class SelectorSettings:
 
 @dataclass
 class CompensatorSettings:
-    """How skipped neurons are made up for; `rank` of the surrogate, `tune_steps` of joint tuning."""
+    """How skipped neurons are made up for; `rank` of the surrogate, `map_rank` of the output map, `tune_steps`."""
 
     name: str = MISSING
     rank: int = 128
     tune_steps: int = 0
+    map_rank: int = 0
 
 
 @dataclass
@@ -68,7 +69,7 @@ class KernelSettings:
 class CalibrationSettings:
     """Text that plans are fitted on, in tokens; half prose, half code."""
 
-    tokens: int = 32768
+    tokens: int = 65536
     window: int = 2048
 
 

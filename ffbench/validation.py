@@ -53,7 +53,7 @@ def token_rule_problems(settings: RunSettings) -> list[str]:
         found.append(f"selector.hot_fraction: {s.selector.hot_fraction}, but {name}; choose 0")
     if s.group_size != 1:
         found.append(f"group_size: {s.group_size}, but {name}; choose 1")
-    if s.compensator.name in ("surrogate_tuned", "rsparse"):
+    if s.compensator.name in ("surrogate_map", "surrogate_tuned", "rsparse"):
         found.append(f"compensator: {s.compensator.name!r} is made for blocks, but {name}; choose none, bias or surrogate")
     elif rule.skips_inputs and s.compensator.name != "none":
         found.append(f"compensator: {s.compensator.name!r} makes up for neurons, but {name} and skips inputs of the "
@@ -88,9 +88,13 @@ def problems(settings: RunSettings) -> list[str]:
         found.append(f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)")
     if not 0 <= s.selector.hot_fraction <= 1:
         found.append(f"selector.hot_fraction: {s.selector.hot_fraction} is outside 0 to 1")
-    if (s.compensator.name == "surrogate_tuned") != (s.compensator.tune_steps > 0):
-        found.append(f"compensator.tune_steps: {s.compensator.tune_steps} with compensator {s.compensator.name!r}; "
-                     "compensator=surrogate_tuned needs 1 or more, the others 0")
+    for field, value, users in (("tune_steps", s.compensator.tune_steps, ("surrogate_tuned",)),
+                                ("map_rank", s.compensator.map_rank, ("surrogate_map",))):
+        if s.compensator.name in users and value < 1:
+            found.append(f"compensator.{field}: {value} is too small for {s.compensator.name!r}; choose 1 or more")
+        elif value and s.compensator.name not in ("surrogate_tuned", *users):
+            found.append(f"compensator.{field}: {value} with compensator {s.compensator.name!r}; choose 0, or "
+                         f"compensator={users[0]}")
     if s.group_size not in GROUP_SIZES:
         found.append(f"group_size: {s.group_size} is not one of {', '.join(map(str, GROUP_SIZES))}")
     found += at_least("block_size", s.block_size, 1) + at_least("compensator.rank", s.compensator.rank, 1)

@@ -99,8 +99,8 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
     for ffn, count in zip(ffns, kept, strict=True):
         rank = settings.rank if settings.compensator.startswith("surrogate") else 0
         c = draw(f) if rank or settings.compensator == "bias" else torch.zeros(f)
-        blind = settings.compensator == "lowrank"
-        mapped = OutputMap(draw(settings.rank, d), draw(d, settings.rank), draw(d)) if blind else None
+        width = settings.rank if settings.compensator == "lowrank" else settings.map_rank
+        mapped = OutputMap(draw(width, d), draw(d, width), draw(d)) if width else None
         predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
         extra = {f"neuron_{name}": torch.rand(f, generator=generator) for name in ("mean", "second", "up_second")}
         extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down) if prepare else {}

@@ -19,6 +19,7 @@ from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.remainder import PARTS, remainder
 from ffbench.sparsity.schedulers import PER_BLOCK
 from ffbench.sparsity.selectors import SELECTORS, Scene
+from ffbench.sparsity.surrogate import OutputMap
 
 ACTIVE = "_ffbench_sparse_prefill"
 logger = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class SparseFFN:
         cold_down = self.w_down_t[hot:].float()
         self.m = (cold_down.T @ s.v[hot:]).to(dtype)  # [d, r]: the surrogate's share of the cold neurons
         self.b = (cold_down.T @ s.c[hot:]).to(dtype)
-        self.blind = self.layer.output_map
+        blind = self.layer.output_map
+        self.blind = OutputMap(blind.p.to(dtype), blind.u.to(dtype), blind.b.to(dtype)) if blind else None
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
@@ -109,7 +111,7 @@ class SparseFFN:
         else:
             y, share = token_forward(self.ffn, self.layer, self.selector, x)
         if self.blind:
-            y = y + (self.blind.b + (x.float() @ self.blind.p.T) @ self.blind.u.T).to(y.dtype)
+            y.add_(torch.addmm(self.blind.b, x @ self.blind.p.T, self.blind.u.T))
         self.prompt.used += round(share * len(self.layer.order) * len(x))
         return y
 

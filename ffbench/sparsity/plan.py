@@ -22,7 +22,7 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """Settings of a plan. `rank` counts for the surrogate; sparsity and hot_fraction are shares in [0, 1).
+    """Settings of a plan. `rank` counts for the surrogate, `map_rank` for the output map beside it; sparsity and hot_fraction are shares in [0, 1).
 
     With group_size above 1, neurons are kept in whole groups of that many neighbours of a layer's order.
     """
@@ -39,6 +39,7 @@ class PlanSettings:
     seed: int = 0
     tune_steps: int = 0
     group_size: int = 1
+    map_rank: int = 0
 
 
 def extra_of(tensors: dict[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -100,6 +100,20 @@ def fit_mask_blind(moments: Moments, w_down: Tensor, kept: Tensor, rank: int, ri
     return OutputMap(p.float(), u.float(), b.float())
 
 
+def fit_output_map(moments: Moments, rank: int, ridge: float = 1e-3) -> OutputMap:
+    """Low-rank map from x [d] to what is missing in the output [d], from moments whose `a` is that (our design).
+
+    Minimises E |missing - b - U P x|^2 by reduced-rank ridge regression; ranks above d give the whole map, rank d.
+    Raises ValueError for a rank below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"compensator.map_rank: {rank} is too small; choose 1 or more")
+    factor, cross, mean_x, mean_missing = whitening(moments, ridge)
+    p, left, half = leading_directions(factor, cross, min(rank, len(mean_x)))
+    u = (left.T @ half).T  # [d, r]
+    return OutputMap(p.float().contiguous(), u.float().contiguous(), (mean_missing - u @ (p @ mean_x)).float())
+
+
 def expected_energy(moments: Moments, surrogate: Surrogate, down_norms: Tensor) -> Tensor:
     """Mean residual energy [f] over the fitted tokens, from the moments alone: a scale, exact without ridge."""
     n = moments.count

@@ -85,6 +85,12 @@ def layer_arguments(model: Any, ids: Tensor) -> list[dict[str, Any]]:
     return found
 
 
+def through(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
+    """One decoder layer's output [1, T, d]."""
+    out = layer(hidden, **arguments)
+    return out[0] if isinstance(out, tuple) else out
+
+
 @torch.no_grad()
 def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator[LayerData]:
     """Data of every layer over windows [n, T], in layer order."""
@@ -101,8 +107,7 @@ def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator
                 lambda module, args, data=data: data.held.append(args[0][0, skipped:])))
         try:
             for i, states in enumerate(hidden):
-                out = layer(states, **kwargs)
-                hidden[i] = out[0] if isinstance(out, tuple) else out
+                hidden[i] = through(layer, states, kwargs)
         finally:
             for hook in hooks:
                 hook.remove()

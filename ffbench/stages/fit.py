@@ -23,12 +23,12 @@ from ffbench.sparsity.surrogate import (
 from ffbench.stages.collect import LayerData
 from ffbench.stages.statistics import layer_statistics
 
-COMPENSATORS = ("none", "bias", "lowrank", "rsparse", "surrogate", "surrogate_tuned")
+COMPENSATORS = ("none", "bias", "lowrank", "rsparse", "surrogate", "surrogate_map", "surrogate_tuned")
 
 
 @dataclass
 class LayerFit:
-    """What one layer learns; `output_map` with the lowrank compensator only, `extra` for single selectors."""
+    """What one layer learns; `output_map` where the compensator has one, `extra` for single selectors."""
 
     surrogate: Surrogate
     predictor: Predictor

@@ -9,14 +9,8 @@ from ffbench.models.adapters import decoder_layers, gated_ffns
 from ffbench.models.sparse_prefill import Prefill, SparseFFN
 from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import SparsePlan
-from ffbench.stages.collect import first_hidden, layer_arguments
+from ffbench.stages.collect import first_hidden, layer_arguments, through
 from ffbench.stages.tune import divergence, positions_of
-
-
-def through(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
-    """One decoder layer's output [1, T, d]."""
-    out = layer(hidden, **arguments)
-    return out[0] if isinstance(out, tuple) else out
 
 
 @torch.no_grad()

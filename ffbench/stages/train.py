@@ -19,15 +19,17 @@ from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
 from ffbench.stages.curvature import load_curvature, neuron_curvature, save_curvature
 from ffbench.stages.fit import LayerFit, build_plan, fit_layer
+from ffbench.stages.leftover import fit_leftover_maps
 from ffbench.stages.regroup import load_orders, save_orders
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
 from ffbench.stages.sensitivity import layer_costs, neuron_gains
 from ffbench.stages.tune import WINDOW, save_teacher, tune, window_tokens
 
 Cache = Callable[..., Path]
-CLOSED_FORM = {"surrogate_tuned": "surrogate"}
+CLOSED_FORM = {"surrogate_map": "surrogate", "surrogate_tuned": "surrogate"}
 FILE = "layers.safetensors"
 MIXING_WINDOWS = 4
+MAP_WINDOWS = 16
 SENSITIVITY_WINDOWS = 6
 CURVATURE_WINDOWS = 24
 
@@ -76,11 +78,28 @@ def tuned_plan(model: Any, plan: SparsePlan, text: TrainingText, identity: dict[
 
     def make(folder: Path) -> None:
         tuned = tune(model, plan, windows, teacher, settings.tune_steps, folder)
-        save_fits([LayerFit(surrogate, predictor) for surrogate, predictor in tuned], folder)
+        save_fits([LayerFit(one.surrogate, one.predictor, one.output_map) for one in tuned], folder)
 
     key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers]}
     fits = load_fits(cache("tune", key, make, resumable=True), len(plan.layers))
-    return replace(plan, layers=[replace(layer, surrogate=fit.surrogate, predictor=fit.predictor)
+    return replace(plan, layers=[
+        replace(layer, surrogate=fit.surrogate, predictor=fit.predictor, output_map=fit.output_map)
+        for layer, fit in zip(plan.layers, fits, strict=True)])
+
+
+def mapped_plan(model: Any, plan: SparsePlan, text: TrainingText, identity: dict[str, Any], cache: Cache) -> SparsePlan:
+    """The plan with a map of the output in every layer, fitted to what the plan leaves over."""
+    settings = replace(plan.settings, compensator="surrogate_map", tune_steps=0)
+
+    def make(folder: Path) -> None:
+        windows = text.calibration[::max(1, len(text.calibration) // MAP_WINDOWS)]
+        maps = fit_leftover_maps(model, plan, windows, settings.map_rank)
+        save_fits([LayerFit(layer.surrogate, layer.predictor, one)
+                   for layer, one in zip(plan.layers, maps, strict=True)], folder)
+
+    key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers]}
+    fits = load_fits(cache("leftover", key, make), len(plan.layers))
+    return replace(plan, layers=[replace(layer, output_map=fit.output_map)
                                  for layer, fit in zip(plan.layers, fits, strict=True)])
 
 
@@ -167,9 +186,11 @@ class Trainer:
         """The plan, tuned where its compensator says so."""
         kept = schedule(self.settings.scheduler, self.evidence(), self.settings.group_size)
         plan = build_plan(self.settings, self.fingerprint, self.fits(kept), kept, self.orders())
-        if self.settings.compensator not in CLOSED_FORM:
-            return plan
-        return tuned_plan(self.model, plan, self.text, self.identity, self.cache)
+        if self.settings.compensator in CLOSED_FORM and self.settings.map_rank:
+            plan = mapped_plan(self.model, plan, self.text, self.identity, self.cache)
+        if self.settings.compensator == "surrogate_tuned":
+            plan = tuned_plan(self.model, plan, self.text, self.identity, self.cache)
+        return plan
 
 
 def train_plan(model: Any, settings: PlanSettings, text: TrainingText, identity: dict[str, Any], cache: Cache,

@@ -13,7 +13,7 @@ from ffbench.sparsity.groups import kept_neurons
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.predictor import Predictor
 from ffbench.sparsity.selectors import SELECTORS, Scene
-from ffbench.sparsity.surrogate import Surrogate
+from ffbench.sparsity.surrogate import OutputMap, Surrogate
 
 BORDERLINE = 0.2
 TEMPERATURE = 0.3
@@ -33,6 +33,8 @@ class TrainableFFN:
         start = {name: getattr(layer.surrogate, name) for name in "pvc"}
         if self.chooses:
             start |= {"weights": layer.predictor.weights, "log_prior": layer.predictor.prior.clamp_min(1e-30).log()}
+        if layer.output_map:
+            start |= {f"map_{name}": getattr(layer.output_map, name) for name in "pub"}
         self.parameters = {name: one.float().clone(memory_format=torch.contiguous_format).requires_grad_()
                            for name, one in start.items()}
         # Shares memory with the parameters: a selector that looks at the estimate sees the tuned one.
@@ -40,13 +42,23 @@ class TrainableFFN:
         self.w_down_t = ffn.w_down.T.contiguous()
         self.norms = self.w_down_t.float().norm(dim=1)
 
-    def result(self) -> tuple[Surrogate, Predictor]:
-        """What was learned so far, in a plan's form."""
+    def use(self, output_map: OutputMap) -> None:
+        """Add this map of the output from now on."""
+        self.parameters |= {f"map_{name}": getattr(output_map, name) for name in "pub"}
+
+    def output_map(self) -> OutputMap | None:
+        """The map of the output in its present state."""
+        if "map_p" not in self.parameters:
+            return None
+        return OutputMap(*(self.parameters[f"map_{name}"].detach() for name in "pub"))
+
+    def result(self) -> LayerPlan:
+        """The layer's plan with what was learned so far."""
         predictor = self.layer.predictor
         if self.chooses:
             weights, log_prior = (self.parameters[name].detach() for name in ("weights", "log_prior"))
             predictor = Predictor(predictor.mean, weights.to(predictor.weights.dtype), log_prior.exp())
-        return self.layer.surrogate, predictor
+        return replace(self.layer, predictor=predictor, output_map=self.output_map())
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
@@ -85,6 +97,9 @@ class TrainableFFN:
         p, v, c = (self.parameters[name] for name in "pvc")
         z = blocks @ p.T
         rest = z @ (self.w_down_t.T @ v).T + self.w_down_t.T @ c
+        if "map_p" in self.parameters:
+            map_p, map_u, map_b = (self.parameters[f"map_{name}"] for name in "pub")
+            rest = rest + blocks @ map_p.T @ map_u.T + map_b
         if self.chooses:
             index, counts = self.chosen(blocks)
         else:

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from ffbench.runs.files import write_json
 from ffbench.runs.progress import progress_bar
-from ffbench.sparsity.plan import SparsePlan
-from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.surrogate import Surrogate
+from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.stages.collect import SINK_TOKENS
 from ffbench.stages.fidelity import last_hidden
 from ffbench.stages.trainable import TrainableFFN, trainable
 
-RATES = {"p": 3e-3, "v": 1e-2, "c": 3e-3, "weights": 3e-4, "log_prior": 3e-3}
+RATES = {"p": 1e-3, "v": 7e-4, "c": 1e-3, "weights": 2e-4, "log_prior": 2e-3,
+         "map_p": 1e-3, "map_u": 1e-3, "map_b": 1e-3}
 WARM_UP = 10
 WINDOW = 768
 WINDOWS = 128
@@ -102,8 +101,8 @@ class Checkpoint:
 
 
 def tune(model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: int,
-         folder: Path) -> list[tuple[Surrogate, Predictor]]:
-    """Every layer's estimate and predictor after `steps` steps on KL(dense || sparse), one window [T] of ids a step.
+         folder: Path) -> list[LayerPlan]:
+    """Every layer's compensator and predictor after `steps` steps on KL(dense || sparse), one window [T] of ids a step.
 
     The backbone is frozen. The predictor changes only where it is the plan's selector (`TrainableFFN`). Windows are
     taken in turn; `teacher` holds what `save_teacher` wrote for them. State goes into `folder` now and then, and a

@@ -26,7 +26,7 @@ IDENTITY = {"model": "tiny", "data": "random"}
 
 def settings(**changes: Any) -> PlanSettings:
     values = {"selector": "trained", "compensator": "surrogate", "scheduler": "uniform", "block_size": 16,
-              "sparsity": 0.5, "rank": 8, "tune_steps": 2}
+              "sparsity": 0.5, "rank": 8, "tune_steps": 2, "map_rank": 4}
     return PlanSettings(**(values | changes))
 
 

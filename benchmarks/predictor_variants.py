@@ -44,6 +44,7 @@ FORMS = [
     Form(pooling="token", head="low_rank", width=32),
 ]
 LAYERS = (3, 9, 15)
+RATE = 2e-4
 
 
 class Bench:
@@ -58,14 +59,15 @@ class Bench:
         both = pipeline.text_windows(self.work.tokenizer, "calibration", max(c.tokens // 2, c.window), c.window)
         self.windows = torch.cat(list(both.values()))[::every]
         self.fixed = {"model": self.settings.model.name, "sparsity": self.settings.sparsity, "block_size": self.block,
-                      "rank": self.settings.compensator.rank, "steps": steps, "windows_learned": len(self.windows), "cpu": cpu_name(),
+                      "rank": self.settings.compensator.rank, "steps": steps, "windows_learned": len(self.windows), "rate": RATE,
+                      "cpu": cpu_name(),
                       "threads": torch.get_num_threads(), "git_sha": git_state()[0]}
 
     def key(self, what: dict[str, Any]) -> str:
         """Names a line."""
         return content_key(keys.training_identity(self.settings) | keys.heldout_identity(self.settings)
                            | {"plan": asdict(keys.plan_settings(self.settings)), "steps": self.steps,
-                              "learned": len(self.windows)} | what)
+                              "learned": len(self.windows), "rate": RATE} | what)
 
     def learned(self, data: LayerData) -> tuple[Examples, Examples]:
         """Examples to learn from, and those that decide when to stop: every fourth window."""
@@ -144,7 +146,7 @@ def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> N
     for form in missing:
         start, rows, flops = time.perf_counter(), [], 0.0
         for (learning, checking), exam, _ in material.values():
-            predictor = train_form(form, learning, checking, bench.block, bench.kept, bench.steps)
+            predictor = train_form(form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE)
             rows.append(figures(exam, predictor(exam.x)))
             flops = predictor.flops(bench.block) / (6.0 * exam.x.shape[2] * exam.worth.shape[1] * bench.block)
         write(form.name, "form", asdict(form) | mean_of(rows) | {"flops_share": flops,
@@ -165,7 +167,7 @@ def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
         for data in walk_layers(work.model, bench.windows, form.name):
             with torch.enable_grad():
                 learning, checking = bench.learned(data)
-                predictors[data.ffn.layer] = train_form(form, learning, checking, bench.block, bench.kept, bench.steps)
+                predictors[data.ffn.layer] = train_form(form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE)
         layers = [replace(layer, extra={"layer": torch.tensor(i)}) for i, layer in enumerate(bench.plan.layers)]
         plan = SparsePlan(replace(bench.plan.settings, selector="variant"), bench.plan.fingerprint, layers)
         found = summarise(fidelity_rows(work.model, plan, windows, dense), settings.fidelity.window)

@@ -40,7 +40,8 @@ def kept_share(scores: Tensor, worth: Tensor, kept: int) -> float:
 
 
 def train_form(form: Form, learning: Examples, checking: Examples, block: int, kept: int, steps: int,
-               seed: int = 0) -> BlockPredictor:
+               seed: int = 0,
+               rate: float = LEARNING_RATE) -> BlockPredictor:
     """AdamW on blocks drawn from `learning`; the state that keeps most worth on `checking` is returned.
 
     The same number of blocks is seen by every form. Both parts are calibration text.
@@ -52,7 +53,7 @@ def train_form(form: Form, learning: Examples, checking: Examples, block: int, k
         predictor = BlockPredictor(form, flat.mean(0), flat.std(0).clamp_min(1e-6), prior_of(learning, form.target))
     parts = [one for name, one in predictor.named_parameters() if name != "offset"]
     optimizer = torch.optim.AdamW([{"params": parts, "weight_decay": WEIGHT_DECAY},
-                                   {"params": [predictor.offset], "weight_decay": 0.0}], lr=LEARNING_RATE)
+                                   {"params": [predictor.offset], "weight_decay": 0.0}], lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     starts = learning.starts(block, STRIDE)
     predictor.standardise(learning.blocks(block, starts, form.target)[0])

@@ -22,7 +22,7 @@ namespace {
 constexpr int KC = 512;       // most inputs of a pass: a panel of X^T stays in L1 and L2 while the rows pass by
 constexpr int LDW = KC + 16;  // row stride of widened weights, off the power of two
 constexpr int NC = 128;       // most neurons of a pass: their h and weights stay in L2
-constexpr int JC = 4 * W;     // columns of the down rows copied at a time
+constexpr int JC = 8 * W;     // columns of the down rows copied at a time
 
 template <class T>
 struct Worker {

@@ -63,6 +63,17 @@ def answers_in(output: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in output.glob("runs/*/answers.jsonl"))
 
 
+def busy_run(output: Path, process: subprocess.Popen[str], seconds: float = 120) -> RunFolder:
+    """A run that is being computed and has some answers, as soon as there is one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        for run in runs(output):
+            if len(run.answers()) >= 3 and run.state().state == "running":
+                return run
+        time.sleep(0.02)
+    raise AssertionError("no run was seen at work")
+
+
 def worker_of(run: RunFolder) -> int:
     """Process that holds the run's lock."""
     for entry in Path("/proc").glob("[0-9]*/fd/*"):

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from launching import SIX, SLOW, answers_in, check_done, run_sweep, runs, start_sweep, wait_until, worker_of
+from launching import SIX, SLOW, busy_run, check_done, run_sweep, runs, start_sweep, worker_of
 
 JOBLIB = ["launcher=joblib", "hydra.launcher.n_jobs=2"]
 
@@ -46,8 +46,7 @@ def test_every_failure_is_shown_and_stops_no_other(launcher: list[str], tmp_path
 
 def test_a_killed_worker_costs_its_job_one_more_start(tmp_path: Path) -> None:
     process = start_sweep(tmp_path, *JOBLIB, "sparsity=0.3,0.5,0.6", tiny=SLOW)
-    wait_until(lambda: answers_in(tmp_path) >= 5 or process.poll() is not None)
-    busy = next(run for run in runs(tmp_path) if run.state().state == "running" and run.answers())
+    busy = busy_run(tmp_path, process)
     kept = busy.answers()
     os.kill(worker_of(busy), signal.SIGKILL)
     text, _ = process.communicate(timeout=200)

@@ -13,12 +13,10 @@ from launching import (
     REPOSITORY,
     SIX,
     SLOW,
-    answers_in,
+    busy_run,
     check_done,
     run_sweep,
-    runs,
     start_sweep,
-    wait_until,
     worker_of,
 )
 
@@ -50,8 +48,7 @@ def test_a_six_job_sweep_completes_and_is_done_afterwards(cluster: dict[str, str
 
 def test_a_killed_worker_costs_its_job_one_more_start(cluster: dict[str, str], tmp_path: Path) -> None:
     process = start_sweep(tmp_path, *RAY, "sparsity=0.3,0.5,0.6", tiny=SLOW, environment=cluster)
-    wait_until(lambda: answers_in(tmp_path) >= 3 or process.poll() is not None)
-    busy = next(run for run in runs(tmp_path) if run.state().state == "running" and run.answers())
+    busy = busy_run(tmp_path, process)
     kept = busy.answers()
     os.kill(worker_of(busy), signal.SIGKILL)
     text, _ = process.communicate(timeout=200)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import REPOSITORY, SIX, SLOW, answers_in, check_done, run_sweep, runs, start_sweep, wait_until
+from launching import REPOSITORY, SIX, SLOW, busy_run, check_done, run_sweep, start_sweep
 
 from ffbench.runs.store import INTERRUPTED
 
@@ -47,8 +47,7 @@ def test_a_six_job_sweep_is_one_array(cluster: dict[str, str], tmp_path: Path) -
 def test_a_cancelled_job_is_reported_and_the_sweep_goes_on(cluster: dict[str, str], tmp_path: Path) -> None:
     words = [*SLURM, SIX, "sparsity=0.3,0.5,0.6"]
     process = start_sweep(tmp_path, *words, tiny=SLOWER, environment=cluster)
-    wait_until(lambda: answers_in(tmp_path) >= 3 or process.poll() is not None)
-    busy = next(run for run in runs(tmp_path) if run.state().state == "running" and run.answers())
+    busy = busy_run(tmp_path, process)
     number = [0.3, 0.5, 0.6].index(busy.config()["sparsity"])
     job = next(one for one in told(cluster, "squeue", "-h", "-r", "-o", "%i") if one.endswith(f"_{number}"))
     told(cluster, "scancel", job)

@@ -77,7 +77,7 @@ class CalibrationSettings:
 class FidelitySettings:
     """Held-out windows a text, and tokens a window; 0 windows leaves fidelity out."""
 
-    windows: int = 2
+    windows: int = 8
     window: int = 2048
 
 

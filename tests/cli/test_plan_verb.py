@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from ffbench.cli.main import main
 
-TINY = ["model=tiny_llama", "block_size=32", "calibration.tokens=1024", "calibration.window=512", "compensator.rank=8"]
+TINY = ["scheduler=uniform", "model=tiny_llama", "block_size=32", "calibration.tokens=1024", "calibration.window=512", "compensator.rank=8"]
 
 
 def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -11,7 +11,7 @@ from tiny_files import tiny_qwen2, write_folder, write_gguf
 from ffbench.cli.main import main
 from ffbench.models.loading import ModelSpec, load_model
 
-WORDS = ["model=folder", "model.name=mine", "tracker=none", "task.limit=2", "task.max_length=400", "block_size=32",
+WORDS = ["scheduler=uniform", "model=folder", "model.name=mine", "tracker=none", "task.limit=2", "task.max_length=400", "block_size=32",
          "calibration.tokens=1024", "calibration.window=512", "fidelity.windows=1", "fidelity.window=256",
          "speed.rounds=1", "speed.lengths=[256]", "compensator.rank=8", "kernel=torch"]
 

@@ -279,7 +279,7 @@ def execute(settings: RunSettings, command: list[str], draw: Callable[[Path], No
             pipeline = Pipeline(settings, run, tracker, machine)
             run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
+        stopped = not isinstance(error, Exception)  # Ctrl-C, or SystemExit in a worker that is told to end
         run.fail(INTERRUPTED if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
         if tracker:
             tracker.finish("failed")

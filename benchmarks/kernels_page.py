@@ -47,7 +47,7 @@ def made_with(found: list[Line]) -> list[str]:
         return ["", "No lines yet."]
     facts = {name: sorted({str(one[name]) for one in found}) for name in ("cpu", "threads", "torch", "git_sha")}
     text = "; ".join(f"{name} {', '.join(values)}" for name, values in facts.items())
-    return ["", f"{len(found)} lines. {text}.", "", "<details><summary>Commands</summary>", "", "```",
+    return ["", f"{len(found)} rows. {text}.", "", "<details><summary>Commands</summary>", "", "```",
             *dict.fromkeys(one["command"] for one in found), "```", "", "</details>"]
 
 
@@ -68,17 +68,19 @@ def kernels() -> list[str]:
 
 
 def speeds() -> list[str]:
-    """Time to first token."""
-    found = latest(lines("speed"), SPEED_KEYS)
+    """Time to first token, a row a length: the last line that measured it."""
+    each = [one | {"at": ttft["tokens"], "ttft_at": ttft, "ffn_at": ffn} for one in lines("speed")
+            for ffn, ttft in zip(one["ffn"], one["ttft"], strict=True)]
+    found = sorted(latest(each, (*SPEED_KEYS, "at")), key=lambda one: (one["shape"], one["dtype"], one["group"], one["at"]))
     rows = []
     for one in found:
-        for ffn, ttft in zip(one["ffn"], one["ttft"], strict=True):
-            rows.append([f"{one['shape']} ({one['layers']} layers)", one["dtype"], str(one["block"]), rows_word(one),
-                         str(one["threads"]), str(ttft["tokens"]),
-                         f"{ttft['ratio']:.2f} ({ttft['p20']:.2f} to {ttft['p80']:.2f})", f"{ffn['ratio']:.2f}",
-                         f"{ttft['dense_s']:.2f}", str(one["break_even_tokens"] or "none")])
-    heads = ["shape", "dtype", "B", "neurons", "threads", "tokens", "TTFT speedup (p20 to p80)", "FFN speedup", "dense s",
-             "break-even"]
+        ffn, ttft = one["ffn_at"], one["ttft_at"]
+        rows.append([f"{one['shape']} ({one['layers']} layers)", one["dtype"], str(one["block"]), rows_word(one),
+                     str(one["threads"]), str(one["at"]), str(ttft["rounds"]),
+                     f"{ttft['ratio']:.2f} ({ttft['p20']:.2f} to {ttft['p80']:.2f})",
+                     f"{ffn['ratio']:.2f}", f"{ttft['dense_s']:.2f}", f"{ttft['sparse_s']:.2f}"])
+    heads = ["shape", "dtype", "B", "neurons", "threads", "tokens", "rounds", "TTFT speedup (p20 to p80)", "FFN speedup",
+             "dense s", "sparse s"]
     return [*table(heads, rows), *made_with(found)]
 
 

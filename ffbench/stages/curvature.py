@@ -11,7 +11,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.runs.progress import progress_bar
 from ffbench.stages.collect import SINK_TOKENS
 from ffbench.stages.fidelity import last_hidden
-from ffbench.stages.tune import positions_of
+from ffbench.stages.teacher import positions_of
 
 FILE = "curvature.safetensors"
 

@@ -48,8 +48,8 @@ def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> S
     """The plan of `settings`, from the stages that `cached` holds or makes."""
     import torch
 
+    from ffbench.stages.teacher import WINDOWS
     from ffbench.stages.train import TrainingText, train_plan
-    from ffbench.stages.tune import WINDOWS
 
     def windows(tokens: int, length: int) -> Any:
         return list(text_windows(tokenizer, "calibration", tokens, length).values())

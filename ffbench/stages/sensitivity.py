@@ -10,7 +10,8 @@ from ffbench.models.sparse_prefill import Prefill, SparseFFN
 from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages.collect import first_hidden, layer_arguments, through
-from ffbench.stages.tune import divergence, positions_of
+from ffbench.stages.teacher import positions_of
+from ffbench.stages.tune import divergence
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ from ffbench.stages.leftover import fit_leftover_maps
 from ffbench.stages.regroup import load_orders, save_orders
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
 from ffbench.stages.sensitivity import layer_costs, neuron_gains
-from ffbench.stages.tune import WINDOW, save_teacher, tune, window_tokens
+from ffbench.stages.teacher import WINDOW, save_teacher, window_tokens
+from ffbench.stages.tune import TUNING_VERSION, tune
 
 Cache = Callable[..., Path]
 CLOSED_FORM = {"surrogate_map": "surrogate", "surrogate_tuned": "surrogate"}
@@ -73,14 +74,14 @@ def tuned_plan(model: Any, plan: SparsePlan, text: TrainingText, identity: dict[
     settings = plan.settings
     length = window_tokens(settings.block_size)
     windows = text.tuning(length)
-    named = {"model": identity["model"], "data": identity["data"], "length": length}
+    named = {"model": identity["model"], "data": identity["data"], "length": length, "factors": True}
     teacher = cache("teacher", named, lambda folder: save_teacher(model, windows, folder))
 
     def make(folder: Path) -> None:
         tuned = tune(model, plan, windows, teacher, settings.tune_steps, folder)
         save_fits([LayerFit(one.surrogate, one.predictor, one.output_map) for one in tuned], folder)
 
-    key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers]}
+    key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers], "version": TUNING_VERSION}
     fits = load_fits(cache("tune", key, make, resumable=True), len(plan.layers))
     return replace(plan, layers=[
         replace(layer, surrogate=fit.surrogate, predictor=fit.predictor, output_map=fit.output_map)

@@ -37,10 +37,15 @@ class TrainableFFN:
             start |= {f"map_{name}": getattr(layer.output_map, name) for name in "pub"}
         self.parameters = {name: one.float().clone(memory_format=torch.contiguous_format).requires_grad_()
                            for name, one in start.items()}
-        # Shares memory with the parameters: a selector that looks at the estimate sees the tuned one.
-        self.layer = replace(layer, surrogate=Surrogate(*(self.parameters[name].detach() for name in "pvc")))
+        self.layer = layer
+        self.set(self.parameters)
         self.w_down_t = ffn.w_down.T.contiguous()
         self.norms = self.w_down_t.float().norm(dim=1)
+
+    def set(self, parameters: dict[str, Tensor]) -> None:
+        """Compute with these from now on; a selector that looks at the estimate sees the same one."""
+        self.parameters = parameters
+        self.layer = replace(self.layer, surrogate=Surrogate(*(parameters[name].detach() for name in "pvc")))
 
     def use(self, output_map: OutputMap) -> None:
         """Add this map of the output from now on."""

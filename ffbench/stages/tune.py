@@ -11,40 +11,20 @@ from torch import Tensor
 from ffbench.runs.files import write_json
 from ffbench.runs.progress import progress_bar
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
-from ffbench.stages.collect import SINK_TOKENS
+from ffbench.stages.coordinates import Whitened
 from ffbench.stages.fidelity import last_hidden
-from ffbench.stages.trainable import TrainableFFN, trainable
+from ffbench.stages.teacher import load_factors, load_hidden, positions_of
+from ffbench.stages.trainable import trainable
 
+TUNING_VERSION = 2
 RATES = {"p": 1e-3, "v": 7e-4, "c": 1e-3, "weights": 2e-4, "log_prior": 2e-3,
          "map_p": 1e-3, "map_u": 1e-3, "map_b": 1e-3}
+ORTHOGONAL = ("p", "v", "map_p", "map_u")
+MUON_RMS = 0.2  # of the entries of Muon's update at rate 1, as "match_rms_adamw" has it
 WARM_UP = 10
-WINDOW = 768
-WINDOWS = 128
 CLIP = 1.0
-POSITIONS = 256
-TEACHER = "teacher.safetensors"
 STATE = "state.safetensors"
 SAVE_EVERY = 20
-
-
-def window_tokens(block_size: int) -> int:
-    """Length of a tuning window: whole blocks, at least two, near WINDOW."""
-    return block_size * max(2, round(WINDOW / block_size))
-
-
-def positions_of(window: int, tokens: int) -> Tensor:
-    """Sorted token positions [n] of a window that the loss looks at, drawn by its number from those after the sinks."""
-    generator = torch.Generator().manual_seed(window)
-    first = min(SINK_TOKENS, tokens // 2)
-    return torch.randperm(tokens - first, generator=generator)[:POSITIONS].sort().values + first
-
-
-@torch.no_grad()
-def save_teacher(model: Any, windows: Tensor, folder: Path) -> None:
-    """Write the dense final hidden states [windows, positions, d] that every tuning of a model learns from."""
-    states = [last_hidden(model, ids).cpu()[positions_of(i, len(ids))]
-              for i, ids in enumerate(progress_bar(windows, desc="tune: dense"))]
-    save_file({"hidden": torch.stack(states)}, folder / TEACHER)
 
 
 def divergence(head: Any, dense: Tensor, sparse: Tensor) -> Tensor:
@@ -60,31 +40,44 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def optimizer_of(layers: list[TrainableFFN]) -> torch.optim.AdamW:
-    """AdamW whose learning rate for a tensor is RATES of its name times the tensor's root mean square at the start.
+def optimizers_of(layers: list[Whitened]) -> list[torch.optim.Optimizer]:
+    """Muon for the low-rank factors, AdamW for the rest; see RATES.
 
-    Log-priors are changed by an absolute rate.
+    The learning rate of a tensor is that of its name times the tensor's root mean square at the start, so it is the
+    relative change in a step. Log-priors are changed by an absolute rate. Muon (Jordan et al. 2024) takes equal steps
+    along all directions of a matrix: alone among the rules tried it gains at this noise (docs/accuracy.md).
     """
-    groups = []
+    groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for layer in layers:
-        for name, one in layer.parameters.items():
+        for name, one in layer.leaves.items():
+            if not one.numel():
+                continue
             size = 1.0 if name == "log_prior" else max(one.detach().square().mean().sqrt().item(), 1e-8)
-            groups.append({"params": [one], "lr": RATES[name] * size, "full_rate": RATES[name] * size})
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+            full = RATES[name] * size / (MUON_RMS if name in ORTHOGONAL else 1.0)
+            groups[name in ORTHOGONAL].append({"params": [one], "lr": full, "full_rate": full})
+    made: list[torch.optim.Optimizer] = []
+    if groups[True]:
+        made.append(torch.optim.Muon(groups[True], momentum=0.9, nesterov=False, weight_decay=0.0,
+                                     adjust_lr_fn="match_rms_adamw"))
+    if groups[False]:
+        made.append(torch.optim.AdamW(groups[False], betas=(0.9, 0.98), weight_decay=0.0))
+    return made
 
 
 class Checkpoint:
-    """Parameters, optimizer moments and losses of an unfinished tuning, in a folder."""
+    """Leaves, optimizer moments and losses of an unfinished tuning, in a folder."""
 
-    def __init__(self, folder: Path, optimizer: torch.optim.AdamW, parameters: list[Tensor]) -> None:
-        self.path, self.optimizer, self.parameters = folder / STATE, optimizer, parameters
+    def __init__(self, folder: Path, optimizers: list[torch.optim.Optimizer]) -> None:
+        self.path = folder / STATE
+        self.entries = [(optimizer, one) for optimizer in optimizers
+                        for group in optimizer.param_groups for one in group["params"]]
 
     def save(self, losses: list[float]) -> None:
         """Write the state after len(losses) steps; the file takes its name when it is whole."""
         tensors = {"losses": torch.tensor(losses)}
-        for i, one in enumerate(self.parameters):
+        for i, (optimizer, one) in enumerate(self.entries):
             tensors[f"{i}.value"] = one.detach()
-            tensors |= {f"{i}.{name}": value for name, value in self.optimizer.state[one].items()}
+            tensors |= {f"{i}.state.{name}": value for name, value in optimizer.state[one].items()}
         save_file(tensors, part := self.path.with_suffix(".part"))
         part.replace(self.path)
 
@@ -93,9 +86,11 @@ class Checkpoint:
         if not self.path.exists():
             return []
         tensors = load_file(self.path)
-        for i, one in enumerate(self.parameters):
+        for i, (optimizer, one) in enumerate(self.entries):
             one.data.copy_(tensors[f"{i}.value"])
-            self.optimizer.state[one] = {name: tensors[f"{i}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
+            start = f"{i}.state."
+            optimizer.state[one] = {name.removeprefix(start): value for name, value in tensors.items()
+                                    if name.startswith(start)}
         found: list[float] = tensors["losses"].tolist()
         return found
 
@@ -111,27 +106,35 @@ def tune(model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: in
     size, length = plan.settings.block_size, windows.shape[1]
     if length % size or length < 2 * size:
         raise ValueError(f"tune: windows of {length} tokens do not hold whole blocks of {size}")
-    dense = load_file(teacher / TEACHER)["hidden"]
+    dense, factors = load_hidden(teacher), load_factors(teacher)
     with trainable(model, plan) as layers:
-        optimizer = optimizer_of(layers)
-        parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        checkpoint = Checkpoint(folder, optimizer, parameters)
+        whitened = [Whitened(layer, factor.to(layer.norms.device)) for layer, factor in zip(layers, factors, strict=True)]
+        optimizers = optimizers_of(whitened)
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        parameters = [one for group in groups for one in group["params"]]
+        checkpoint = Checkpoint(folder, optimizers)
         losses = checkpoint.load()
         with progress_bar(total=steps, initial=len(losses), desc="tune") as bar:
             for step in range(len(losses), steps):
                 i = step % len(windows)
-                for group in optimizer.param_groups:
+                for group in groups:
                     group["lr"] = group["full_rate"] * rate(step, steps)
+                for one in whitened:
+                    one.apply()
                 sparse = last_hidden(model, windows[i])[positions_of(i, length)]
                 loss = divergence(model.lm_head, dense[i].to(sparse.device), sparse)
-                optimizer.zero_grad()
+                for leaf in parameters:
+                    leaf.grad = None
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-                optimizer.step()
+                for optimizer in optimizers:
+                    optimizer.step()
                 losses.append(loss.item())
                 bar.set_postfix(kl=f"{sum(losses[-10:]) / len(losses[-10:]):.3f}")
                 bar.update()
                 if len(losses) % SAVE_EVERY == 0:
                     checkpoint.save(losses)
+        for one in whitened:
+            one.apply()
         write_json(folder / "losses.json", losses)
         return [layer.result() for layer in layers]

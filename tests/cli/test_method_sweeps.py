@@ -20,7 +20,7 @@ FITS = {"selectors": 1, "token_rules": 1, "compensators": 5, "schedulers": 1, "b
 @pytest.mark.parametrize("name", FITS)
 def test_a_sweep_ends_with_its_table(name: str, tmp_path: Path, capsys: pytest.CaptureFixture,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ffbench.stages.tune.WINDOWS", 4)
+    monkeypatch.setattr("ffbench.stages.teacher.WINDOWS", 4)
     command = [f"+sweep={name}", *TINY, *(LONGER if name == "block_size" else []), f"output_dir={tmp_path}"]
     jobs = jobs_of(command)
     assert len(jobs) >= 3 and main(command) == 0

@@ -8,7 +8,7 @@ import torch
 
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
-from ffbench.stages import tune
+from ffbench.stages import teacher
 from ffbench.stages.curvature import load_curvature, neuron_curvature, save_curvature
 
 TOKENS, SINKS = 48, 24
@@ -47,7 +47,7 @@ def measured(model: Any, layer: int, neuron: int, text: torch.Tensor, size: floa
 
 def test_half_the_curvature_is_the_kl_of_a_small_change(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ffbench.stages.curvature.SINK_TOKENS", SINKS)
-    monkeypatch.setattr(tune, "SINK_TOKENS", SINKS)
+    monkeypatch.setattr(teacher, "SINK_TOKENS", SINKS)
     text, size = windows(64), 0.05
     curvature = neuron_curvature(model, text.repeat(4, 1))
     assert curvature.shape == (len(gated_ffns(model)), gated_ffns(model)[0].w_gate.shape[0])

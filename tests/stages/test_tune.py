@@ -17,7 +17,8 @@ from ffbench.stages.collect import walk_layers
 from ffbench.stages.fidelity import last_hidden
 from ffbench.stages.fit import build_plan, fit_layer
 from ffbench.stages.sensitivity import layer_costs, neuron_gains
-from ffbench.stages.tune import divergence, positions_of, save_teacher, tune, window_tokens
+from ffbench.stages.teacher import POSITIONS, positions_of, save_teacher, window_tokens
+from ffbench.stages.tune import divergence, tune
 
 BLOCK = 16
 
@@ -115,7 +116,7 @@ def test_windows_hold_whole_blocks(tmp_path: Path) -> None:
     for block in (16, 48, 128, 256, 512, 1024):
         assert window_tokens(block) % block == 0 and window_tokens(block) >= 2 * block
     drawn = positions_of(3, 768)
-    assert len(drawn.unique()) == module.POSITIONS and drawn.min() >= 128 and drawn.max() < 768
+    assert len(drawn.unique()) == POSITIONS and drawn.min() >= 128 and drawn.max() < 768
 
 
 def test_layer_costs_against_whole_forwards(model: Any) -> None:

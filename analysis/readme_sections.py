@@ -178,7 +178,7 @@ def speeds(bench_dir: Path) -> list[str]:
     )
     if rows.empty:
         return []
-    rows = rows.assign(
+    rows = rows.sort_values(["shape", "dtype"], kind="stable").assign(
         method=rows["selector"] + " + " + rows["compensator"] + rows["sparsity"].map(lambda s: f", s={s:g}")
     )
     return [
@@ -188,7 +188,8 @@ def speeds(bench_dir: Path) -> list[str]:
         "",
         (
             f"`python -m ffbench speed shape=... speed.lengths=[{SPEED_TOKENS}]`: random weights, selector and compensator included, "
-            f"{common.spread(rows, 'rounds')} paired rounds (p20 to p80). {common.conditions(rows)}."
+            f"{common.spread(rows, 'rounds')} paired rounds (p20 to p80). {common.conditions(rows)}. "
+            "How to read bfloat16 on processors without AMX, and other lengths: [docs/kernels.md](docs/kernels.md#time-to-first-token)."
         ),
         "",
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import load
+from analysis import committed, load
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "longbench"
@@ -64,10 +64,7 @@ def take(output_dir: Path) -> None:
         raise load.LoadError(f"{output_dir}: no done run on LongBench records")
     shutil.rmtree(RESULTS / "runs", ignore_errors=True)
     for key in keys:
-        target = RESULTS / "runs" / key
-        target.mkdir(parents=True)
-        for name in ("result.json", "config.json", "provenance.json"):
-            shutil.copy(Path(output_dir) / "runs" / key / name, target / name)
+        committed.copy_run(Path(output_dir) / "runs" / key, RESULTS / "runs" / key)
 
 
 def span(figures: dict[str, Any], name: str, digits: int) -> str:

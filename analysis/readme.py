@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from analysis import load, plots
+from analysis import committed, load, plots
 from analysis.readme_sections import RESULTS, section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,9 +28,7 @@ def take(output_dir: Path, target: Path) -> None:
         raise load.LoadError(load.NO_RUNS.format(output_dir))
     shutil.rmtree(target, ignore_errors=True)
     for folder, _ in found:
-        (target / "runs" / folder.name).mkdir(parents=True)
-        for name in ("result.json", "config.json", "provenance.json"):
-            shutil.copy(folder / name, target / "runs" / folder.name / name)
+        committed.copy_run(folder, target / "runs" / folder.name)
     if (output_dir / "sweeps").is_dir():
         shutil.copytree(
             output_dir / "sweeps",

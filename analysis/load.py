@@ -135,19 +135,20 @@ def flat(result: dict[str, Any], folder: Path, commands: dict[str, str]) -> dict
         "flops_ratio": flops.get("ratio"),
         "flops_selector": flops.get("selector"),
         "flops_compensator": flops.get("compensator"),
-        "threads": speed.get("threads"),
-        "cpu": speed.get("cpu"),
         "seconds": sum(value for value in (result.get("cost") or {}).values() if value is not None),
     }
-    return row | origin(folder, commands)
+    timed = {name: speed[name] for name in ("threads", "cpu") if speed.get(name) is not None}
+    return row | origin(folder, commands) | timed
 
 
 def origin(folder: Path, commands: dict[str, str]) -> dict[str, Any]:
-    """Commit, start and command of a run; None where its provenance was not copied with it."""
+    """Machine, commit, start and command of a run; None where its provenance was not copied with it."""
     path = folder / "provenance.json"
     known = read(path) if path.exists() else {}
     command = shlex.join(known.get("command") or []) or None
     return {
+        "threads": (known.get("threads") or {}).get("torch"),
+        "cpu": known.get("cpu"),
         "git_sha": known.get("git_sha"),
         "git_dirty": known.get("git_dirty"),
         "started": known.get("started"),

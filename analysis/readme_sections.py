@@ -62,10 +62,11 @@ def conditions(frame: pd.DataFrame) -> str:
     """Where and how the runs' numbers came about."""
     frame, sparse = frame[frame["task"].notna()], frame[frame["sparsity"] > 0]
     _, settings = common.same_settings(sparse)
+    timed = f", TTFT at {common.spread(sparse, 'ttft_tokens')} tokens" if sparse["ttft_tokens"].notna().any() else ""
     return (
         f"{common.values(frame, 'model')}, {settings}, first and last block dense; n = {common.spread(frame, 'n')} prompts "
-        f"({common.values(frame, 'task')}), {common.spread(sparse, 'windows')} held-out windows for KL, TTFT at "
-        f"{common.spread(sparse, 'ttft_tokens')} tokens. {common.conditions(sparse)}. {INTERVALS}"
+        f"({common.values(frame, 'task')}), {common.spread(sparse, 'windows')} held-out windows for KL{timed}. "
+        f"{common.conditions(sparse)}. {INTERVALS}"
     )
 
 

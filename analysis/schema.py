@@ -106,11 +106,11 @@ FRAMES: dict[str, dict[str, Column]] = {
         flops_ratio="sparse block FFN FLOPs over dense, selector and compensator included",
         flops_selector="share of dense",
         flops_compensator="share of dense",
-        threads="of the timings",
+        threads="of the timings; of the run where nothing was timed",
         seconds="whole cost of the run, cached stages included",
     )
     | texts(
-        cpu="of the timings",
+        cpu="of the timings; of the run where nothing was timed",
         git_sha="commit",
         started="ISO time",
         command="the command that makes this run alone, or with its sweep where no sweep list is there",

@@ -63,8 +63,10 @@ def test_leaves_stand_for_the_same_parameters(model: Any) -> None:
     for ffn, one in zip(gated_ffns(model), plan.layers, strict=True):
         layer = TrainableFFN(ffn, one, plan)
         before = {name: value.detach().clone() for name, value in layer.parameters.items()}
-        x = torch.randn(500, 64) @ torch.randn(64, 64)
-        factor = torch.linalg.cholesky((x.T @ x / len(x)).double()).float()
+        generator = torch.Generator().manual_seed(3)
+        mixing = torch.eye(64) + 0.05 * torch.randn(64, 64, generator=generator)
+        x = torch.randn(500, 64, generator=generator) * torch.logspace(-1, 1, 64) @ mixing
+        factor = torch.linalg.cholesky(x.double().T @ x.double() / len(x)).float()
         whitened = Whitened(layer, factor)
         whitened.apply()
         assert set(whitened.leaves) == set(before) == {"p", "v", "c", "weights", "log_prior", "map_p", "map_u", "map_b"}
@@ -73,7 +75,7 @@ def test_leaves_stand_for_the_same_parameters(model: Any) -> None:
         lengths = ffn.w_down.float().norm(dim=0)
         torch.testing.assert_close(whitened.leaves["v"].detach(), before["v"] * lengths[:, None])
         # equal steps of a leaf change the features equally, whatever the input's scale
-        step = torch.randn_like(whitened.leaves["p"])
+        step = torch.randn(whitened.leaves["p"].shape, generator=generator)
         with torch.no_grad():
             whitened.leaves["p"] += step
         whitened.apply()

@@ -70,9 +70,9 @@ def conditions(frame: pd.DataFrame) -> str:
     )
 
 
-def sweep_command(output_dir: Path) -> str:
-    """The command that started the newest sparse run."""
-    newest = max(
+def commands(output_dir: Path) -> str:
+    """The commands that started the sparse runs, in order of their start."""
+    started = sorted(
         (
             load.read(folder / "provenance.json")
             for folder, result in load.results(output_dir)
@@ -80,7 +80,7 @@ def sweep_command(output_dir: Path) -> str:
         ),
         key=lambda one: str(one.get("started")),
     )
-    return " ".join(newest.get("command") or [])
+    return ", ".join(f"`{one}`" for one in dict.fromkeys(" ".join(run.get("command") or []) for run in started))
 
 
 def task_line(output_dir: Path) -> str:
@@ -103,7 +103,7 @@ def headline(output_dir: Path) -> list[str]:
     losses = [name for name in frame.columns if name.startswith(("loss", "nll_gain"))]
     frame.loc[frame["sparsity"] == 0, losses] = None
     return [
-        f"`{sweep_command(output_dir)}`:",
+        f"{commands(output_dir)}:",
         "",
         tables.markdown(frame, HEADLINE),
         "",
@@ -124,7 +124,7 @@ def longbench(output_dir: Path) -> list[str]:
     return [
         "### LongBench",
         "",
-        f"`{sweep_command(output_dir)}`:",
+        f"{commands(output_dir)}:",
         "",
         tables.markdown(rows, LONGBENCH),
         "",

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.load import answer_rows, ideal_speedup
+from analysis.answer_files import answer_rows
+from analysis.load import ideal_speedup
 from analysis.schema import LoadError, from_rows
 
 SELECTION = (

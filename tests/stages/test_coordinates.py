@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_text import windows
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
 from ffbench.sparsity.surrogate import OutputMap
 from ffbench.stages import teacher
@@ -17,15 +17,6 @@ from ffbench.stages.fit import build_plan, fit_layer
 from ffbench.stages.trainable import TrainableFFN
 
 BLOCK = 16
-
-
-@pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
-
-
-def windows(count: int, length: int) -> torch.Tensor:
-    return torch.randint(3, 259, (count, length), generator=torch.Generator().manual_seed(5))
 
 
 def plan_of(model: Any) -> SparsePlan:

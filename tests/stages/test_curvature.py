@@ -7,16 +7,10 @@ import pytest
 import torch
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.stages import teacher
 from ffbench.stages.curvature import load_curvature, neuron_curvature, save_curvature
 
 TOKENS, SINKS = 48, 24
-
-
-@pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
 
 
 def windows(count: int) -> torch.Tensor:

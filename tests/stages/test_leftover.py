@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_text import windows
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.sparsity.moments import Moments
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
@@ -19,15 +19,6 @@ from ffbench.stages.leftover import fit_leftover_maps
 from ffbench.stages.trainable import trainable
 
 BLOCK = 16
-
-
-def windows(count: int, length: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(3, 259, (count, length), generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
 
 
 def plan_of(model: Any, selector: str = "trained", hot_fraction: float = 0.0) -> SparsePlan:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
+from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.settings import CompensatorSettings, RunSettings, SelectorSettings
 from ffbench.sparsity.plan import PlanSettings
@@ -52,11 +52,6 @@ def cache(tmp_path: Path) -> Any:
 
     get.made = made  # type: ignore[attr-defined]
     return get
-
-
-@pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
 
 
 @pytest.mark.parametrize("held", [True, False])

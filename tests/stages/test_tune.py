@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_text import windows
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
+from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
 from ffbench.stages import trainable as forms
@@ -21,15 +22,6 @@ from ffbench.stages.teacher import POSITIONS, positions_of, save_teacher, window
 from ffbench.stages.tune import divergence, tune
 
 BLOCK = 16
-
-
-def windows(count: int, length: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(3, 259, (count, length), generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
 
 
 def plan_of(model: Any, selector: str = "trained", kept: int = 40, hot_fraction: float = 0.0) -> SparsePlan:

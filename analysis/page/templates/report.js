@@ -56,7 +56,12 @@
   search.addEventListener("input", filter);
   filters.forEach((one) => one.addEventListener("change", filter));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { sortBy(null, false); filter(); }));
+  form.querySelector("[type=reset]").addEventListener("click", (event) => {
+    event.preventDefault();
+    form.reset();
+    sortBy(null, false);
+    filter();
+  });
   addEventListener("hashchange", reveal);
   reveal();
 })();

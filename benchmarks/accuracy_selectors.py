@@ -28,7 +28,7 @@ from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
 from ffbench.validation import problems
 
 VARIED = {"hot_fraction": ("selector", float), "rank": ("compensator", int), "block_size": (None, int),
-          "sparsity": (None, float), "group_size": (None, int)}
+          "sparsity": (None, float), "group_size": (None, int), "blocks": (None, str)}
 
 
 def changed(settings: RunSettings, name: str, value: str) -> RunSettings:
@@ -63,7 +63,8 @@ def line_of(settings: RunSettings, work: pipeline.Workbench, windows: dict[str, 
     s = settings
     return {"key": key_of(s), "selector": s.selector.name, "compensator": s.compensator.name,
             "scheduler": s.scheduler.name, "sparsity": s.sparsity, "hot_fraction": s.selector.hot_fraction,
-            "rank": s.compensator.rank, "block_size": s.block_size, "group_size": s.group_size, "model": s.model.name,
+            "rank": s.compensator.rank, "block_size": s.block_size, "group_size": s.group_size, "blocks": s.blocks,
+            "model": s.model.name,
             "block_wise": SELECTORS[s.selector.name].block_wise, "calibration_tokens": s.calibration.tokens,
             "flops": flops_of(plan), "fidelity": figures, "cpu": cpu_name(), "threads": torch.get_num_threads(),
             "git_sha": git_state()[0]}

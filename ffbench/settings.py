@@ -106,6 +106,7 @@ class RunSettings:
     sparsity: float = 0.5
     block_size: int = 128
     group_size: int = 1
+    blocks: str = "consecutive"
     dense_first: bool = True
     dense_last: bool = True
     seed: int = 0

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ffbench.settings import RunSettings
+from ffbench.sparsity.blocks import BLOCKS, CONSECUTIVE, SIMILAR
 
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
@@ -53,11 +54,26 @@ def token_rule_problems(settings: RunSettings) -> list[str]:
         found.append(f"selector.hot_fraction: {s.selector.hot_fraction}, but {name}; choose 0")
     if s.group_size != 1:
         found.append(f"group_size: {s.group_size}, but {name}; choose 1")
+    if s.blocks == SIMILAR:
+        found.append(f"blocks: {s.blocks!r}, but {name}; choose {CONSECUTIVE}")
     if s.compensator.name in ("surrogate_map", "surrogate_tuned", "rsparse"):
         found.append(f"compensator: {s.compensator.name!r} is made for blocks, but {name}; choose none, bias or surrogate")
     elif rule.skips_inputs and s.compensator.name != "none":
         found.append(f"compensator: {s.compensator.name!r} makes up for neurons, but {name} and skips inputs of the "
                      "matrices; choose none")
+    return found
+
+
+def block_problems(settings: RunSettings) -> list[str]:
+    """What blocks of similar tokens cannot be combined with."""
+    s, found = settings, unknown("blocks", settings.blocks, BLOCKS)
+    if s.blocks != SIMILAR:
+        return found
+    if not s.compensator.name.startswith("surrogate"):
+        found.append(f"blocks: similar tokens are found by the surrogate's features, which compensator {s.compensator.name!r} "
+                     f"does not have; choose {CONSECUTIVE}, or compensator=surrogate")
+    if s.selector.name == "previous_block":
+        found.append(f"blocks: selector 'previous_block' needs blocks in the order of the text; choose {CONSECUTIVE}")
     return found
 
 
@@ -73,7 +89,7 @@ def problems(settings: RunSettings) -> list[str]:
     s = settings
     found = unknown("model.source", s.model.source, SOURCES) + unknown("model.dtype", s.model.dtype, DTYPES)
     found += unknown("selector.name", s.selector.name, SELECTORS)
-    found += token_rule_problems(s)
+    found += token_rule_problems(s) + block_problems(s)
     found += unknown("compensator.name", s.compensator.name, COMPENSATORS)
     found += unknown("scheduler.name", s.scheduler.name, SCHEDULERS)
     found += unknown("task.protocol", s.task.protocol, PROTOCOLS)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.token_rules import token_forward
 from ffbench.sparsity.adaptive import TILE, block_counts
+from ffbench.sparsity.blocks import SIMILAR, token_order
 from ffbench.sparsity.groups import best
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.remainder import PARTS, remainder
@@ -74,6 +75,10 @@ class SparseFFN:
         self.w_down_t = ffn.w_down.T.contiguous()
         self.down_norms = self.w_down_t.float().norm(dim=1)
         s, hot = self.layer.surrogate, self.layer.hot
+        self.reorders = plan.settings.blocks == SIMILAR
+        if self.reorders and not s.rank:
+            raise ValueError(f"sparse_prefill: blocks of similar tokens need a surrogate; the plan's compensator is "
+                             f"{plan.settings.compensator!r}")
         self.active = s.rank > 0 or bool(s.c.any())
         self.p, self.v, self.c = s.p.to(dtype), s.v.to(dtype), s.c.to(dtype)
         cold_down = self.w_down_t[hot:].float()
@@ -116,7 +121,18 @@ class SparseFFN:
         return y
 
     def by_blocks(self, before: Tensor, x: Tensor) -> tuple[Tensor, float]:
-        """FFN of x [T, d] with each block's own neurons, and the share of neurons that this computed.
+        """FFN of x [T, d] with each block's own neurons, and the share of neurons that this computed."""
+        z = x @ self.p.T if self.p.shape[0] else None
+        if not self.reorders or z is None:
+            return self.in_turn(before, x, z)
+        order = token_order(z, self.plan.settings.block_size)
+        found, share = self.in_turn(before, x[order], z[order])
+        y = torch.empty_like(found)
+        y[order] = found
+        return y, share
+
+    def in_turn(self, before: Tensor, x: Tensor, z: Tensor | None) -> tuple[Tensor, float]:
+        """`by_blocks` where each block's tokens follow one another in x [T, d] and in the surrogate's features z [T, r].
 
         A short last block selects from its own tokens only.
         """
@@ -128,7 +144,6 @@ class SparseFFN:
             kept += self.choose(previous, x[whole:].unsqueeze(0))
         if self.prompt.chosen is not None:
             self.prompt.chosen.append((self.ffn.layer, rectangle(kept)))
-        z = x @ self.p.T if self.p.shape[0] else None
         y = self.exact(x, z, kept)
         if self.active:
             y.add_(self.b if z is None else torch.addmm(self.b, z, self.m.T))

@@ -1,8 +1,11 @@
 """FLOPs of a plan's sparse blocks, over those of the dense FFN (multiply and add count as two)."""
 
+from ffbench.sparsity.blocks import SIMILAR, order_flops
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.remainder import PARTS, remainder_flops
 from ffbench.sparsity.selectors import SELECTORS
+
+PROMPT = 2048
 
 
 def compensator_flops(layer: LayerPlan, d: int) -> float:
@@ -18,12 +21,14 @@ def compensator_flops(layer: LayerPlan, d: int) -> float:
 
 def flops_of(plan: SparsePlan) -> dict[str, float]:
     """`ratio`: sparse block FFN FLOPs over dense with everything counted; `ideal`: the density; `selector` and
-    `compensator`: their shares of the dense FFN."""
+    `compensator`: their shares of the dense FFN. Finding similar tokens is counted for a prompt of PROMPT tokens."""
     layer = plan.layers[0]
     d, f = layer.predictor.weights.shape[1], len(layer.order)
     dense = 6.0 * d * f * len(plan.layers)
     cost = SELECTORS[plan.settings.selector].flops
     selector = sum(cost(one, d, plan.settings.block_size) for one in plan.layers) / dense
+    if plan.settings.blocks == SIMILAR:
+        selector += sum(order_flops(PROMPT, plan.settings.block_size, one.surrogate.rank) for one in plan.layers) / dense
     compensator = sum(compensator_flops(one, d) for one in plan.layers) / dense
     ideal = sum(one.kept for one in plan.layers) / (f * len(plan.layers))
     return {"ratio": ideal + selector + compensator, "ideal": ideal, "selector": selector, "compensator": compensator}

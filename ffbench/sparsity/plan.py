@@ -24,7 +24,8 @@ class PlanError(ValueError):
 class PlanSettings:
     """Settings of a plan. `rank` counts for the surrogate, `map_rank` for the output map beside it; sparsity and hot_fraction are shares in [0, 1).
 
-    With group_size above 1, neurons are kept in whole groups of that many neighbours of a layer's order.
+    With group_size above 1, neurons are kept in whole groups of that many neighbours of a layer's order. `blocks` says
+    which tokens share a block (`ffbench.sparsity.blocks`).
     """
 
     selector: str
@@ -40,6 +41,7 @@ class PlanSettings:
     tune_steps: int = 0
     group_size: int = 1
     map_rank: int = 0
+    blocks: str = "consecutive"
 
 
 def extra_of(tensors: dict[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def plan_settings(settings: RunSettings) -> PlanSettings:
     s = settings
     return PlanSettings(s.selector.name, s.compensator.name, s.scheduler.name, s.block_size, float(s.sparsity),
                         s.selector.hot_fraction, s.compensator.rank, s.dense_first, s.dense_last, s.seed,
-                        s.compensator.tune_steps, s.group_size, s.compensator.map_rank)
+                        s.compensator.tune_steps, s.group_size, s.compensator.map_rank, s.blocks)
 
 
 def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.runs.progress import progress_bar
+from ffbench.sparsity.blocks import SIMILAR, token_order
 from ffbench.sparsity.groups import kept_neurons
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, Scene
@@ -29,12 +30,16 @@ def layer_figures(ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, x: Tensor, 
     """Figures of one layer on one window: dense inputs x [T, d] and activations a [T, f], whole blocks after the first."""
     size, norms = plan.settings.block_size, ffn.w_down.float().norm(dim=0)
     count = len(x) // size - 1
-    blocks = x[size:size * (count + 1)].view(count, size, -1)
+    x, a = x[:size * (count + 1)], a[:size * (count + 1)]
+    if plan.settings.blocks == SIMILAR:
+        order = torch.cat([torch.arange(size, device=x.device), token_order(x[size:] @ layer.surrogate.p.T, size) + size])
+        x, a = x[order], a[order]
+    blocks = x[size:].view(count, size, -1)
     module: Any = ffn.module
     scene = Scene(layer, x[:size], blocks, lambda y: module.act_fn(module.gate_proj(y)) * module.up_proj(y),
                   module.act_fn, norms, plan.settings.seed * 1009 + ffn.layer)
-    estimate = layer.surrogate.estimate(x[size:size * (count + 1)])
-    energy = residual_energy(a[size:size * (count + 1)], estimate, norms).view(count, size, -1).mean(1)
+    estimate = layer.surrogate.estimate(x[size:])
+    energy = residual_energy(a[size:], estimate, norms).view(count, size, -1).mean(1)
     scores = SELECTORS[plan.settings.selector](scene).float()
     chosen = kept_neurons(scores, layer, plan.settings.group_size)
     return block_figures(torch.zeros_like(energy).scatter_(1, chosen, 1.0), energy, layer.kept)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.sparsity.blocks import CONSECUTIVE, token_order
 from ffbench.sparsity.groups import kept_neurons
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.predictor import Predictor
@@ -94,11 +95,19 @@ class TrainableFFN:
         through[:, :layer.hot] = 0
         return index, hard + through
 
+    @torch.no_grad()
+    def order(self, x: Tensor) -> Tensor:
+        """Order of tokens x [T, d] in which each block's follow one another."""
+        if self.plan.settings.blocks == CONSECUTIVE:
+            return torch.arange(len(x), device=x.device)
+        return token_order(x @ self.parameters["p"].T, self.plan.settings.block_size)
+
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward for a window x [1, T, d] of whole blocks: the first one dense, the others sparse."""
         size, module = self.plan.settings.block_size, self.ffn.module
         act: Any = module.act_fn
-        first, blocks = x[0, :size], x[0, size:].view(-1, size, x.shape[2])
+        first, order = x[0, :size], self.order(x[0, size:])
+        blocks = x[0, size:][order].view(-1, size, x.shape[2])
         p, v, c = (self.parameters[name] for name in "pvc")
         z = blocks @ p.T
         rest = z @ (self.w_down_t.T @ v).T + self.w_down_t.T @ c
@@ -113,8 +122,8 @@ class TrainableFFN:
         left = act(gate) * up - torch.baddbmm(c[index].unsqueeze(1), z, v[index].transpose(1, 2))
         if counts is not None:
             left = left * counts.unsqueeze(1)
-        sparse = torch.baddbmm(rest, left, self.w_down_t[index])
-        return torch.cat([type(module).forward(module, first), sparse.flatten(0, 1)]).unsqueeze(0)
+        sparse = torch.baddbmm(rest, left, self.w_down_t[index]).flatten(0, 1)
+        return torch.cat([type(module).forward(module, first), sparse[order.argsort()]]).unsqueeze(0)
 
 
 @contextmanager

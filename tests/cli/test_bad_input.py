@@ -30,7 +30,7 @@ UNKNOWN = [
     ("model.source=ftp", "model.source: 'ftp'"), ("model.dtype=float8", "model.dtype: 'float8'"),
     ("task.tasks=[embedded_cod]", "'embedded_code'"), ("task.protocol=half", "task.protocol: 'half'"),
     ("tracker.kind=mlflow", "tracker.kind"), ("tracker.mode=sometimes", "tracker.mode"),
-    ("kernel.backend=cuda", "kernel.backend: 'cuda'"), ("sparsty=0.5", "'sparsity'"), ("blocksize=64", "'block_size'"),
+    ("kernel.backend=cuda", "kernel.backend: 'cuda'"), ("sparsty=0.5", "'sparsity'"), ("blocks=similr", "'similar'"), ("blocksize=64", "'block_size'"),
     ("selector.hot=1", "'selector.hot_fraction'"), ("model.nam=x", "'model.name'"), ("speed.round=1", "'speed.rounds'"),
 ]
 WRONG_TYPE = [

@@ -16,6 +16,9 @@ TINY = ["model=tiny_llama", "tracker=none", "task=none", "block_size=32", "calib
     ("selector=cats selector.hot_fraction=0.5", "token by token; choose 0"), ("selector=teal", "choose none"),
     ("selector=cats compensator=rsparse", "none, bias or surrogate"),
     ("selector=wina compensator=none group_size=32", "group_size: 32, but"),
+    ("selector=cats blocks=similar", "blocks: 'similar', but"),
+    ("compensator=none blocks=similar", "choose consecutive, or compensator=surrogate"),
+    ("selector=previous_block blocks=similar", "needs blocks in the order of the text"),
 ])
 def test_refusals(words: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["model=tiny_llama", f"output_dir={tmp_path}", *words.split()]) == 2

@@ -1,5 +1,6 @@
 """Sparse prefill against a masked dense form: blocks, padding, generation, nesting, restoring."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import as_slice, sparse_prefill
+from ffbench.sparsity.blocks import token_order
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
 
 BLOCK = 16
@@ -43,13 +45,15 @@ def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
 
         def mask(module: Any, args: tuple, state: dict = state, layer: Any = layer) -> tuple:
             a, x = args[0].clone(), state["x"]
-            for begin in range(start, last if settings.dense_last else tokens, settings.block_size):
-                rows = slice(begin, min(begin + settings.block_size, tokens))
+            middle = torch.arange(start, last if settings.dense_last else tokens)
+            if settings.blocks == "similar":
+                middle = middle[token_order(x[middle] @ layer.surrogate.p.T, settings.block_size)]
+            for rows in middle.split(settings.block_size):
                 scores = layer.predictor.scores(x[rows].unsqueeze(0))[0]
                 size = settings.group_size
                 ranked = scores.view(-1, size).sum(1).argsort(descending=True)[layer.kept // size:]
                 skipped = (ranked[:, None] * size + torch.arange(size)).flatten()
-                a[0, rows, skipped] = layer.surrogate.estimate(x[rows])[:, skipped]
+                a[0, rows[:, None], skipped] = layer.surrogate.estimate(x[rows])[:, skipped]
             return (a,)
 
         handles += [ffn.module.register_forward_pre_hook(look), ffn.module.down_proj.register_forward_pre_hook(mask)]
@@ -69,6 +73,26 @@ def test_gathered_equals_masked_dense(model: Any, tokens: int, compensator: str)
     expected = masked_dense(model, plan, ids)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
     assert (expected - model(ids).logits).abs().max() > 1e-3 and usage.density < 1
+
+
+@pytest.mark.parametrize("tokens", [30, 64, 70, 100])
+@pytest.mark.parametrize("dense_last", [True, False])
+def test_blocks_of_similar_tokens(model: Any, tokens: int, dense_last: bool) -> None:
+    plan, ids = plan_for(model, compensator="surrogate", blocks="similar", dense_last=dense_last), prompt(tokens)
+    found = {}
+    for blocks in ("similar", "consecutive"):
+        one = replace(plan, settings=replace(plan.settings, blocks=blocks))
+        with sparse_prefill(model, one, "torch"):
+            found[blocks] = model(ids).logits
+        torch.testing.assert_close(found[blocks], masked_dense(model, one, ids), atol=2e-5, rtol=1e-4)
+    assert torch.equal(found["similar"], found["consecutive"]) == (tokens == 30)
+
+
+def test_blocks_of_similar_tokens_need_a_surrogate(model: Any) -> None:
+    with (pytest.raises(ValueError, match="need a surrogate; the plan's compensator is 'none'"),
+          sparse_prefill(model, plan_for(model, blocks="similar"), "torch")):
+        pass
+    assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
 
 
 @pytest.mark.parametrize("group", [8, 16, 32])

@@ -98,3 +98,5 @@ def test_flops_by_hand() -> None:
     hot = flops_of(plan_of(selector="static", hot_fraction=1.0))
     assert hot["selector"] == 0 and hot["compensator"] == pytest.approx(4 * d * rank / dense)
     assert flops_of(plan_of(selector="oracle", compensator="none"))["ratio"] > 1
+    alike = flops_of(plan_of(blocks="similar"))
+    assert alike["selector"] - found["selector"] == pytest.approx(5 * 2 * rank * 2048 / block / dense)

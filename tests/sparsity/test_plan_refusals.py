@@ -77,5 +77,5 @@ def test_another_model_is_refused(folder: Path) -> None:
 
 
 def test_settings_that_are_newer_than_the_plan_have_their_defaults(folder: Path) -> None:
-    header(lambda h: h["settings"].pop("group_size"))(folder)
-    assert SparsePlan.load(folder).settings.group_size == 1
+    header(lambda h: (h["settings"].pop("group_size"), h["settings"].pop("blocks")))(folder)
+    assert SparsePlan.load(folder).settings.group_size == 1 and SparsePlan.load(folder).settings.blocks == "consecutive"

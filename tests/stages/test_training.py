@@ -1,6 +1,7 @@
 """Walking layer by layer, fitting, scheduling and judging selectors on tiny models."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,8 @@ def test_the_oracle_recalls_everything_and_random_about_half(model: Any, cache: 
         rows[selector] = selection_figures(model, plan, windows(2, 128))
     assert all(row["recall_at_k"] == pytest.approx(1) for row in rows["oracle"])
     assert all(0.4 < row["recall_at_k"] < 0.6 for row in rows["random"])
+    similar = replace(plan, settings=replace(plan.settings, selector="oracle", blocks="similar"))
+    assert all(row["recall_at_k"] == pytest.approx(1) for row in selection_figures(model, similar, windows(2, 140)))
     assert all(row["retained_energy"] > 0.8 and row["kept"] == 80 for row in rows["static"])
     with pytest.raises(ValueError, match="fewer than two blocks"):
         selection_figures(model, plan, windows(1, 20))

@@ -11,6 +11,7 @@ from tiny_text import windows
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.sparsity.blocks import BLOCKS
 from ffbench.sparsity.plan import PlanSettings, SparsePlan
 from ffbench.stages import trainable as forms
 from ffbench.stages import tune as module
@@ -30,9 +31,11 @@ def plan_of(model: Any, selector: str = "trained", kept: int = 40, hot_fraction:
     return build_plan(settings, {}, fits, [kept] * len(fits))
 
 
+@pytest.mark.parametrize("blocks", BLOCKS)
 @pytest.mark.parametrize(("selector", "hot"), [("static", 0.0), ("trained", 0.0), ("trained", 0.5), ("oracle", 0.0), ("first_block", 0.0)])
-def test_the_trainable_forward_is_the_sparse_one(model: Any, selector: str, hot: float) -> None:
+def test_the_trainable_forward_is_the_sparse_one(model: Any, selector: str, hot: float, blocks: str) -> None:
     plan, ids = plan_of(model, selector, hot_fraction=hot), windows(1, 5 * BLOCK, 1)[0]
+    plan = replace(plan, settings=replace(plan.settings, blocks=blocks))
     with sparse_prefill(model, plan, "reference"), torch.no_grad():
         expected = last_hidden(model, ids)
     with forms.trainable(model, plan), torch.no_grad():

@@ -64,7 +64,7 @@ def selectors() -> str:
     found = [one for one in [*lines("selectors.jsonl"), *lines("baselines.jsonl")] if "key" in one]
     counts = sorted({one["fidelity"]["mean"]["windows"] for one in found}, reverse=True)
     parts = [[one for one in found if one["fidelity"]["mean"]["windows"] == count] for count in counts]
-    return "\n\n".join(selector_table(last_of(part, ("selector", "compensator", "scheduler"))) for part in parts) or NOTHING
+    return "\n\n".join(selector_table(last_of(part, ("selector", "compensator", "scheduler", "blocks"))) for part in parts) or NOTHING
 
 
 def selector_table(found: list[Line]) -> str:
@@ -72,10 +72,10 @@ def selector_table(found: list[Line]) -> str:
     rows = []
     for one in found:
         name = f"`{one['selector']}`" + ("" if one["block_wise"] else " (per token)")
-        rows.append([name, f"`{one['compensator']}`", f"`{one['scheduler']}`", *kl_cells(one), cost(one, "selector"), cost(one, "ratio")])
+        rows.append([name, f"`{one['compensator']}`", f"`{one['scheduler']}`", one.get("blocks", "consecutive"), *kl_cells(one), cost(one, "selector"), cost(one, "ratio")])
     first = found[0]
     return (f"Sparsity {first['sparsity']:g}, block size {first['block_size']}, rank {first['rank']}, {window_words(first)}; "
-            f"{conditions(found)}\n\n" + table(["selector", "compensator", "scheduler", *KL_HEAD, "selector FLOPs", "all FLOPs"], rows))
+            f"{conditions(found)}\n\n" + table(["selector", "compensator", "scheduler", "blocks", *KL_HEAD, "selector FLOPs", "all FLOPs"], rows))
 
 
 def varied(name: str, file: str) -> Callable[[], str]:

@@ -20,6 +20,7 @@ SELECTION = (
     "sparsity",
     "rank",
     "block_size",
+    "blocks",
     "hot_fraction",
     "group_size",
     "windows",
@@ -96,7 +97,8 @@ def selections(folder: str | Path) -> pd.DataFrame:
         path = Path(folder) / f"{name}.jsonl"
         for line in needed(answer_rows(path), ("selector", "compensator", "scheduler", "fidelity"), path):
             texts = line["fidelity"]
-            row = {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
+            row: dict[str, Any] = {"blocks": "consecutive"}
+            row |= {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
             row |= texts["mean"] | {
                 f"kl_{kind}": texts[kind]["kl"] for kind in ("prose", "code") if kind in texts
             }

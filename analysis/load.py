@@ -100,8 +100,11 @@ def refuse_versions(folder: Path, found: list[tuple[Path, dict[str, Any]]]) -> N
 
 
 def named(result: dict[str, Any]) -> dict[str, Any]:
-    """The columns that name a run in every frame."""
-    return {name: result.get(name) for name in METHOD}
+    """The columns that name a run in every frame. Results older than `blocks` had those of the text."""
+    row = {name: result.get(name) for name in METHOD}
+    if row["blocks"] is None and row["block_size"] is not None:
+        row["blocks"] = "consecutive"
+    return row
 
 
 def speed_row(speed: dict[str, Any] | None, prefix: str) -> dict[str, Any]:

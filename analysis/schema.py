@@ -41,6 +41,7 @@ METHOD = texts(
     compensator="`dense` at sparsity 0",
     scheduler="`dense` at sparsity 0",
     protocol="`whole` or `context`: the part of a prompt that runs sparse",
+    blocks="`consecutive` or `similar`: which tokens share a block",
 ) | numbers(
     block_size="tokens",
     sparsity="share of neurons skipped in sparse blocks",
@@ -232,6 +233,7 @@ FRAMES: dict[str, dict[str, Column]] = {
     "selections": texts(
         model="name", selector="name", compensator="name", scheduler="name", cpu="processor", git_sha="commit"
     )
+    | texts(blocks="`consecutive` or `similar` tokens")
     | numbers(
         sparsity="share of neurons skipped",
         rank="of the compensator",

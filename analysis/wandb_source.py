@@ -22,6 +22,7 @@ TABLES = ("tasks", "layers", "ttft", "answers")
 NAMED = ("selector", "compensator", "scheduler")
 UNMEASURED = (
     "block_size",
+    "blocks",
     "hot_fraction",
     "rank",
     "group_size",

@@ -67,10 +67,11 @@ class KernelSettings:
 
 @dataclass
 class CalibrationSettings:
-    """Text that plans are fitted on, in tokens; half prose, half code."""
+    """Text that plans are fitted on, in tokens: embedded, half prose, half code, or the documents of `folder`."""
 
     tokens: int = 65536
     window: int = 2048
+    folder: str | None = None
 
 
 @dataclass

@@ -77,6 +77,19 @@ def block_problems(settings: RunSettings) -> list[str]:
     return found
 
 
+def text_problems(settings: RunSettings) -> list[str]:
+    """Why the calibration text cannot be used, before any model is loaded."""
+    from ffbench.tasks.own_text import TextError, own_documents
+
+    if not settings.calibration.folder:
+        return []
+    try:
+        own_documents(settings.calibration.folder)
+    except TextError as error:
+        return [str(error)]
+    return []
+
+
 def problems(settings: RunSettings) -> list[str]:
     """One sentence a problem; empty when the run can start."""
     from ffkernels.backends import MODULES
@@ -89,7 +102,7 @@ def problems(settings: RunSettings) -> list[str]:
     s = settings
     found = unknown("model.source", s.model.source, SOURCES) + unknown("model.dtype", s.model.dtype, DTYPES)
     found += unknown("selector.name", s.selector.name, SELECTORS)
-    found += token_rule_problems(s) + block_problems(s)
+    found += token_rule_problems(s) + block_problems(s) + text_problems(s)
     found += unknown("compensator.name", s.compensator.name, COMPENSATORS)
     found += unknown("scheduler.name", s.scheduler.name, SCHEDULERS)
     found += unknown("task.protocol", s.task.protocol, PROTOCOLS)

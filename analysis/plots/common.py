@@ -10,6 +10,7 @@ CLAIMED_SPEEDUP, CLAIMED_LOSS = 1.45, 0.06
 CLAIM_TEXT = "Paper's claims (1.45x; under 6% LongBench loss at 50%, up to 8B) are claims, not measured here."
 FIXED = {
     "block_size": "block",
+    "blocks": "",
     "group_size": "groups of",
     "hot_fraction": "hot fraction",
     "rank": "rank",
@@ -39,14 +40,19 @@ def same_settings(rows: pd.DataFrame, free: tuple[str, ...] = ()) -> tuple[pd.Da
         value = rows[column].mode().iloc[0]
         left_out = rows[column].notna() & (rows[column] != value)
         rows = rows[~left_out]
-        if column not in ("group_size", "hot_fraction") or left_out.any():
+        if column not in ("blocks", "group_size", "hot_fraction") or left_out.any():
             words.append(in_words(column, value))
     return rows, ", ".join(words)
 
 
 def in_words(column: str, value: Any) -> str:
     """A plan setting with its name."""
-    plain = {("group_size", 1): "any rows", ("hot_fraction", 0): "no hot set"}
+    plain = {
+        ("group_size", 1): "any rows",
+        ("hot_fraction", 0): "no hot set",
+        ("blocks", "consecutive"): "blocks of neighbours",
+        ("blocks", "similar"): "similar tokens",
+    }
     return plain.get((column, value), f"{FIXED[column]} {shown(value)}".strip())
 
 

@@ -121,7 +121,7 @@ def measure(words: Words, job: Job) -> dict[str, Any]:
     return facts | {
         "dtype": s.model.dtype, "layers": len(plan.layers), "selector": p.selector, "compensator": p.compensator,
         "rank": p.rank, "scheduler": p.scheduler, "sparsity": p.sparsity, "block": p.block_size,
-        "group": p.group_size, "hot_fraction": p.hot_fraction, "rounds": s.speed.rounds, "threads": threads,
+        "blocks": p.blocks, "group": p.group_size, "hot_fraction": p.hot_fraction, "rounds": s.speed.rounds, "threads": threads,
         "backend": backend, "ffn": [one.figures(one.ffn) for one in times], "ttft": ttft,
         "break_even_tokens": least, "flops_ratio": flops_of(plan)["ratio"], "cpu": cpu_name(),
         "torch": torch.__version__, "git_sha": git_state()[0],

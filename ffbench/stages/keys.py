@@ -11,6 +11,7 @@ from ffbench.models.loading import ModelSpec, weight_files
 from ffbench.runs.identity import content_key, file_hash
 from ffbench.settings import RunSettings
 from ffbench.sparsity.plan import PlanSettings
+from ffbench.tasks.own_text import own_hash
 from ffbench.tasks.registry import TaskRecord, TaskSpec, get_spec
 from ffbench.tasks.text import data_hash
 
@@ -71,9 +72,16 @@ def answers_key(settings: RunSettings) -> str:
     return content_key({"model": model_identity(settings), "task": scored(settings)})
 
 
+def calibration(settings: RunSettings) -> dict[str, Any]:
+    """How much calibration text; own text is named by what it holds, not by where it lies."""
+    c = settings.calibration
+    return {"tokens": c.tokens, "window": c.window} | ({"text": own_hash(c.folder)} if c.folder else {})
+
+
 def training_identity(settings: RunSettings) -> dict[str, Any]:
     """What the collected sums depend on besides the plan settings."""
-    return {"model": model_identity(settings), "data": data_hash(), "calibration": asdict(settings.calibration)}
+    named = calibration(settings)
+    return {"model": model_identity(settings), "data": named.get("text", data_hash()), "calibration": named}
 
 
 def heldout_identity(settings: RunSettings) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def run_identity(settings: RunSettings) -> dict[str, Any]:
     if s.dense:
         return shared
     return shared | {"plan": asdict(plan_settings(s)), "compensator": asdict(s.compensator),
-                     "group_size": s.group_size, "protocol": s.task.protocol, "calibration": asdict(s.calibration),
+                     "group_size": s.group_size, "protocol": s.task.protocol, "calibration": calibration(s),
                      "fidelity": asdict(s.fidelity), "speed": asdict(s.speed), "kernel": asdict(s.kernel)}
 
 

@@ -1,5 +1,6 @@
 """One run from settings to result.json; what is done already is read, not repeated."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,11 +24,13 @@ from ffbench.settings import RunSettings
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, untimed
 from ffbench.stages import keys
+from ffbench.tasks.own_text import own_documents
 from ffbench.tasks.text import KINDS, documents
 
 Cache = Callable[..., Path]
+logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
-UNMEASURED = ("block_size", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
+UNMEASURED = ("block_size", "blocks", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
               "speed_reason", "recall_at_k", "retained_energy", "layers", "flops")
 
 
@@ -44,6 +47,17 @@ def text_windows(tokenizer: Any, part: str, tokens: int, length: int) -> dict[st
     return {kind: windows(tokenizer, documents(kind, part).values(), tokens, length) for kind in KINDS}
 
 
+def own_windows(tokenizer: Any, folder: str, tokens: int, length: int) -> Any:
+    """Windows [n, length] of a folder's documents; a warning where they hold less than `tokens` tokens."""
+    from ffbench.stages.collect import windows
+
+    found = windows(tokenizer, own_documents(folder).values(), tokens, length)
+    if found.numel() < tokens // length * length:
+        logger.warning("calibration.folder: the text fills %d windows of %d tokens, %d were asked for",
+                       len(found), length, tokens // length)
+    return found
+
+
 def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> SparsePlan:
     """The plan of `settings`, from the stages that `cached` holds or makes."""
     import torch
@@ -51,7 +65,10 @@ def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> S
     from ffbench.stages.teacher import WINDOWS
     from ffbench.stages.train import TrainingText, train_plan
 
-    def windows(tokens: int, length: int) -> Any:
+    def windows(tokens: int, length: int) -> list[Any]:
+        folder = settings.calibration.folder
+        if folder:
+            return [own_windows(tokenizer, folder, 2 * tokens, length)]
         return list(text_windows(tokenizer, "calibration", tokens, length).values())
 
     def in_turn(length: int) -> Any:
@@ -255,7 +272,7 @@ class Pipeline(Workbench):
         figures = task_figures(dense, self.sparse_answers(plan), self.work)
         return self.head() | dict.fromkeys(UNMEASURED) | {
             "selector": s.selector.name, "compensator": s.compensator.name, "scheduler": s.scheduler.name,
-            "block_size": s.block_size, "hot_fraction": s.selector.hot_fraction, "rank": s.compensator.rank,
+            "block_size": s.block_size, "blocks": s.blocks, "hot_fraction": s.selector.hot_fraction, "rank": s.compensator.rank,
             "group_size": s.group_size, "fidelity": fidelity, "speed": speed,
             "speed_reason": untimed(plan),
             "density_used": fidelity["mean"]["density_used"] if fidelity else None,

@@ -12,7 +12,7 @@ from ffbench.sparsity.plan import SparsePlan
 
 TINY = ["model=tiny_llama", "block_size=16", "compensator.rank=8", "speed.rounds=1", "kernel=torch", "kernel.threads=1"]
 FIELDS = {"shape", "weights", "plan", "dtype", "layers", "selector", "compensator", "rank", "scheduler", "sparsity", "block",
-          "group", "hot_fraction", "rounds", "threads", "backend", "ffn", "ttft", "break_even_tokens", "flops_ratio", "cpu",
+          "blocks", "group", "hot_fraction", "rounds", "threads", "backend", "ffn", "ttft", "break_even_tokens", "flops_ratio", "cpu",
           "torch", "git_sha", "command"}
 
 

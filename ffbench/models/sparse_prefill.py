@@ -126,10 +126,8 @@ class SparseFFN:
         if not self.reorders or z is None:
             return self.in_turn(before, x, z)
         order = token_order(z, self.plan.settings.block_size)
-        found, share = self.in_turn(before, x[order], z[order])
-        y = torch.empty_like(found)
-        y[order] = found
-        return y, share
+        found, share = self.in_turn(before, x.index_select(0, order), z.index_select(0, order))
+        return torch.empty_like(found).index_copy_(0, order, found), share
 
     def in_turn(self, before: Tensor, x: Tensor, z: Tensor | None) -> tuple[Tensor, float]:
         """`by_blocks` where each block's tokens follow one another in x [T, d] and in the surrogate's features z [T, r].

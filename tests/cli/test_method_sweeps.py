@@ -41,3 +41,5 @@ def test_the_sweeps_name_everything_that_there_is() -> None:
     assert values("compensators", "compensator") == set(COMPENSATORS)
     assert values("schedulers", "scheduler") | {"adaptive_energy"} == set(SCHEDULERS)
     assert len({job.settings.block_size for job in jobs_of(["+sweep=block_size"])}) == 5
+    assert {(job.settings.blocks, job.settings.block_size) for job in jobs_of(["+sweep=blocks"])} == {
+        (blocks, size) for blocks in ("consecutive", "similar") for size in (64, 128, 256)}

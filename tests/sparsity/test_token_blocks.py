@@ -74,17 +74,22 @@ def brute(distances: torch.Tensor, room: list[int]) -> float:
 def test_assignment_fills_the_rooms_near_the_best_total() -> None:
     for seed in range(10):
         distances = torch.rand(6, 3, generator=torch.Generator().manual_seed(seed))
-        member = assign(distances, torch.tensor([2, 3, 1]))
+        member = assign(distances.T, torch.tensor([2, 3, 1]))
         assert torch.bincount(member, minlength=3).tolist() == [2, 3, 1]
         total = distances.gather(1, member[:, None]).sum().item()
         assert total <= distances.mean(1).sum().item() and total >= brute(distances, [2, 3, 1]) - 1e-6
 
 
+def test_those_with_most_to_lose_come_first() -> None:
+    distances = torch.tensor([[1.0, 1.0, 1.0, 9.0], [2.0, 5.0, 3.0, 0.0]])
+    assert assign(distances, torch.tensor([2, 2])).tolist() == [1, 0, 0, 1]
+
+
 def test_rooms_that_do_not_hold_the_tokens() -> None:
     with pytest.raises(ValueError, match="rooms for 5 tokens, received 6"):
-        assign(torch.rand(6, 2), torch.tensor([3, 2]))
+        assign(torch.rand(2, 6), torch.tensor([3, 2]))
 
 
 def test_cost_grows_with_the_prompt_up_to_a_span() -> None:
-    assert order_flops(2048, 128, 64) == 2 * 64 * 16 * 5
+    assert order_flops(2048, 128, 64) == order_flops(2048, 128, 16) == 2 * 16 * 16 * 4
     assert order_flops(10**6, 128, 64) == order_flops(blocks.SPAN, 128, 64)

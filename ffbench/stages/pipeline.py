@@ -282,7 +282,7 @@ class Pipeline(Workbench):
 def execute(settings: RunSettings, command: list[str], draw: Callable[[Path], None] | None = None) -> str:
     """Do one run unless it is done; returns its key. A failure is written into the run folder and raised.
 
-    Where another process computes this run, its end is waited for. `draw` makes the pictures of the run folder that
+    Where another process computes this run, its end is waited for. `draw` makes the pictures of a sparse run that
     a tracker gets.
     """
     key = keys.run_key(settings)
@@ -301,7 +301,7 @@ def execute(settings: RunSettings, command: list[str], draw: Callable[[Path], No
         if tracker:
             tracker.finish("failed")
         raise
-    if draw and settings.tracker.kind != "none":
+    if draw and settings.tracker.kind != "none" and not settings.dense:
         draw(run.path)
     mirror(tracker, run)
     tracker.finish("done")

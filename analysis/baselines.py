@@ -61,7 +61,7 @@ def window_words(line: Line) -> str:
 
 def selectors() -> str:
     """Every selector, compensator and scheduler that was measured on the same windows."""
-    found = [one for one in [*lines("selectors.jsonl"), *lines("baselines.jsonl")] if "key" in one]
+    found = [one for one in lines("selectors.jsonl") if "key" in one]
     counts = sorted({one["fidelity"]["mean"]["windows"] for one in found}, reverse=True)
     parts = [[one for one in found if one["fidelity"]["mean"]["windows"] == count] for count in counts]
     return "\n\n".join(selector_table(last_of(part, ("selector", "compensator", "scheduler", "blocks"))) for part in parts) or NOTHING
@@ -72,10 +72,15 @@ def selector_table(found: list[Line]) -> str:
     rows = []
     for one in found:
         name = f"`{one['selector']}`" + ("" if one["block_wise"] else " (per token)")
-        rows.append([name, f"`{one['compensator']}`", f"`{one['scheduler']}`", one.get("blocks", "consecutive"), *kl_cells(one), cost(one, "selector"), cost(one, "ratio")])
+        rows.append([name, f"`{one['compensator']}`", f"`{one['scheduler']}`", one.get("blocks", "consecutive") if one["block_wise"] else "-", *kl_cells(one), cost(one, "selector"), cost(one, "ratio")])
     first = found[0]
     return (f"Sparsity {first['sparsity']:g}, block size {first['block_size']}, rank {first['rank']}, {window_words(first)}; "
             f"{conditions(found)}\n\n" + table(["selector", "compensator", "scheduler", "blocks", *KL_HEAD, "selector FLOPs", "all FLOPs"], rows))
+
+
+def shown(value: Any) -> str:
+    """A setting's value."""
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def varied(name: str, file: str) -> Callable[[], str]:
@@ -86,7 +91,7 @@ def varied(name: str, file: str) -> Callable[[], str]:
         if not found:
             return NOTHING
         found.sort(key=lambda one: (one["selector"], one["compensator"], one["scheduler"], one[name]))
-        rows = [[f"`{one['selector']}`", f"`{one['compensator']}`", f"{one[name]:g}", *kl_cells(one), cost(one, "ratio")] for one in found]
+        rows = [[f"`{one['selector']}`", f"`{one['compensator']}`", shown(one[name]), *kl_cells(one), cost(one, "ratio")] for one in found]
         return (f"Sparsity {found[0]['sparsity']:g}, {window_words(found[0])}; {conditions(found)}\n\n"
                 + table(["selector", "compensator", name, *KL_HEAD, "all FLOPs"], rows))
 
@@ -129,6 +134,7 @@ def unions() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "selectors": selectors, "predictors": predictors, "union": unions,
     "hot_fraction": varied("hot_fraction", "hot_fraction.jsonl"), "rank": varied("rank", "rank.jsonl"),
+    "group_size": varied("group_size", "group_size.jsonl"), "blocks": varied("blocks", "blocks.jsonl"),
 }
 
 

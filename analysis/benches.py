@@ -91,20 +91,17 @@ def unions(folder: str | Path) -> pd.DataFrame:
 
 
 def selections(folder: str | Path) -> pd.DataFrame:
-    """One row a setting of selectors.jsonl and baselines.jsonl; the last line of each counts."""
+    """One row a setting of selectors.jsonl; the last line of each counts."""
     last: dict[tuple, dict[str, Any]] = {}
-    for name in ("selectors", "baselines"):
-        path = Path(folder) / f"{name}.jsonl"
-        for line in needed(answer_rows(path), ("selector", "compensator", "scheduler", "fidelity"), path):
-            texts = line["fidelity"]
-            row: dict[str, Any] = {"blocks": "consecutive"}
-            row |= {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
-            row |= texts["mean"] | {
-                f"kl_{kind}": texts[kind]["kl"] for kind in ("prose", "code") if kind in texts
-            }
-            row |= {
-                "flops_ratio": (line.get("flops") or {}).get("ratio"),
-                "per_token": line.get("block_wise") is False,
-            }
-            last[tuple(row.get(name) for name in SELECTION)] = row
+    path = Path(folder) / "selectors.jsonl"
+    for line in needed(answer_rows(path), ("selector", "compensator", "scheduler", "fidelity"), path):
+        texts = line["fidelity"]
+        row: dict[str, Any] = {"blocks": "consecutive"}
+        row |= {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
+        row |= texts["mean"] | {f"kl_{kind}": texts[kind]["kl"] for kind in ("prose", "code") if kind in texts}
+        row |= {
+            "flops_ratio": (line.get("flops") or {}).get("ratio"),
+            "per_token": line.get("block_wise") is False,
+        }
+        last[tuple(row.get(name) for name in SELECTION)] = row
     return from_rows("selections", list(last.values()), folder)

@@ -1,5 +1,7 @@
 """Fit a low-rank map of the output to what a plan's FFNs leave over, layer after layer, on the sparse model's inputs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -40,12 +42,23 @@ def leftover_of(layer: Any, sparse: TrainableFFN, hidden: list[Tensor], given: d
     return moments
 
 
+@contextmanager
+def dense_again(module: Any) -> Iterator[None]:
+    """The FFN module as the model has it, inside `trainable`."""
+    sparse = module.__dict__.pop("forward")
+    try:
+        yield
+    finally:
+        module.forward = sparse
+
+
 @torch.no_grad()
-def fit_leftover_maps(model: Any, plan: SparsePlan, windows: Tensor, rank: int) -> list[OutputMap]:
+def fit_leftover_maps(model: Any, plan: SparsePlan, windows: Tensor, rank: int, dense_inputs: bool = False) -> list[OutputMap]:
     """An OutputMap of `rank` for every layer of `plan`, which has none yet; windows ids [n, T] (our design).
 
     Each map is fitted to the plan's own choice of neurons, on inputs that have gone through the sparse layers
-    before, their maps included. It does not know which neurons a block skipped: it learns what is usually missing.
+    before, their maps included; with `dense_inputs` on those of the dense model, for comparison. It does not know
+    which neurons a block skipped: it learns what is usually missing.
     """
     block = plan.settings.block_size
     windows = whole_blocks(windows, block)
@@ -57,5 +70,6 @@ def fit_leftover_maps(model: Any, plan: SparsePlan, windows: Tensor, rank: int) 
         for layer, ffn, given in progress_bar(list(layers), desc="fit: what is left over"):
             maps.append(fit_output_map(leftover_of(layer, ffn, hidden, given, block), rank))
             ffn.use(maps[-1])
-            hidden = [through(layer, states, given) for states in hidden]
+            with dense_again(ffn.ffn.module) if dense_inputs else nullcontext():
+                hidden = [through(layer, states, given) for states in hidden]
     return maps

@@ -74,3 +74,11 @@ def test_a_plan_with_maps_is_nearer_to_the_dense_model(model: Any, selector: str
 def test_windows_must_hold_two_blocks(model: Any) -> None:
     with pytest.raises(ValueError, match="do not hold two blocks of 16"):
         fit_leftover_maps(model, plan_of(model), windows(1, 31), 12)
+
+
+def test_on_dense_inputs_only_the_first_layer_s_map_is_the_same(model: Any) -> None:
+    plan, text = plan_of(model), windows(6, 6 * BLOCK, 2)
+    sparse, dense = (fit_leftover_maps(model, plan, text, 12, dense_inputs) for dense_inputs in (False, True))
+    torch.testing.assert_close(dense[0].u @ dense[0].p, sparse[0].u @ sparse[0].p)
+    assert not torch.allclose(dense[1].u @ dense[1].p, sparse[1].u @ sparse[1].p, rtol=1e-2)
+    assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))

@@ -1,0 +1,51 @@
+"""What a map of the output gains where it is fitted on the sparse model's inputs, over the dense model's.
+
+python benchmarks/map_inputs.py [hydra words]
+
+The plan is that of the words (default: the main job's at sparsity 0.5). One JSON line a kind of input goes to --out.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from ffbench.cli.compose import jobs_of
+from ffbench.runs.provenance import cpu_name, git_state
+from ffbench.stages import keys, pipeline
+from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
+from ffbench.stages.leftover import fit_leftover_maps
+from ffbench.stages.train import MAP_WINDOWS
+
+
+def main() -> None:
+    """Fit both, judge both on the same held-out windows, print and append a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/map_inputs.jsonl"))
+    options, words = parser.parse_known_args()
+    settings = jobs_of(["compensator=surrogate_map", *words])[0].settings
+    rank = settings.compensator.map_rank
+    bare = replace(settings, compensator=replace(settings.compensator, name="surrogate", map_rank=0))
+    work = pipeline.Workbench(settings)
+    plan = pipeline.train(bare, work.model, work.tokenizer, work.cached)
+    length = settings.calibration.window
+    texts = pipeline.text_windows(work.tokenizer, "calibration", max(settings.calibration.tokens // 2, length), length)
+    text = torch.cat(list(texts.values()))
+    windows = work.heldout()
+    dense = work.cached("hidden", keys.heldout_identity(settings), lambda path: save_dense(work.model, windows, path))
+    for inputs in ("sparse", "dense"):
+        maps = fit_leftover_maps(work.model, plan, text[::max(1, len(text) // MAP_WINDOWS)], rank, inputs == "dense")
+        mapped = replace(plan, settings=keys.plan_settings(settings), layers=[
+            replace(layer, output_map=one) for layer, one in zip(plan.layers, maps, strict=True)])
+        figures = summarise(fidelity_rows(work.model, mapped, windows, dense, settings.kernel.backend), settings.fidelity.window)
+        line = {"inputs": inputs, "plan": asdict(mapped.settings), "model": settings.model.name, "fidelity": figures,
+                "cpu": cpu_name(), "threads": torch.get_num_threads(), "git_sha": git_state()[0]}
+        with options.out.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(inputs, {kind: round(one["kl"], 4) for kind, one in figures.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()

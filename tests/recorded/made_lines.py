@@ -1,0 +1,116 @@
+"""Made-up lines of the benchmarks (see make_recorded.py)."""
+
+import random
+from typing import Any
+
+from made_results import CPU, DEFAULTS, KL, MODEL, SHA, fidelity, speed
+
+
+def kernel_lines() -> list[dict[str, Any]]:
+    """What `python -m ffkernels.bench --json` prints, for two shapes, dtypes, block sizes and groups."""
+    rows = []
+    for shape, d, f in (("llama3.2-1b", 2048, 8192), ("qwen3-0.6b", 1024, 3072)):
+        for dtype, peak in (("bf16", 900.0), ("f32", 110.0)):
+            for block in (128, 256):
+                for group, share in ((1, 0.62), (32, 0.8)):
+                    share += 0.06 * (block == 256)
+                    ratio = 2 * share + 0.35
+                    seconds = 6 * 2048 * d * f * 0.5 / (share * peak * 1e9)
+                    rows.append(
+                        {
+                            "ratio_eager": ratio,
+                            "ratio_compiled": ratio - 0.05,
+                            "ratio_self": 1.7 + share / 5,
+                            "ideal": 2.0,
+                            "density": 0.5,
+                            "gflops": share * peak,
+                            "peak_gflops": peak,
+                            "p20": ratio - 0.06,
+                            "p80": ratio + 0.07,
+                            "backend": "native",
+                            "threads": 1,
+                            "cpu": CPU,
+                            "seconds": seconds,
+                            "rounds": 7,
+                            "shape": shape,
+                            "dtype": dtype,
+                            "block": block,
+                            "tokens": 2048,
+                            "group": group,
+                            "sparsity": 0.5,
+                            "hot_fraction": 0.0,
+                            "d": d,
+                            "f": f,
+                            "git_sha": SHA,
+                        }
+                    )
+    return rows
+
+
+def speed_lines() -> list[dict[str, Any]]:
+    """What `python -m ffbench speed --json` prints."""
+    draw, rows = random.Random("speed"), []
+    for shape in ("llama3.2-1b", "qwen2.5-0.5b"):
+        times = sorted(speed(DEFAULTS, 0.55, draw)["ttft"], key=lambda one: one["tokens"])
+        ffn = [one | {"ratio": 1.4, "dense_s": one["tokens"] * 1.2e-3} for one in times]
+        rows.append(
+            {
+                "shape": shape,
+                "dtype": "bfloat16",
+                "selector": "trained",
+                "compensator": "surrogate",
+                "rank": 128,
+                "sparsity": 0.5,
+                "block": 128,
+                "hot_fraction": 0.0,
+                "threads": 2,
+                "backend": "native",
+                "ffn": ffn,
+                "ttft": times,
+                "flops_ratio": 0.55,
+                "break_even_tokens": 1024,
+                "cpu": CPU,
+                "git_sha": SHA,
+            }
+        )
+    return rows
+
+
+def union_lines() -> list[dict[str, Any]]:
+    """Union and top-K mass by block size."""
+    return [
+        {
+            "model": MODEL,
+            "text": text,
+            "block": block,
+            "density": density,
+            "union": 1 - (1 - density) * (0.93 if text == "code" else 0.9) ** (block**0.75),
+            "mass": 0.97 - 0.06 * (1 - density) * (block / 16) ** 0.2,
+            "mass_residual": 0.9 - 0.1 * (1 - density) * (block / 16) ** 0.2,
+            "windows": 2,
+            "layer": None,
+        }
+        for text in ("prose", "code")
+        for density in (0.25, 0.5)
+        for block in (16, 32, 64, 128, 256, 512)
+    ]
+
+
+def selection_lines() -> list[dict[str, Any]]:
+    """What benchmarks/accuracy_selectors.py appends."""
+    return [
+        {
+            "selector": selector,
+            "compensator": "surrogate",
+            "scheduler": "uniform",
+            "sparsity": 0.5,
+            "rank": 128,
+            "block_size": 128,
+            "model": MODEL,
+            "fidelity": fidelity(kl),
+            "cpu": CPU,
+            "threads": 2,
+            "git_sha": SHA,
+        }
+        for selector, kl in KL.items()
+    ]

@@ -100,10 +100,11 @@ def refuse_versions(folder: Path, found: list[tuple[Path, dict[str, Any]]]) -> N
 
 
 def named(result: dict[str, Any]) -> dict[str, Any]:
-    """The columns that name a run in every frame. Results older than `blocks` had those of the text."""
+    """The columns that name a run in every frame. Older results have what was the only choice then."""
     row = {name: result.get(name) for name in METHOD}
-    if row["blocks"] is None and row["block_size"] is not None:
-        row["blocks"] = "consecutive"
+    if row["block_size"] is not None:
+        for name, only in (("blocks", "consecutive"), ("calibration_text", "embedded")):
+            row[name] = only if row[name] is None else row[name]
     return row
 
 

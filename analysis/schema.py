@@ -42,6 +42,7 @@ METHOD = texts(
     scheduler="`dense` at sparsity 0",
     protocol="`whole` or `context`: the part of a prompt that runs sparse",
     blocks="`consecutive` or `similar`: which tokens share a block",
+    calibration_text="`embedded`, or 16 hex digits that name the user's own text",
 ) | numbers(
     block_size="tokens",
     sparsity="share of neurons skipped in sparse blocks",

@@ -23,6 +23,7 @@ NAMED = ("selector", "compensator", "scheduler")
 UNMEASURED = (
     "block_size",
     "blocks",
+    "calibration_text",
     "hot_fraction",
     "rank",
     "group_size",

@@ -18,6 +18,7 @@ from ffbench.stages import keys, pipeline
 from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
 from ffbench.stages.leftover import fit_leftover_maps
 from ffbench.stages.train import MAP_WINDOWS
+from ffbench.validation import problems
 
 
 def main() -> None:
@@ -25,14 +26,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/map_inputs.jsonl"))
     options, words = parser.parse_known_args()
-    settings = jobs_of(["compensator=surrogate_map", *words])[0].settings
+    every = jobs_of(["compensator=surrogate_map", *words])
+    found = [problem for job in every for problem in problems(job.settings)]
+    if found or len(every) > 1:
+        parser.error("\n".join(found) or f"the words make {len(every)} plans; give one value each")
+    settings = every[0].settings
     rank = settings.compensator.map_rank
     bare = replace(settings, compensator=replace(settings.compensator, name="surrogate", map_rank=0))
     work = pipeline.Workbench(settings)
     plan = pipeline.train(bare, work.model, work.tokenizer, work.cached)
-    length = settings.calibration.window
-    texts = pipeline.text_windows(work.tokenizer, "calibration", max(settings.calibration.tokens // 2, length), length)
-    text = torch.cat(list(texts.values()))
+    text = pipeline.training_text(settings, work.tokenizer).calibration
     windows = work.heldout()
     dense = work.cached("hidden", keys.heldout_identity(settings), lambda path: save_dense(work.model, windows, path))
     for inputs in ("sparse", "dense"):

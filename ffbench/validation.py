@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ffbench.settings import RunSettings
-from ffbench.sparsity.blocks import BLOCKS, CONSECUTIVE, SIMILAR
+from ffbench.sparsity.blocks import BLOCKS, CONSECUTIVE, SIMILAR, similar_problem
 
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
@@ -67,27 +67,24 @@ def token_rule_problems(settings: RunSettings) -> list[str]:
 def block_problems(settings: RunSettings) -> list[str]:
     """What blocks of similar tokens cannot be combined with."""
     s, found = settings, unknown("blocks", settings.blocks, BLOCKS)
-    if s.blocks != SIMILAR:
-        return found
-    if not s.compensator.name.startswith("surrogate"):
-        found.append(f"blocks: similar tokens are found by the surrogate's features, which compensator {s.compensator.name!r} "
-                     f"does not have; choose {CONSECUTIVE}, or compensator=surrogate")
-    if s.selector.name == "previous_block":
-        found.append(f"blocks: selector 'previous_block' needs blocks in the order of the text; choose {CONSECUTIVE}")
-    return found
+    problem = similar_problem(s.selector.name, s.compensator.name) if s.blocks == SIMILAR else None
+    return found + ([f"blocks: {problem}"] if problem else [])
 
 
 def text_problems(settings: RunSettings) -> list[str]:
     """Why the calibration text cannot be used, before any model is loaded."""
     from ffbench.tasks.own_text import TextError, own_documents
 
-    if not settings.calibration.folder:
+    c = settings.calibration
+    if not c.folder:
         return []
     try:
-        own_documents(settings.calibration.folder)
+        size = sum(len(text.encode()) for text in own_documents(c.folder).values())
     except TextError as error:
         return [str(error)]
-    return []
+    if size >= c.window:
+        return []
+    return [f"calibration.folder: {c.folder} holds {size} bytes of text, too little for one window of {c.window} tokens"]
 
 
 def problems(settings: RunSettings) -> list[str]:

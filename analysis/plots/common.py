@@ -11,6 +11,7 @@ CLAIM_TEXT = "Paper's claims (1.45x; under 6% LongBench loss at 50%, up to 8B) a
 FIXED = {
     "block_size": "block",
     "blocks": "",
+    "calibration_text": "fitted on text",
     "group_size": "groups of",
     "hot_fraction": "hot fraction",
     "rank": "rank",
@@ -40,7 +41,7 @@ def same_settings(rows: pd.DataFrame, free: tuple[str, ...] = ()) -> tuple[pd.Da
         value = rows[column].mode().iloc[0]
         left_out = rows[column].notna() & (rows[column] != value)
         rows = rows[~left_out]
-        if column not in ("blocks", "group_size", "hot_fraction") or left_out.any():
+        if column not in ("blocks", "calibration_text", "group_size", "hot_fraction") or left_out.any():
             words.append(in_words(column, value))
     return rows, ", ".join(words)
 
@@ -52,6 +53,7 @@ def in_words(column: str, value: Any) -> str:
         ("hot_fraction", 0): "no hot set",
         ("blocks", "consecutive"): "blocks of neighbours",
         ("blocks", "similar"): "similar tokens",
+        ("calibration_text", "embedded"): "fitted on embedded text",
     }
     return plain.get((column, value), f"{FIXED[column]} {shown(value)}".strip())
 

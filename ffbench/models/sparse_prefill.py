@@ -14,7 +14,7 @@ from torch import Tensor
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.token_rules import token_forward
 from ffbench.sparsity.adaptive import TILE, block_counts
-from ffbench.sparsity.blocks import SIMILAR, token_order
+from ffbench.sparsity.blocks import SIMILAR, similar_problem, token_order
 from ffbench.sparsity.groups import best
 from ffbench.sparsity.plan import LayerPlan, SparsePlan
 from ffbench.sparsity.remainder import PARTS, remainder
@@ -76,9 +76,8 @@ class SparseFFN:
         self.down_norms = self.w_down_t.float().norm(dim=1)
         s, hot = self.layer.surrogate, self.layer.hot
         self.reorders = plan.settings.blocks == SIMILAR
-        if self.reorders and not s.rank:
-            raise ValueError(f"sparse_prefill: blocks of similar tokens need a surrogate; the plan's compensator is "
-                             f"{plan.settings.compensator!r}")
+        if self.reorders and (problem := similar_problem(plan.settings.selector, plan.settings.compensator)):
+            raise ValueError(f"sparse_prefill: {problem}")
         self.active = s.rank > 0 or bool(s.c.any())
         self.p, self.v, self.c = s.p.to(dtype), s.v.to(dtype), s.c.to(dtype)
         cold_down = self.w_down_t[hot:].float()
@@ -124,12 +123,12 @@ class SparseFFN:
         """FFN of x [T, d] with each block's own neurons, and the share of neurons that this computed."""
         z = x @ self.p.T if self.p.shape[0] else None
         if not self.reorders or z is None:
-            return self.in_turn(before, x, z)
+            return self.as_they_stand(before, x, z)
         order = token_order(z, self.plan.settings.block_size)
-        found, share = self.in_turn(before, x.index_select(0, order), z.index_select(0, order))
+        found, share = self.as_they_stand(before, x.index_select(0, order), z.index_select(0, order))
         return torch.empty_like(found).index_copy_(0, order, found), share
 
-    def in_turn(self, before: Tensor, x: Tensor, z: Tensor | None) -> tuple[Tensor, float]:
+    def as_they_stand(self, before: Tensor, x: Tensor, z: Tensor | None) -> tuple[Tensor, float]:
         """`by_blocks` where each block's tokens follow one another in x [T, d] and in the surrogate's features z [T, r].
 
         A short last block selects from its own tokens only.

@@ -5,10 +5,21 @@ from torch import Tensor
 
 CONSECUTIVE, SIMILAR = "consecutive", "similar"
 BLOCKS = (CONSECUTIVE, SIMILAR)
-FEATURES = 16
-ROUNDS = 3
-EVERY = 2
-SPAN = 4096
+FEATURES = 16  # that the surrogate has first
+ROUNDS = 3  # of Lloyd's algorithm
+EVERY = 2  # tokens that Lloyd's algorithm looks at: every second one
+SPAN = 4096  # tokens of a long prompt that are sorted together
+FAR = 1e30  # in place of distances that are not finite
+
+
+def similar_problem(selector: str, compensator: str) -> str | None:
+    """Why a plan of this selector and compensator cannot have blocks of similar tokens, or None."""
+    if not compensator.startswith("surrogate"):
+        return (f"similar tokens are found by the surrogate's features, which compensator {compensator!r} does not have; "
+                f"choose {CONSECUTIVE}, or compensator=surrogate")
+    if selector == "previous_block":
+        return f"selector 'previous_block' needs blocks in the order of the text; choose {CONSECUTIVE}"
+    return None
 
 
 def assign(distances: Tensor, room: Tensor) -> Tensor:
@@ -21,12 +32,12 @@ def assign(distances: Tensor, room: Tensor) -> Tensor:
     clusters, tokens = distances.shape
     if int(room.sum()) != tokens:
         raise ValueError(f"assign: rooms for {int(room.sum())} tokens, received {tokens}")
-    distances, room = distances.clone(), room.clone()
+    distances, room = distances.nan_to_num(FAR, FAR, -FAR), room.clone()
     found = torch.full((tokens,), -1, device=distances.device)
     waiting = torch.arange(tokens, device=distances.device)
     while len(waiting):
         distances[room == 0] = torch.inf
-        turn, wanted = in_turn(distances)
+        turn, wanted = by_wish(distances)
         asked = torch.bincount(wanted, minlength=clusters)
         place = torch.arange(len(turn), device=turn.device) - (asked.cumsum(0) - asked)[wanted]
         taken = place < room[wanted]
@@ -37,7 +48,7 @@ def assign(distances: Tensor, room: Tensor) -> Tensor:
     return found
 
 
-def in_turn(distances: Tensor) -> tuple[Tensor, Tensor]:
+def by_wish(distances: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens [T] by their nearest cluster and, within one, by what the second choice costs, largest first; clusters [T]."""
     near = distances.min(0)
     second = distances.scatter(0, near.indices.unsqueeze(0), torch.inf).amin(0)
@@ -73,16 +84,21 @@ def alike(features: Tensor, size: int) -> Tensor:
     return assign(distances_to(centres, features), room).argsort(stable=True)
 
 
+def span_of(size: int) -> int:
+    """Tokens that are sorted together: whole blocks, at least two."""
+    return max(SPAN // size, 2) * size
+
+
 def token_order(features: Tensor, size: int) -> Tensor:
     """`alike` within each SPAN of tokens (whole blocks), which bounds the cost for a long prompt; features [T, q].
 
     The surrogate's first FEATURES features are looked at: its closed form has the leading directions first.
     """
-    span, leading = max(SPAN // size, 1) * size, features[:, :FEATURES].contiguous()
-    return torch.cat([alike(part, size) + start * span for start, part in enumerate(leading.split(span))])
+    span, leading = span_of(size), features[:, :FEATURES].contiguous()
+    return torch.cat([alike(part, size) + i * span for i, part in enumerate(leading.split(span))])
 
 
 def order_flops(tokens: int, size: int, width: int) -> float:
     """FLOPs a token of `token_order` for a prompt of `tokens` tokens: distances to every centre, and the centres."""
-    clusters = min(tokens, SPAN) / size
+    clusters = min(tokens, span_of(size)) / size
     return 2.0 * min(width, FEATURES) * clusters * (2 * ROUNDS / EVERY + 1)

@@ -16,6 +16,7 @@ from ffbench.tasks.registry import TaskRecord, TaskSpec, get_spec
 from ffbench.tasks.text import data_hash
 
 PROMPT_VERSION = 3
+EMBEDDED = "embedded"
 RECORD_CHOICE = "even_by_length"  # ffbench.tasks.registry.choose_evenly
 
 

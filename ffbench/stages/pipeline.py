@@ -30,7 +30,7 @@ from ffbench.tasks.text import KINDS, documents
 Cache = Callable[..., Path]
 logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
-UNMEASURED = ("block_size", "blocks", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
+UNMEASURED = ("block_size", "blocks", "calibration_text", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
               "speed_reason", "recall_at_k", "retained_energy", "layers", "flops")
 
 
@@ -58,12 +58,12 @@ def own_windows(tokenizer: Any, folder: str, tokens: int, length: int) -> Any:
     return found
 
 
-def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> SparsePlan:
-    """The plan of `settings`, from the stages that `cached` holds or makes."""
+def training_text(settings: RunSettings, tokenizer: Any) -> Any:
+    """The TrainingText that plans of `settings` are fitted on: embedded, or the user's own."""
     import torch
 
     from ffbench.stages.teacher import WINDOWS
-    from ffbench.stages.train import TrainingText, train_plan
+    from ffbench.stages.train import TrainingText
 
     def windows(tokens: int, length: int) -> list[Any]:
         folder = settings.calibration.folder
@@ -76,7 +76,14 @@ def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> S
         return torch.stack([one for pair in pairs for one in pair if one is not None])
 
     c = settings.calibration
-    text = TrainingText(torch.cat(windows(max(c.tokens // 2, c.window), c.window)), in_turn)
+    return TrainingText(torch.cat(windows(max(c.tokens // 2, c.window), c.window)), in_turn)
+
+
+def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> SparsePlan:
+    """The plan of `settings`, from the stages that `cached` holds or makes."""
+    from ffbench.stages.train import train_plan
+
+    text = training_text(settings, tokenizer)
     return train_plan(model, keys.plan_settings(settings), text, keys.training_identity(settings), cached,
                       keys.fingerprint(settings))
 
@@ -272,7 +279,8 @@ class Pipeline(Workbench):
         figures = task_figures(dense, self.sparse_answers(plan), self.work)
         return self.head() | dict.fromkeys(UNMEASURED) | {
             "selector": s.selector.name, "compensator": s.compensator.name, "scheduler": s.scheduler.name,
-            "block_size": s.block_size, "blocks": s.blocks, "hot_fraction": s.selector.hot_fraction, "rank": s.compensator.rank,
+            "block_size": s.block_size, "blocks": s.blocks,
+            "calibration_text": keys.calibration(s).get("text", keys.EMBEDDED)[:16], "hot_fraction": s.selector.hot_fraction, "rank": s.compensator.rank,
             "group_size": s.group_size, "fidelity": fidelity, "speed": speed,
             "speed_reason": untimed(plan),
             "density_used": fidelity["mean"]["density_used"] if fidelity else None,

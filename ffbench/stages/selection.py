@@ -32,7 +32,7 @@ def layer_figures(ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, x: Tensor, 
     count = len(x) // size - 1
     x, a = x[:size * (count + 1)], a[:size * (count + 1)]
     if plan.settings.blocks == SIMILAR:
-        order = torch.cat([torch.arange(size, device=x.device), token_order(x[size:] @ layer.surrogate.p.T, size) + size])
+        order = torch.cat([torch.arange(size, device=x.device), token_order(x[size:].float() @ layer.surrogate.p.T, size) + size])
         x, a = x[order], a[order]
     blocks = x[size:].view(count, size, -1)
     module: Any = ffn.module

@@ -100,30 +100,34 @@ class TrainableFFN:
         """Order of tokens x [T, d] in which each block's follow one another."""
         if self.plan.settings.blocks == CONSECUTIVE:
             return torch.arange(len(x), device=x.device)
-        return token_order(x @ self.parameters["p"].T, self.plan.settings.block_size)
+        return token_order(x.float() @ self.parameters["p"].T, self.plan.settings.block_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The module's forward for a window x [1, T, d] of whole blocks: the first one dense, the others sparse."""
+        """The module's forward for a window x [1, T, d] of whole blocks: the first one dense, the others sparse.
+
+        The sparse part is computed in float32, whatever the model's dtype.
+        """
         size, module = self.plan.settings.block_size, self.ffn.module
         act: Any = module.act_fn
         first, order = x[0, :size], self.order(x[0, size:])
-        blocks = x[0, size:][order].view(-1, size, x.shape[2])
+        given = x[0, size:][order].view(-1, size, x.shape[2])
+        blocks, w_down_t = given.float(), self.w_down_t.float()
         p, v, c = (self.parameters[name] for name in "pvc")
         z = blocks @ p.T
-        rest = z @ (self.w_down_t.T @ v).T + self.w_down_t.T @ c
+        rest = z @ (w_down_t.T @ v).T + w_down_t.T @ c
         if "map_p" in self.parameters:
             map_p, map_u, map_b = (self.parameters[f"map_{name}"] for name in "pub")
             rest = rest + blocks @ map_p.T @ map_u.T + map_b
         if self.chooses:
-            index, counts = self.chosen(blocks)
+            index, counts = self.chosen(given)
         else:
-            index, counts = self.kept(first.detach(), blocks.detach()), None
-        gate, up = (blocks @ w[index].transpose(1, 2) for w in (self.ffn.w_gate, self.ffn.w_up))
+            index, counts = self.kept(first.detach(), given.detach()), None
+        gate, up = (blocks @ w[index].float().transpose(1, 2) for w in (self.ffn.w_gate, self.ffn.w_up))
         left = act(gate) * up - torch.baddbmm(c[index].unsqueeze(1), z, v[index].transpose(1, 2))
         if counts is not None:
             left = left * counts.unsqueeze(1)
-        sparse = torch.baddbmm(rest, left, self.w_down_t[index]).flatten(0, 1)
-        return torch.cat([type(module).forward(module, first), sparse[order.argsort()]]).unsqueeze(0)
+        sparse = torch.baddbmm(rest, left, w_down_t[index]).flatten(0, 1)[order.argsort()]
+        return torch.cat([type(module).forward(module, first), sparse.to(x.dtype)]).unsqueeze(0)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 PLAIN = (".txt", ".md", ".py")
 FIELDS = ("text", "context")
+PIECE = 16384  # characters
 
 
 class TextError(ValueError):
@@ -22,18 +23,23 @@ def record_text(path: Path, number: int, line: str) -> str:
     found = [record[name] for name in FIELDS if isinstance(record, dict) and isinstance(record.get(name), str)]
     if not found:
         raise TextError(f"{path} line {number}: no field {' or '.join(FIELDS)} that holds text")
-    return str(found[0])
+    text = next((one for one in found if one.strip()), "")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(f"{path} line {number}: characters that are no Unicode text ({error.reason})") from error
+    return text
 
 
 def read(path: Path) -> list[str]:
     """The texts of one file: its whole content, or one a line of JSON Lines. Raises TextError."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TextError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     if path.suffix != ".jsonl":
         return [content]
-    return [record_text(path, number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    return [record_text(path, number, line) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
 
 
 @lru_cache(maxsize=4)
@@ -41,6 +47,7 @@ def own_documents(folder: str) -> dict[str, str]:
     """Name -> text of every document of a folder, its subfolders included, in an order that the names' hashes give.
 
     .txt, .md and .py files are a document each; a .jsonl file holds one a line, in the field text or context (as LongBench's).
+    Documents are cut into pieces of PIECE characters, so that a long one does not take the place of all others.
     Raises TextError where the folder or a file cannot be used, or nothing is found.
     """
     root = Path(folder)
@@ -49,13 +56,16 @@ def own_documents(folder: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(one for one in root.rglob("*") if one.suffix in (*PLAIN, ".jsonl") and one.is_file()):
         texts = read(path)
-        found |= {f"{path.relative_to(root).as_posix()}:{i}": text for i, text in enumerate(texts) if text.strip()}
+        name = path.relative_to(root).as_posix()
+        found |= {f"{name}:{i}{f':{start // PIECE}' if start else ''}": text[start:start + PIECE]
+                  for i, text in enumerate(texts) if text.strip() for start in range(0, len(text), PIECE)}
     if not found:
         raise TextError(f"calibration.folder: {folder} holds no text; expected files {', '.join(PLAIN)} or .jsonl")
     names = sorted(found, key=lambda name: hashlib.sha256(f"own/{name}".encode()).hexdigest())
     return {name: found[name] for name in names}
 
 
+@lru_cache(maxsize=4)
 def own_hash(folder: str) -> str:
     """SHA-256 over every document: the identity of a folder of text, wherever it lies."""
     digest = hashlib.sha256()

@@ -82,12 +82,25 @@ def test_names_tell_only_what_differs() -> None:
         }
     )
     assert common.method_names(rows).tolist() == ["a + c", "a + c, groups of 32", "b + c"]
+    rows = rows.assign(
+        group_size=1,
+        blocks=["consecutive", "similar", "consecutive"],
+        calibration_text=["embedded", "embedded", "0123456789abcdef"],
+    )
+    assert common.method_names(rows).tolist() == [
+        "a + c",
+        "a + c, similar tokens",
+        "b + c, fitted on text 0123456789abcdef",
+    ]
 
 
 def test_figures_keep_to_one_setting_and_say_it(recorded: Path) -> None:
     rows, words = common.same_settings(load.runs(recorded).query("sparsity > 0"))
     assert set(rows["block_size"]) == {128} and set(rows["group_size"]) == {1}
     assert "block 128" in words and "any rows" in words and "no hot set" in words
+    both = rows.assign(blocks=["similar"] + ["consecutive"] * (len(rows) - 1))
+    kept, words = common.same_settings(both)
+    assert len(kept) == len(rows) - 1 and "blocks of neighbours" in words
 
 
 def test_unmeasured_ends_make_no_bar() -> None:

@@ -89,8 +89,11 @@ def test_blocks_of_similar_tokens(model: Any, tokens: int, dense_last: bool) -> 
 
 
 def test_blocks_of_similar_tokens_need_a_surrogate(model: Any) -> None:
-    with (pytest.raises(ValueError, match="need a surrogate; the plan's compensator is 'none'"),
+    with (pytest.raises(ValueError, match="compensator 'none' does not have"),
           sparse_prefill(model, plan_for(model, blocks="similar"), "torch")):
+        pass
+    with (pytest.raises(ValueError, match="needs blocks in the order of the text"),
+          sparse_prefill(model, plan_for(model, blocks="similar", compensator="surrogate", selector="previous_block"), "torch")):
         pass
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
 

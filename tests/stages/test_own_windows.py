@@ -1,12 +1,15 @@
 """Windows of the user's own text."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from ffbench.cli.main import main
 from ffbench.models.loading import ModelSpec, load_tiny
+from ffbench.sparsity.plan import SparsePlan
 from ffbench.stages.pipeline import own_windows
 
 
@@ -21,9 +24,16 @@ def test_too_little_text_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_a_run_on_own_text(tmp_path: Path) -> None:
+    found = {}
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("The calibration text of this run is its own. " * 60)
     words = ["model=tiny_llama", "tracker=none", "task=none", "block_size=32", "calibration.tokens=1024", "calibration.window=512",
              "fidelity.windows=1", "fidelity.window=256", "speed.rounds=0", "compensator.rank=8", "kernel=torch",
-             f"output_dir={tmp_path / 'out'}", f"calibration.folder={tmp_path / 'text'}"]
-    assert main(words) == 0
+             f"output_dir={tmp_path / 'out'}"]
+    for more in ([], [f"calibration.folder={tmp_path / 'text'}"]):
+        assert main([*words, *more]) == 0
+    for path in tmp_path.glob("out/runs/*/plan"):
+        result = json.loads((path.parent / "result.json").read_text())
+        found[result["calibration_text"]] = SparsePlan.load(path).layers[0].predictor.mean
+    assert len(found) == 2 and "embedded" in found
+    assert not torch.allclose(*found.values())

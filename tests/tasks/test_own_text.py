@@ -7,6 +7,7 @@ import pytest
 
 from ffbench.settings import CalibrationSettings, RunSettings
 from ffbench.stages import keys
+from ffbench.tasks import own_text
 from ffbench.tasks.own_text import TextError, own_documents, own_hash
 from ffbench.validation import text_problems
 
@@ -26,12 +27,27 @@ def test_every_document_is_found_once(tmp_path: Path) -> None:
     assert found == {"a.txt:0": "plain text", "deep/b.md:0": "# a page", "c.jsonl:0": "first", "c.jsonl:1": "second"}
 
 
+def test_line_breaks_of_other_kinds_and_empty_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('\ufeff{"text": " ", "context": "one\u2028two\u0085three"}\r\n', encoding="utf-8")
+    assert own_documents(str(tmp_path)) == {"a.jsonl:0": "one\u2028two\u0085three"}
+
+
+def test_a_long_document_is_cut_and_mixed_with_the_others(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("".join(chr(97 + i % 26) for i in range(5 * own_text.PIECE + 7)))
+    (tmp_path / "short.txt").write_text("short")
+    found = own_documents(str(tmp_path))
+    names = ["long.txt:0", *(f"long.txt:0:{i}" for i in range(1, 6))]
+    assert "".join(found[name] for name in names) == (tmp_path / "long.txt").read_text() and len(found) == 7
+    assert list(found) != sorted(found)
+
+
 def test_order_and_hash_do_not_depend_on_the_place(tmp_path: Path) -> None:
     one, two = fill(tmp_path / "one"), fill(tmp_path / "two")
     assert list(own_documents(str(one))) == list(own_documents(str(two)))
     assert own_hash(str(one)) == own_hash(str(two))
     (two / "new.txt").write_text("more")
     own_documents.cache_clear()
+    own_hash.cache_clear()
     assert own_hash(str(one)) != own_hash(str(two))
 
 
@@ -39,6 +55,7 @@ def test_order_and_hash_do_not_depend_on_the_place(tmp_path: Path) -> None:
     ("bad.jsonl", b'{"text": "x"}\nnot json\n', "bad.jsonl line 2: not JSON"),
     ("bad.jsonl", b'{"answers": []}\n', "bad.jsonl line 1: no field text or context"),
     ("bad.jsonl", b'["text"]\n', "bad.jsonl line 1: no field text or context"),
+    ("bad.jsonl", b'{"text": "\\ud800"}\n', "bad.jsonl line 1: characters that are no Unicode text"),
     ("bad.txt", b"\xff\xfe\x00", "bad.txt: cannot be read as UTF-8 text"),
 ])
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, text: str) -> None:
@@ -52,6 +69,10 @@ def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
         own_documents(str(tmp_path))
     settings = RunSettings(calibration=CalibrationSettings(folder=str(tmp_path / "none")))
     assert text_problems(settings) == [f"calibration.folder: {tmp_path / 'none'} is no folder"]
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "a.txt").write_text("ten words are not enough for a window of text")
+    settings = RunSettings(calibration=CalibrationSettings(folder=str(tmp_path / "few")))
+    assert "holds 45 bytes of text, too little for one window of 2048 tokens" in text_problems(settings)[0]
 
 
 def test_own_text_changes_what_a_plan_is_fitted_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

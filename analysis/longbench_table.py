@@ -41,8 +41,11 @@ class Run:
 
     @property
     def method(self) -> str:
-        """What chose, compensated and shared out the neurons."""
-        return "/".join(str(self.result[name]) for name in ("selector", "compensator", "scheduler"))
+        """What chose, compensated and shared out the neurons, and what is not as it is by default."""
+        method = "/".join(str(self.result[name]) for name in ("selector", "compensator", "scheduler"))
+        similar = ", blocks of similar tokens" if self.result.get("blocks") == "similar" else ""
+        text = self.result.get("calibration_text") or "embedded"
+        return method + similar + (f", fitted on own text ({text})" if text != "embedded" else "")
 
 
 def longbench_runs(output_dir: Path) -> list[Run]:

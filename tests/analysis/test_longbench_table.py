@@ -101,3 +101,13 @@ def test_refusals(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     path.write_text(json.dumps(old))
     assert longbench_table.main(["--take", str(tmp_path / "out")]) == 2
     assert "missing categories; run it again" in capsys.readouterr().err
+
+
+def test_similar_blocks_and_own_text_get_a_table_that_says_so(page: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "out", "a", 0.5, 4.0, blocks="consecutive", calibration_text="embedded")
+    write_run(tmp_path / "out", "b", 0.5, 4.0)
+    write_run(tmp_path / "out", "c", 0.5, 4.0, blocks="similar", calibration_text="0123456789abcdef")
+    assert longbench_table.main(["--take", str(tmp_path / "out")]) == 0
+    text = page.read_text()
+    assert text.count("| `lcc` |") == 2
+    assert "s/c/u, blocks of similar tokens, fitted on own text (0123456789abcdef)," in text

@@ -8,13 +8,28 @@ FOLDER = "output_dir"
 DEFAULT_FOLDER = "outputs"
 
 
+def word_without_place(word: str) -> str:
+    """A word of a command; of an absolute path only the last name stays."""
+    name, equals, value = word.partition("=")
+    return f"{name}={Path(value).name}" if equals and Path(value).is_absolute() else word
+
+
+def start_without_place(start: dict[str, Any]) -> dict[str, Any]:
+    """The provenance of one start without the output folder and without absolute paths, and so with earlier ones."""
+    found = dict(start)
+    if isinstance(start.get("command"), list):
+        words = [word for word in start["command"] if not word.startswith(f"{FOLDER}=")]
+        found["command"] = [word_without_place(word) for word in words]
+    if isinstance(start.get("earlier"), list):
+        found["earlier"] = [start_without_place(one) for one in start["earlier"]]
+    return found
+
+
 def without_place(name: str, content: dict[str, Any]) -> dict[str, Any]:
     """The file's content with the output folder as it is by default: it changes no result."""
     if name == "config.json" and FOLDER in content:
         return content | {FOLDER: DEFAULT_FOLDER}
-    if name == "provenance.json" and isinstance(content.get("command"), list):
-        return content | {"command": [word for word in content["command"] if not word.startswith(f"{FOLDER}=")]}
-    return content
+    return start_without_place(content) if name == "provenance.json" else content
 
 
 def copy_run(folder: Path, target: Path) -> None:

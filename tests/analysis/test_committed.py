@@ -24,6 +24,14 @@ def test_a_copy_holds_no_path_of_the_machine(tmp_path: Path) -> None:
     }
 
 
+def test_earlier_starts_and_given_folders_are_told_without_their_place() -> None:
+    start = {"command": ["ffbench", "task.data_dir=/data/longbench", "calibration.folder=../text", "+sweep=x"]}
+    earlier = {"command": ["ffbench", "output_dir=/x", "calibration.folder=/home/me/text"], "cores": 2}
+    found = committed.without_place("provenance.json", start | {"earlier": [earlier]})
+    assert found["command"] == ["ffbench", "task.data_dir=longbench", "calibration.folder=../text", "+sweep=x"]
+    assert found["earlier"] == [{"command": ["ffbench", "calibration.folder=text"], "cores": 2}]
+
+
 def test_a_run_without_its_files_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="result.json"):
         committed.copy_run(tmp_path, tmp_path / "kept")

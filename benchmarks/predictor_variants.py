@@ -56,7 +56,7 @@ class Bench:
         self.plan = pipeline.train(self.settings, self.work.model, self.work.tokenizer, self.work.cached)
         self.block, self.kept = self.settings.block_size, self.plan.layers[0].kept
         c = self.settings.calibration
-        both = pipeline.text_windows(self.work.tokenizer, "calibration", max(c.tokens // 2, c.window), c.window)
+        both = pipeline.calibration_windows(self.work.tokenizer, max(c.tokens // 2, c.window), c.window)
         self.windows = torch.cat(list(both.values()))[::every]
         self.fixed = {"model": self.settings.model.name, "sparsity": self.settings.sparsity, "block_size": self.block,
                       "rank": self.settings.compensator.rank, "steps": steps, "windows_learned": len(self.windows), "rate": RATE,

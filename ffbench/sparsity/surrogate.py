@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ffbench.sparsity.moments import Moments
 
+LEAST = 0.05  # weight of neurons that are hardly ever skipped
+
 
 @dataclass
 class Surrogate:
@@ -82,6 +84,23 @@ def leading_directions(factor: Tensor, cross: Tensor, rank: int) -> tuple[Tensor
     half = torch.linalg.solve_triangular(factor, cross, upper=False)
     left = torch.linalg.eigh(half @ half.T).eigenvectors[:, -rank:].flip(1)
     return torch.linalg.solve_triangular(factor.T, left, upper=True).T, left, half
+
+
+def skip_weights(energy: Tensor) -> Tensor:
+    """About how often a neuron is skipped, [f] from LEAST to 1, by the rank of its residual energy [f] (our design).
+
+    The quarter with most energy is kept by nearly every block at any sparsity in use and needs no estimate; the half
+    after it ramps up to 1. One fit serves every sparsity, so the ramp does not depend on it.
+    """
+    place = energy.argsort(descending=True).argsort().float() / len(energy)
+    return ((place - 0.25) / 0.5).clamp(LEAST, 1.0)
+
+
+def fit_for_skipped(moments: Moments, down_norms: Tensor, rank: int) -> Surrogate:
+    """`fit_reduced_rank`, twice: the second time neurons count by how often they are skipped after the first."""
+    first = fit_reduced_rank(moments, down_norms, rank)
+    often = skip_weights(expected_energy(moments, first, down_norms))
+    return fit_reduced_rank(moments, down_norms * often.sqrt(), rank)
 
 
 def fit_mask_blind(moments: Moments, w_down: Tensor, kept: Tensor, rank: int, ridge: float = 1e-4) -> OutputMap:

@@ -14,15 +14,16 @@ from ffbench.sparsity.surrogate import (
     OutputMap,
     Surrogate,
     expected_energy,
+    fit_for_skipped,
     fit_mask_blind,
     fit_mean,
-    fit_reduced_rank,
     none_surrogate,
     residual_energy,
 )
 from ffbench.stages.collect import LayerData
 from ffbench.stages.statistics import layer_statistics
 
+FIT_VERSION = 2
 COMPENSATORS = ("none", "bias", "lowrank", "rsparse", "surrogate", "surrogate_map", "surrogate_tuned")
 
 
@@ -43,7 +44,7 @@ def fit_surrogate(moments: Moments, down_norms: Tensor, kind: str, rank: int) ->
     if kind == "bias":
         return fit_mean(moments)
     if kind == "surrogate":
-        return fit_reduced_rank(moments, down_norms, rank)
+        return fit_for_skipped(moments, down_norms, rank)
     raise ValueError(f"compensator: {kind!r} is unknown; valid: {', '.join(COMPENSATORS)}")
 
 

@@ -12,6 +12,7 @@ from ffbench.runs.identity import content_key, file_hash
 from ffbench.settings import RunSettings
 from ffbench.sparsity.plan import PlanSettings
 from ffbench.tasks.own_text import own_hash
+from ffbench.tasks.pieces import PIECE
 from ffbench.tasks.registry import TaskRecord, TaskSpec, get_spec
 from ffbench.tasks.text import data_hash
 
@@ -76,7 +77,7 @@ def answers_key(settings: RunSettings) -> str:
 def calibration(settings: RunSettings) -> dict[str, Any]:
     """How much calibration text; own text is named by what it holds, not by where it lies."""
     c = settings.calibration
-    return {"tokens": c.tokens, "window": c.window} | ({"text": own_hash(c.folder)} if c.folder else {})
+    return {"tokens": c.tokens, "window": c.window, "piece": PIECE} | ({"text": own_hash(c.folder)} if c.folder else {})
 
 
 def training_identity(settings: RunSettings) -> dict[str, Any]:

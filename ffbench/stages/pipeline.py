@@ -25,7 +25,7 @@ from ffbench.sparsity.plan import SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, untimed
 from ffbench.stages import keys
 from ffbench.tasks.own_text import own_documents
-from ffbench.tasks.text import KINDS, documents
+from ffbench.tasks.text import KINDS, calibration_pieces, documents
 
 Cache = Callable[..., Path]
 logger = logging.getLogger(__name__)
@@ -40,11 +40,18 @@ def loaded(spec: ModelSpec) -> tuple[Any, Any]:
     return load_model(spec)
 
 
-def text_windows(tokenizer: Any, part: str, tokens: int, length: int) -> dict[str, Any]:
-    """Windows [n, length] of each text kind, `tokens` tokens a kind."""
+def heldout_windows(tokenizer: Any, tokens: int, length: int) -> dict[str, Any]:
+    """Held-out windows [n, length] of each text kind, `tokens` tokens a kind."""
     from ffbench.stages.collect import windows
 
-    return {kind: windows(tokenizer, documents(kind, part).values(), tokens, length) for kind in KINDS}
+    return {kind: windows(tokenizer, documents(kind, "heldout").values(), tokens, length) for kind in KINDS}
+
+
+def calibration_windows(tokenizer: Any, tokens: int, length: int) -> dict[str, Any]:
+    """Embedded calibration windows [n, length] of each text kind, at most `tokens` tokens a kind."""
+    from ffbench.stages.collect import windows
+
+    return {kind: windows(tokenizer, calibration_pieces(kind).values(), tokens, length) for kind in KINDS}
 
 
 def own_windows(tokenizer: Any, folder: str, tokens: int, length: int) -> Any:
@@ -69,7 +76,7 @@ def training_text(settings: RunSettings, tokenizer: Any) -> Any:
         folder = settings.calibration.folder
         if folder:
             return [own_windows(tokenizer, folder, 2 * tokens, length)]
-        return list(text_windows(tokenizer, "calibration", tokens, length).values())
+        return list(calibration_windows(tokenizer, tokens, length).values())
 
     def in_turn(length: int) -> Any:
         pairs = zip_longest(*windows(WINDOWS // 2 * length, length))
@@ -137,7 +144,7 @@ class Workbench:
     def heldout(self) -> dict[str, Any]:
         """Held-out windows of each text."""
         f = self.settings.fidelity
-        return text_windows(self.tokenizer, "heldout", f.windows * f.window, f.window)
+        return heldout_windows(self.tokenizer, f.windows * f.window, f.window)
 
 
 class Pipeline(Workbench):

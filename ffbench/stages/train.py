@@ -18,7 +18,7 @@ from ffbench.sparsity.selectors import SELECTORS
 from ffbench.sparsity.surrogate import OutputMap, Surrogate
 from ffbench.stages.collect import walk_layers
 from ffbench.stages.curvature import load_curvature, neuron_curvature, save_curvature
-from ffbench.stages.fit import LayerFit, build_plan, fit_layer
+from ffbench.stages.fit import FIT_VERSION, LayerFit, build_plan, fit_layer
 from ffbench.stages.leftover import fit_leftover_maps
 from ffbench.stages.regroup import load_orders, save_orders
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
@@ -123,7 +123,7 @@ class Trainer:
         """
         kind = CLOSED_FORM.get(self.settings.compensator, self.settings.compensator)
         rank = self.settings.rank
-        key = self.identity | {"format": FORMAT_VERSION, "compensator": kind, "rank": rank if kind in ("surrogate", "lowrank", "rsparse") else 0,
+        key = self.identity | {"format": FORMAT_VERSION, "version": FIT_VERSION, "compensator": kind, "rank": rank if kind in ("surrogate", "lowrank", "rsparse") else 0,
                                "kept": kept if kind == "lowrank" else None}
 
         def make(folder: Path) -> None:

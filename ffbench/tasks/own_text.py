@@ -5,9 +5,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from ffbench.tasks.pieces import in_pieces
+
 PLAIN = (".txt", ".md", ".py")
 FIELDS = ("text", "context")
-PIECE = 16384  # characters
 
 
 class TextError(ValueError):
@@ -44,10 +45,9 @@ def read(path: Path) -> list[str]:
 
 @lru_cache(maxsize=4)
 def own_documents(folder: str) -> dict[str, str]:
-    """Name -> text of every document of a folder, its subfolders included, in an order that the names' hashes give.
+    """Name -> text of every piece of a folder's documents, its subfolders included, in the order of `in_pieces`.
 
     .txt, .md and .py files are a document each; a .jsonl file holds one a line, in the field text or context (as LongBench's).
-    Documents are cut into pieces of PIECE characters, so that a long one does not take the place of all others.
     Raises TextError where the folder or a file cannot be used, or nothing is found.
     """
     root = Path(folder)
@@ -57,12 +57,10 @@ def own_documents(folder: str) -> dict[str, str]:
     for path in sorted(one for one in root.rglob("*") if one.suffix in (*PLAIN, ".jsonl") and one.is_file()):
         texts = read(path)
         name = path.relative_to(root).as_posix()
-        found |= {f"{name}:{i}{f':{start // PIECE}' if start else ''}": text[start:start + PIECE]
-                  for i, text in enumerate(texts) if text.strip() for start in range(0, len(text), PIECE)}
+        found |= {f"{name}:{i}": text for i, text in enumerate(texts) if text.strip()}
     if not found:
         raise TextError(f"calibration.folder: {folder} holds no text; expected files {', '.join(PLAIN)} or .jsonl")
-    names = sorted(found, key=lambda name: hashlib.sha256(f"own/{name}".encode()).hexdigest())
-    return {name: found[name] for name in names}
+    return in_pieces(found, "own")
 
 
 @lru_cache(maxsize=4)

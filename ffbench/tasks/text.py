@@ -5,6 +5,8 @@ import sysconfig
 from functools import lru_cache
 from pathlib import Path
 
+from ffbench.tasks.pieces import in_pieces
+
 PARTS = ("calibration", "heldout", "task_test", "task_train")
 KINDS = ("prose", "code")
 BUCKETS = (("calibration", 50), ("heldout", 25), ("task_test", 15), ("heldout", 3), ("task_train", 7))
@@ -43,6 +45,11 @@ def documents(kind: str, part: str) -> dict[str, str]:
     chosen = [name for name in all_documents(kind) if part_of(f"{kind}/{name}") == part]
     chosen.sort(key=lambda name: hashlib.sha256(f"order/{kind}/{name}".encode()).hexdigest())
     return {name: all_documents(kind)[name] for name in chosen}
+
+
+def calibration_pieces(kind: str) -> dict[str, str]:
+    """Name -> text of the calibration part in pieces, those of all documents mixed."""
+    return in_pieces(documents(kind, "calibration"), f"order/{kind}")
 
 
 def data_hash() -> str:

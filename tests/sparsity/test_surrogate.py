@@ -8,11 +8,13 @@ from torch import Tensor
 from ffbench.sparsity.moments import Moments
 from ffbench.sparsity.surrogate import (
     expected_energy,
+    fit_for_skipped,
     fit_mask_blind,
     fit_mean,
     fit_reduced_rank,
     none_surrogate,
     residual_energy,
+    skip_weights,
 )
 
 D, F, T = 12, 30, 400
@@ -65,6 +67,22 @@ def test_reduced_rank_is_the_best_of_its_rank(rank: int) -> None:
     best = (left[:, :rank] * values[:rank]) @ right[:rank]
     loss = float((weighted - found).square().sum())
     assert loss == pytest.approx(float(((weighted.double().numpy() - best) ** 2).sum()), rel=1e-3)
+
+
+def test_weights_of_skipped_neurons_ramp_up_over_the_middle_half() -> None:
+    energy = torch.tensor([8.0, 1.0, 4.0, 7.0, 2.0, 3.0, 6.0, 5.0])
+    expected = torch.tensor([0.05, 1.0, 0.5, 0.05, 1.0, 0.75, 0.05, 0.25])
+    torch.testing.assert_close(skip_weights(energy), expected)
+
+
+def test_the_rank_is_spent_on_neurons_that_are_skipped() -> None:
+    x, a, norms, moments = data()
+    plain, aware = fit_reduced_rank(moments, norms, 3), fit_for_skipped(moments, norms, 3)
+    skipped = expected_energy(moments, plain, norms).argsort()[:F // 2]
+    left = [residual_energy(a, one.estimate(x), norms).mean(0)[skipped].sum() for one in (plain, aware)]
+    assert left[1] < left[0]
+    measured = residual_energy(a, aware.estimate(x), norms).mean(0)
+    torch.testing.assert_close(expected_energy(moments, aware, norms), measured, rtol=2e-2, atol=1e-3)
 
 
 def test_mean_and_none() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from ffbench.settings import CalibrationSettings, RunSettings
 from ffbench.stages import keys
-from ffbench.tasks import own_text
 from ffbench.tasks.own_text import TextError, own_documents, own_hash
+from ffbench.tasks.pieces import PIECE
 from ffbench.validation import text_problems
 
 
@@ -33,7 +33,7 @@ def test_line_breaks_of_other_kinds_and_empty_fields(tmp_path: Path) -> None:
 
 
 def test_a_long_document_is_cut_and_mixed_with_the_others(tmp_path: Path) -> None:
-    (tmp_path / "long.txt").write_text("".join(chr(97 + i % 26) for i in range(5 * own_text.PIECE + 7)))
+    (tmp_path / "long.txt").write_text("".join(chr(97 + i % 26) for i in range(5 * PIECE + 7)))
     (tmp_path / "short.txt").write_text("short")
     found = own_documents(str(tmp_path))
     names = ["long.txt:0", *(f"long.txt:0:{i}" for i in range(1, 6))]
@@ -79,5 +79,5 @@ def test_own_text_changes_what_a_plan_is_fitted_on(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(keys, "model_identity", lambda settings: {})
     plain = keys.training_identity(RunSettings())
     own = keys.training_identity(RunSettings(calibration=CalibrationSettings(folder=str(fill(tmp_path / "x")))))
-    assert plain["calibration"] == {"tokens": 65536, "window": 2048}
+    assert plain["calibration"] == {"tokens": 65536, "window": 2048, "piece": PIECE}
     assert own["calibration"]["text"] == own["data"] != plain["data"]

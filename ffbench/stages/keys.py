@@ -81,9 +81,9 @@ def calibration(settings: RunSettings) -> dict[str, Any]:
 
 
 def training_identity(settings: RunSettings) -> dict[str, Any]:
-    """What the collected sums depend on besides the plan settings."""
+    """What the collected sums depend on besides the plan settings; `data` is the text as it is cut."""
     named = calibration(settings)
-    return {"model": model_identity(settings), "data": named.get("text", data_hash()), "calibration": named}
+    return {"model": model_identity(settings), "data": named.get("text", f"{data_hash()}/{PIECE}"), "calibration": named}
 
 
 def heldout_identity(settings: RunSettings) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ffbench.stages.fidelity import last_hidden
 
 WINDOW = 768
 WINDOWS = 128
-POSITIONS = 256
+POSITIONS = 640
 RIDGE = 1e-3
 HIDDEN, FACTORS = "teacher.safetensors", "input_factors.safetensors"
 

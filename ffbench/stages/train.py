@@ -23,7 +23,7 @@ from ffbench.stages.leftover import fit_leftover_maps
 from ffbench.stages.regroup import load_orders, save_orders
 from ffbench.stages.schedule import load_scores, save_scores, token_mixing_scores
 from ffbench.stages.sensitivity import layer_costs, neuron_gains
-from ffbench.stages.teacher import WINDOW, save_teacher, window_tokens
+from ffbench.stages.teacher import POSITIONS, WINDOW, save_teacher, window_tokens
 from ffbench.stages.tune import TUNING_VERSION, tune
 
 Cache = Callable[..., Path]
@@ -74,7 +74,7 @@ def tuned_plan(model: Any, plan: SparsePlan, text: TrainingText, identity: dict[
     settings = plan.settings
     length = window_tokens(settings.block_size)
     windows = text.tuning(length)
-    named = {"model": identity["model"], "data": identity["data"], "length": length, "factors": True}
+    named = {"model": identity["model"], "data": identity["data"], "length": length, "factors": True, "positions": POSITIONS}
     teacher = cache("teacher", named, lambda folder: save_teacher(model, windows, folder))
 
     def make(folder: Path) -> None:
@@ -171,14 +171,14 @@ class Trainer:
         settings = replace(self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0, group_size=1)
         plan = build_plan(settings, self.fingerprint, fits, kept)
         windows = self.text.tuning(window_tokens(settings.block_size))[:SENSITIVITY_WINDOWS]
-        folder = self.cache("sensitivity", self.identity | {"plan": asdict(settings)}, lambda path: save_scores(
+        folder = self.cache("sensitivity", self.identity | {"plan": asdict(settings), "positions": POSITIONS}, lambda path: save_scores(
             layer_costs(self.model, plan, windows), path))
         return neuron_gains(load_scores(folder), energies, kept)
 
     def curvature_gains(self, energies: Tensor) -> Tensor:
         """Half of E r_j^2 times the Fisher information along the neuron's down column; energies are E r_j^2 |w_j|^2."""
         windows = self.text.tuning(WINDOW)[:CURVATURE_WINDOWS]
-        folder = self.cache("curvature", self.identity | {"windows": len(windows), "length": WINDOW}, lambda path:
+        folder = self.cache("curvature", self.identity | {"windows": len(windows), "length": WINDOW, "positions": POSITIONS}, lambda path:
                             save_curvature(neuron_curvature(self.model, windows), path))
         norms = torch.stack([ffn.w_down.float().square().sum(0) for ffn in gated_ffns(self.model)])
         return 0.5 * energies * load_curvature(folder) / norms.clamp_min(1e-30)

@@ -16,7 +16,7 @@ from ffbench.stages.fidelity import last_hidden
 from ffbench.stages.teacher import load_factors, load_hidden, positions_of
 from ffbench.stages.trainable import trainable
 
-TUNING_VERSION = 2
+TUNING_VERSION = 3
 RATES = {"p": 1e-3, "v": 7e-4, "c": 1e-3, "weights": 2e-4, "log_prior": 2e-3,
          "map_p": 1e-3, "map_u": 1e-3, "map_b": 1e-3}
 ORTHOGONAL = ("p", "v", "map_p", "map_u")

@@ -80,7 +80,8 @@ def all_status(store: RunStore) -> list[SweepStatus]:
 class CostEstimate:
     """Seconds that the jobs still to do should take one after the other, from `based_on` past runs.
 
-    `seconds` is None where no past run resembles them. Stages that are cached already make it an upper bound.
+    `seconds` is None where no past run resembles them; a dense one, which trains nothing, never does. Stages that are
+    cached already make it an upper bound.
     """
 
     jobs: int
@@ -113,6 +114,8 @@ def _cost(run: RunFolder) -> tuple[str, float] | None:
     try:
         result = run.result()
     except StoreError:
+        return None
+    if result.get("sparsity") == 0:
         return None
     seconds = sum(value for value in (result.get("cost") or {}).values() if value is not None)
     return (str(result.get("model")), seconds) if seconds else None

@@ -68,18 +68,27 @@ def answer_count(store: RunStore, run_key: str) -> int:
 def seconds_left(store: RunStore, status: SweepStatus, running: list[str]) -> float | None:
     """Median wall time of this sweep's done jobs times those left, over the jobs that run side by side.
 
-    Before the first is done, the estimate from past runs. None where there is neither.
+    Dense jobs, which train nothing, do not count. Before the first is done, the estimate from past runs. None where
+    there is neither.
     """
     left = status.counts["missing"] + status.counts["running"]
     times = [
         seconds
         for job in status.jobs
-        if job.state == "done"
+        if job.state == "done" and not is_dense(store, job.run_key)
         for seconds in [wall_seconds(store, job.run_key)]
         if seconds is not None and seconds > SHORTEST_SECONDS
     ]
     whole = median(times) * left if times else estimate_cost(store, left).seconds
     return None if whole is None else whole / max(1, len(running))
+
+
+def is_dense(store: RunStore, run_key: str) -> bool:
+    """Whether a done run was the dense model."""
+    try:
+        return store.folder(run_key).result().get("sparsity") == 0
+    except StoreError:
+        return False
 
 
 def wall_seconds(store: RunStore, run_key: str) -> float | None:

@@ -74,6 +74,13 @@ def test_a_sweep_s_time_left_comes_from_its_done_jobs(store: RunStore) -> None:
     assert found.line() == "mine: 1 of 4 done, 1 running (2 answers), about 5 min left"
 
 
+def test_a_dense_run_says_nothing_about_sparse_ones(store: RunStore) -> None:
+    dense = store.folder(KEYS[0])
+    result = json.loads((dense.path / "result.json").read_text())
+    (dense.path / "result.json").write_text(json.dumps(result | {"sparsity": 0.0}))
+    assert sweep_progress(store, sweep_status(store, "mine")).seconds_left is None
+
+
 def test_before_any_is_done_past_runs_tell(store: RunStore) -> None:
     store.save_sweep("new", [{"run_key": KEYS[3], "overrides": []}])
     assert sweep_progress(store, sweep_status(store, "new")).seconds_left == 1000

@@ -29,12 +29,8 @@ def take(output_dir: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     for folder, _ in found:
         committed.copy_run(folder, target / "runs" / folder.name)
-    if (output_dir / "sweeps").is_dir():
-        shutil.copytree(
-            output_dir / "sweeps",
-            target / "sweeps",
-            ignore=lambda _, names: [name for name in names if not name.endswith(".json")],
-        )
+    for file in sorted((output_dir / "sweeps").glob("*.json")):
+        committed.copy_sweep(file, target / "sweeps")
 
 
 def rewrite(root: Path) -> None:

@@ -1,11 +1,12 @@
 """README's generated part from committed results."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from analysis import load, readme
+from analysis import committed, load, readme
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +52,14 @@ def test_longbench_runs_get_their_own_table(checkout: Path, recorded: Path) -> N
     readme.take(recorded, checkout / readme.RESULTS / "longbench")
     text = readme.section(checkout)
     assert "### LongBench" in text and "docs/longbench.md" in text and "dense score" in text
+
+
+def test_no_path_of_the_machine_is_taken(tmp_path: Path) -> None:
+    sweep = {"name": "s", "jobs": [{"run_key": "k", "overrides": ["+sweep=s", f"output_dir={tmp_path}", f"task.data_dir={tmp_path}/bench"]}]}
+    (tmp_path / "s.json").write_text(json.dumps(sweep))
+    committed.copy_sweep(tmp_path / "s.json", tmp_path / "taken")
+    assert json.loads((tmp_path / "taken" / "s.json").read_text())["jobs"] == [
+        {"run_key": "k", "overrides": ["+sweep=s", "task.data_dir=bench"]}]
 
 
 def test_nothing_is_taken_from_an_empty_folder(checkout: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ffbench.runs.provenance import cpu_name, git_state
 from ffbench.stages import keys, pipeline
 from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
 from ffbench.stages.leftover import fit_leftover_maps
+from ffbench.stages.text_windows import training_text
 from ffbench.stages.train import MAP_WINDOWS
 from ffbench.validation import problems
 
@@ -35,7 +36,7 @@ def main() -> None:
     bare = replace(settings, compensator=replace(settings.compensator, name="surrogate", map_rank=0))
     work = pipeline.Workbench(settings)
     plan = pipeline.train(bare, work.model, work.tokenizer, work.cached)
-    text = pipeline.training_text(settings, work.tokenizer).calibration
+    text = training_text(settings, work.tokenizer).calibration
     windows = work.heldout()
     dense = work.cached("hidden", keys.heldout_identity(settings), lambda path: save_dense(work.model, windows, path))
     for inputs in ("sparse", "dense"):

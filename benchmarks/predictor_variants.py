@@ -29,6 +29,7 @@ from ffbench.sparsity.surrogate import residual_energy
 from ffbench.stages import keys, pipeline
 from ffbench.stages.collect import LayerData, walk_layers
 from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
+from ffbench.stages.text_windows import calibration_windows
 from ffbench.stages.variants.data import Examples, examples
 from ffbench.stages.variants.form import BlockPredictor, Form
 from ffbench.stages.variants.judging import Exam, figures
@@ -56,7 +57,7 @@ class Bench:
         self.plan = pipeline.train(self.settings, self.work.model, self.work.tokenizer, self.work.cached)
         self.block, self.kept = self.settings.block_size, self.plan.layers[0].kept
         c = self.settings.calibration
-        both = pipeline.calibration_windows(self.work.tokenizer, max(c.tokens // 2, c.window), c.window)
+        both = calibration_windows(self.work.tokenizer, max(c.tokens // 2, c.window), c.window)
         self.windows = torch.cat(list(both.values()))[::every]
         self.fixed = {"model": self.settings.model.name, "sparsity": self.settings.sparsity, "block_size": self.block,
                       "rank": self.settings.compensator.rank, "steps": steps, "windows_learned": len(self.windows), "rate": RATE,

@@ -76,6 +76,7 @@ def record_plan(folder: Path, job: Job) -> int:
 
     from ffbench.stages import keys, pipeline
     from ffbench.stages.record import FILE, chosen_neurons, save_record
+    from ffbench.stages.text_windows import heldout_windows
     from ffbench.validation import problems
 
     found, s = problems(job.settings), job.settings
@@ -90,7 +91,7 @@ def record_plan(folder: Path, job: Job) -> int:
     if found:
         return refuse(found)
     model, tokenizer = pipeline.loaded(keys.model_spec(s))
-    windows = pipeline.heldout_windows(tokenizer, s.fidelity.windows * s.fidelity.window, s.fidelity.window)
+    windows = heldout_windows(tokenizer, s.fidelity.windows * s.fidelity.window, s.fidelity.window)
     chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
     save_record(folder, plan, chosen)
     print(f"{folder / FILE}: {len(chosen)} layers, {len(chosen[0])} blocks of {plan.settings.block_size} tokens")

@@ -1,12 +1,10 @@
 """One run from settings to result.json; what is done already is read, not repeated."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import lru_cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,9 @@ from ffbench.settings import RunSettings
 from ffbench.sparsity.plan import SparsePlan
 from ffbench.sparsity.selectors import SELECTORS, untimed
 from ffbench.stages import keys
-from ffbench.tasks.own_text import own_documents
-from ffbench.tasks.text import KINDS, calibration_pieces, documents
+from ffbench.stages.text_windows import heldout_windows, training_text
 
 Cache = Callable[..., Path]
-logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 UNMEASURED = ("block_size", "blocks", "calibration_text", "hot_fraction", "rank", "group_size", "fidelity", "speed", "density_used",
               "speed_reason", "recall_at_k", "retained_energy", "layers", "flops")
@@ -38,52 +34,6 @@ UNMEASURED = ("block_size", "blocks", "calibration_text", "hot_fraction", "rank"
 def loaded(spec: ModelSpec) -> tuple[Any, Any]:
     """Model and tokenizer, kept for the next run of a sweep."""
     return load_model(spec)
-
-
-def heldout_windows(tokenizer: Any, tokens: int, length: int) -> dict[str, Any]:
-    """Held-out windows [n, length] of each text kind, `tokens` tokens a kind."""
-    from ffbench.stages.collect import windows
-
-    return {kind: windows(tokenizer, documents(kind, "heldout").values(), tokens, length) for kind in KINDS}
-
-
-def calibration_windows(tokenizer: Any, tokens: int, length: int) -> dict[str, Any]:
-    """Embedded calibration windows [n, length] of each text kind, at most `tokens` tokens a kind."""
-    from ffbench.stages.collect import windows
-
-    return {kind: windows(tokenizer, calibration_pieces(kind).values(), tokens, length) for kind in KINDS}
-
-
-def own_windows(tokenizer: Any, folder: str, tokens: int, length: int) -> Any:
-    """Windows [n, length] of a folder's documents; a warning where they hold less than `tokens` tokens."""
-    from ffbench.stages.collect import windows
-
-    found = windows(tokenizer, own_documents(folder).values(), tokens, length)
-    if found.numel() < tokens // length * length:
-        logger.warning("calibration.folder: the text fills %d windows of %d tokens, %d were asked for",
-                       len(found), length, tokens // length)
-    return found
-
-
-def training_text(settings: RunSettings, tokenizer: Any) -> Any:
-    """The TrainingText that plans of `settings` are fitted on: embedded, or the user's own."""
-    import torch
-
-    from ffbench.stages.teacher import WINDOWS
-    from ffbench.stages.train import TrainingText
-
-    def windows(tokens: int, length: int) -> list[Any]:
-        folder = settings.calibration.folder
-        if folder:
-            return [own_windows(tokenizer, folder, 2 * tokens, length)]
-        return list(calibration_windows(tokenizer, tokens, length).values())
-
-    def in_turn(length: int) -> Any:
-        pairs = zip_longest(*windows(WINDOWS // 2 * length, length))
-        return torch.stack([one for pair in pairs for one in pair if one is not None])
-
-    c = settings.calibration
-    return TrainingText(torch.cat(windows(max(c.tokens // 2, c.window), c.window)), in_turn)
 
 
 def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> SparsePlan:

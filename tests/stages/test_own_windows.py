@@ -10,7 +10,7 @@ import torch
 from ffbench.cli.main import main
 from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.sparsity.plan import SparsePlan
-from ffbench.stages.pipeline import own_windows
+from ffbench.stages.text_windows import own_windows
 
 
 def test_too_little_text_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

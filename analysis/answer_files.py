@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import LoadError
+from analysis.frames import LoadError
 
 
 def answers_path(output_dir: Path, folder: Path, result: dict[str, Any]) -> Path:

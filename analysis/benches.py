@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.answer_files import answer_rows
+from analysis.frames import LoadError, from_rows
 from analysis.load import ideal_speedup
-from analysis.schema import LoadError, from_rows
 
 SELECTION = (
     "model",

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.answer_files import answer_rows, answers_path
-from analysis.schema import METHOD, SCHEMA_VERSION, SPEED, LoadError, checked, from_rows
+from analysis.frames import LoadError, checked, from_rows
+from analysis.schema import METHOD, SCHEMA_VERSION, SPEED
 
 __all__ = ["LoadError", "answers", "groups", "layers", "runs", "tasks", "timings"]
 NEEDED = ("run_key", "sparsity", "tasks", "fidelity", "speed")

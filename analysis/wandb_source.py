@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import SCHEMA_VERSION, LoadError
+from analysis.frames import LoadError
+from analysis.schema import SCHEMA_VERSION
 
 RUN_KEY = re.compile(r"[0-9a-f]{16}")
 TABLES = ("tasks", "layers", "ttft", "answers")

@@ -39,18 +39,19 @@ test-ray: $(RAY_READY)
 
 lint: setup
 	$(BIN)/ruff check .
-	$(BIN)/mypy ffbench kernels/ffkernels analysis
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy ffbench kernels/ffkernels analysis/ffanalysis
 
 plots: setup
-	$(BIN)/python -m analysis.figures --output-dir outputs
-	$(BIN)/python -m analysis.notebook_runner --output-dir outputs
+	$(BIN)/python -m ffanalysis.figures --output-dir outputs
+	$(BIN)/python -m ffanalysis.notebook_runner --output-dir outputs
 
 readme: setup
-	$(BIN)/python -m analysis.readme
-	$(BIN)/python -m analysis.leaderboard
+	$(BIN)/python -m tools.docs.readme
+	$(BIN)/python -m tools.docs.leaderboard
 
 leaderboard: setup
-	$(BIN)/python -m analysis.leaderboard
+	$(BIN)/python -m tools.docs.leaderboard
 
 report: setup
 	$(BIN)/python -m ffbench report --format html

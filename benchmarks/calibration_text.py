@@ -1,15 +1,17 @@
-"""Make a folder of calibration text nearer to LongBench's than the embedded text is (docs/accuracy.md).
+"""Make a folder of calibration text nearer to LongBench's than the embedded text is
+(docs/accuracy.md).
 
 python benchmarks/calibration_text.py --data-dir FOLDER --out own_text
 
-Contexts of LongBench tasks that the LongBench table does not score, and as much of the standard library's calibration part.
+Contexts of LongBench tasks that the LongBench table does not score, and as much of the standard
+library's calibration part.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from ffbench.tasks.text import documents
+from ffbench.data.embedded_text import documents
 
 TASKS = ("multifieldqa_en", "hotpotqa", "musique", "gov_report", "passage_count")
 RECORDS = 24
@@ -37,14 +39,20 @@ def code(characters: int) -> list[str]:
 
 def main() -> None:
     """Write one JSON Lines file of contexts and one of code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, required=True, help="LongBench's JSON Lines, a file a task")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, required=True, help="LongBench's JSON Lines, a file a task"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     prose = contexts(options.data_dir)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, texts in (("longbench_other_tasks", prose), ("code", code(sum(map(len, prose))))):
-        (options.out / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        (options.out / f"{name}.jsonl").write_text(
+            "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        )
         print(f"{name}: {len(texts)} texts, {sum(map(len, texts))} characters")
 
 

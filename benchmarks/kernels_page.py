@@ -12,9 +12,33 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "kernels.md", ROOT / "benchmarks" / "results"
 MARK = "<!-- {}: made by `python benchmarks/kernels_page.py` -->", "<!-- end of {} -->"
-KERNEL_KEYS = ("shape", "dtype", "block", "group", "hot_fraction", "tokens", "sparsity", "threads", "backend", "indices", "cpu")
-SPEED_KEYS = ("shape", "dtype", "selector", "compensator", "sparsity", "block", "group", "hot_fraction", "threads", "backend",
-              "weights", "cpu")
+KERNEL_KEYS = (
+    "shape",
+    "dtype",
+    "block",
+    "group",
+    "hot_fraction",
+    "tokens",
+    "sparsity",
+    "threads",
+    "backend",
+    "indices",
+    "cpu",
+)
+SPEED_KEYS = (
+    "shape",
+    "dtype",
+    "selector",
+    "compensator",
+    "sparsity",
+    "block",
+    "group",
+    "hot_fraction",
+    "threads",
+    "backend",
+    "weights",
+    "cpu",
+)
 Line = dict[str, Any]
 
 
@@ -45,10 +69,23 @@ def made_with(found: list[Line]) -> list[str]:
     """Machine, versions and the command of every row."""
     if not found:
         return ["", "No lines yet."]
-    facts = {name: sorted({str(one[name]) for one in found}) for name in ("cpu", "threads", "torch", "git_sha")}
+    facts = {
+        name: sorted({str(one[name]) for one in found})
+        for name in ("cpu", "threads", "torch", "git_sha")
+    }
     text = "; ".join(f"{name} {', '.join(values)}" for name, values in facts.items())
-    return ["", f"{len(found)} rows. {text}.", "", "<details><summary>Commands</summary>", "", "```",
-            *dict.fromkeys(one["command"] for one in found), "```", "", "</details>"]
+    return [
+        "",
+        f"{len(found)} rows. {text}.",
+        "",
+        "<details><summary>Commands</summary>",
+        "",
+        "```",
+        *dict.fromkeys(one["command"] for one in found),
+        "```",
+        "",
+        "</details>",
+    ]
 
 
 def kernels() -> list[str]:
@@ -58,41 +95,121 @@ def kernels() -> list[str]:
     for one in found:
         low, high = one["p20"], one["p80"]
         compiled = f"{one['ratio_compiled']:.2f}" if one["ratio_compiled"] else "-"
-        rows.append([one["shape"], one["dtype"], str(one["block"]), rows_word(one), one["indices"], one["backend"],
-                     str(one["threads"]), f"{one['ratio_eager']:.2f} ({low:.2f} to {high:.2f})", compiled,
-                     f"{one['ratio_self']:.2f}", f"{one['ideal']:.2f}", f"{one['gflops']:.0f}",
-                     f"{100 * one['gflops'] / one['peak_gflops']:.0f}%"])
-    heads = ["shape", "dtype", "B", "neurons", "sets", "backend", "threads", "over eager (p20 to p80)", "over compiled",
-             "over itself dense", "ideal", "GFLOP/s", "of peak"]
+        rows.append(
+            [
+                one["shape"],
+                one["dtype"],
+                str(one["block"]),
+                rows_word(one),
+                one["indices"],
+                one["backend"],
+                str(one["threads"]),
+                f"{one['ratio_eager']:.2f} ({low:.2f} to {high:.2f})",
+                compiled,
+                f"{one['ratio_self']:.2f}",
+                f"{one['ideal']:.2f}",
+                f"{one['gflops']:.0f}",
+                f"{100 * one['gflops'] / one['peak_gflops']:.0f}%",
+            ]
+        )
+    heads = [
+        "shape",
+        "dtype",
+        "B",
+        "neurons",
+        "sets",
+        "backend",
+        "threads",
+        "over eager (p20 to p80)",
+        "over compiled",
+        "over itself dense",
+        "ideal",
+        "GFLOP/s",
+        "of peak",
+    ]
     return [*table(heads, rows), *made_with(found)]
 
 
 def speeds() -> list[str]:
     """Time to first token, a row a length: the last line that measured it."""
-    each = [one | {"at": ttft["tokens"], "ttft_at": ttft, "ffn_at": ffn} for one in lines("speed")
-            for ffn, ttft in zip(one["ffn"], one["ttft"], strict=True)]
-    found = sorted(latest(each, (*SPEED_KEYS, "at")), key=lambda one: (one["shape"], one["dtype"], one["group"], one["at"]))
+    each = [
+        one | {"at": ttft["tokens"], "ttft_at": ttft, "ffn_at": ffn}
+        for one in lines("speed")
+        for ffn, ttft in zip(one["ffn"], one["ttft"], strict=True)
+    ]
+    found = sorted(
+        latest(each, (*SPEED_KEYS, "at")),
+        key=lambda one: (one["shape"], one["dtype"], one["group"], one["at"]),
+    )
     rows = []
     for one in found:
         ffn, ttft = one["ffn_at"], one["ttft_at"]
-        rows.append([f"{one['shape']} ({one['layers']} layers)", one["dtype"], str(one["block"]), rows_word(one),
-                     str(one["threads"]), str(one["at"]), str(ttft["rounds"]),
-                     f"{ttft['ratio']:.2f} ({ttft['p20']:.2f} to {ttft['p80']:.2f})",
-                     f"{ffn['ratio']:.2f}", f"{ttft['dense_s']:.2f}", f"{ttft['sparse_s']:.2f}"])
-    heads = ["shape", "dtype", "B", "neurons", "threads", "tokens", "rounds", "TTFT speedup (p20 to p80)", "FFN speedup",
-             "dense s", "sparse s"]
+        rows.append(
+            [
+                f"{one['shape']} ({one['layers']} layers)",
+                one["dtype"],
+                str(one["block"]),
+                rows_word(one),
+                str(one["threads"]),
+                str(one["at"]),
+                str(ttft["rounds"]),
+                f"{ttft['ratio']:.2f} ({ttft['p20']:.2f} to {ttft['p80']:.2f})",
+                f"{ffn['ratio']:.2f}",
+                f"{ttft['dense_s']:.2f}",
+                f"{ttft['sparse_s']:.2f}",
+            ]
+        )
+    heads = [
+        "shape",
+        "dtype",
+        "B",
+        "neurons",
+        "threads",
+        "tokens",
+        "rounds",
+        "TTFT speedup (p20 to p80)",
+        "FFN speedup",
+        "dense s",
+        "sparse s",
+    ]
     return [*table(heads, rows), *made_with(found)]
 
 
 def triton() -> list[str]:
     """What the Triton compiler makes of the kernels."""
     words = {0: "contiguous", 1: "any rows"}
-    rows = [[one["kernel"], f"sm_{one['arch']}", one["dtype"], words.get(one["group"], f"groups of {one['group']}"),
-             f"{one['m']} x {one['n']} x {one['k']}", str(one["warps"]), str(one["stages"]), str(one["registers"]),
-             str(one["spills"]), f"{one['shared_bytes'] / 1024:.0f} KB",
-             ", ".join(f"{count} {name}" for name, count in one["matrix"].items())] for one in lines("triton")]
-    return table(["kernel", "card", "dtype", "neurons", "tile m x n x k", "warps", "stages", "registers", "spills",
-                  "shared memory", "matrix instructions in PTX"], rows)
+    rows = [
+        [
+            one["kernel"],
+            f"sm_{one['arch']}",
+            one["dtype"],
+            words.get(one["group"], f"groups of {one['group']}"),
+            f"{one['m']} x {one['n']} x {one['k']}",
+            str(one["warps"]),
+            str(one["stages"]),
+            str(one["registers"]),
+            str(one["spills"]),
+            f"{one['shared_bytes'] / 1024:.0f} KB",
+            ", ".join(f"{count} {name}" for name, count in one["matrix"].items()),
+        ]
+        for one in lines("triton")
+    ]
+    return table(
+        [
+            "kernel",
+            "card",
+            "dtype",
+            "neurons",
+            "tile m x n x k",
+            "warps",
+            "stages",
+            "registers",
+            "spills",
+            "shared memory",
+            "matrix instructions in PTX",
+        ],
+        rows,
+    )
 
 
 def replaced(page: str, name: str, body: list[str]) -> str:
@@ -106,7 +223,11 @@ def replaced(page: str, name: str, body: list[str]) -> str:
 
 def renewed(page: str) -> str:
     """The page with all generated parts made anew from the result files."""
-    parts: dict[str, Callable[[], list[str]]] = {"kernels": kernels, "speed": speeds, "triton": triton}
+    parts: dict[str, Callable[[], list[str]]] = {
+        "kernels": kernels,
+        "speed": speeds,
+        "triton": triton,
+    }
     for name, part in parts.items():
         page = replaced(page, name, part())
     return page

@@ -1,7 +1,9 @@
-"""How long reading many runs takes, and how much memory: python benchmarks/load_runs.py --runs 2000 --records 200
+"""How long reading many runs takes, and how much memory: python benchmarks/load_runs.py --runs 2000
+--records 200
 
-Writes made-up runs into a temporary folder, reads every frame in a process of its own, prints the figures and, with
---append FILE, adds them to it as a JSON line. Limits: 10 seconds, 2 GB; the exit code is 1 above them.
+Writes made-up runs into a temporary folder, reads every frame in a process of its own, prints the
+figures and, with --append FILE, adds them to it as a JSON line. Limits: 10 seconds, 2 GB; the exit
+code is 1 above them.
 """
 
 import argparse
@@ -17,7 +19,7 @@ LIMIT_SECONDS, LIMIT_GIGABYTES = 10.0, 2.0
 LAYERS, TASKS = 30, 8
 READER = """
 import json, resource, sys, time
-from analysis import load
+from ffanalysis import load
 start = time.perf_counter()
 seconds, rows = {}, {}
 for read in (load.runs, load.tasks, load.groups, load.layers, load.timings, load.answers):
@@ -83,12 +85,20 @@ def result(key: str, draw: random.Random) -> dict[str, Any]:
         "density_used": 0.56,
         "recall_at_k": 0.8,
         "retained_energy": 0.9,
-        "tasks": {f"task_{i}": figures | {"metric": "f1", "category": "made up"} for i in range(TASKS)},
+        "tasks": {
+            f"task_{i}": figures | {"metric": "f1", "category": "made up"} for i in range(TASKS)
+        },
         "mean": figures,
         "fidelity": dict.fromkeys(("prose", "code", "mean"), near),
         "categories": None,
         "buckets": None,
-        "speed": {"ffn": speed, "ttft": [speed] * 4, "threads": 2, "cpu": "made up", "backend": "native"},
+        "speed": {
+            "ffn": speed,
+            "ttft": [speed] * 4,
+            "threads": 2,
+            "cpu": "made up",
+            "backend": "native",
+        },
         "layers": [
             {
                 "layer": i,
@@ -147,7 +157,10 @@ def write(folder: Path, runs: int, records: int) -> int:
 def cpu_name() -> str:
     """The processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        "unknown",
+    )
 
 
 def main() -> int:
@@ -169,7 +182,11 @@ def main() -> int:
             cwd=Path(__file__).parents[1],
         )
     sha = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        ["git", "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
     ).stdout.strip()
     figures = {
         "runs": options.runs,

@@ -1,13 +1,15 @@
-"""What orchestration costs beside the work: composing, keys, store and tracking in a default run, and a sweep that is done.
+"""What orchestration costs beside the work: composing, keys, store and tracking in a default run,
+and a sweep that is done.
 
 python benchmarks/overhead.py --out benchmarks/results/overhead.json
 
-The parts are measured one by one with the default settings: the first composition of a process whole (median of five
-processes), of the others the worst of five rounds, since the first round hashes the weights, asks git and starts W&B's
-service. They are set against the stages that a run of the default sweep computes for itself, when everything shared is
-cached already: the shortest run there is. Those seconds come from the runs in benchmarks/results/default.
-The sweep that is done has 200 jobs of the default model, whose folders are made here from one of those results; it is
-timed as a process of its own.
+The parts are measured one by one with the default settings: the first composition of a process
+whole (median of five processes), of the others the worst of five rounds, since the first round
+hashes the weights, asks git and starts W&B's service. They are set against the stages that a run of
+the default sweep computes for itself, when everything shared is cached already: the shortest run
+there is. Those seconds come from the runs in benchmarks/results/default. The sweep that is done has
+200 jobs of the default model, whose folders are made here from one of those results; it is timed as
+a process of its own.
 """
 
 import argparse
@@ -34,13 +36,22 @@ FIRST = "import time; t = time.perf_counter(); from ffbench.cli.compose import j
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child process without a W&B account."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")} | more
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("WANDB_")
+    } | more
 
 
 def first_composition() -> float:
     """Seconds until a fresh process has its one job composed, Hydra's import included."""
+
     def once() -> float:
-        done = subprocess.run([sys.executable, "-c", FIRST], env=environment(), capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return float(done.stdout)
 
     return median(once() for _ in range(ROUNDS))
@@ -53,14 +64,16 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def store_costs(folder: Path, answers: int) -> dict[str, float]:
-    """Seconds of a run's key, its folder (provenance, answers, result), its pictures and its mirror in W&B, offline."""
+    """Seconds of a run's key, its folder (provenance, answers, result), its pictures and its mirror
+    in W&B, offline.
+    """
     from ffbench.cli.compose import jobs_of
     from ffbench.cli.pictures import draw_run
-    from ffbench.runs.mirror import mirror
+    from ffbench.experiment.identity import run_key
     from ffbench.runs.provenance import collect
     from ffbench.runs.store import RunStore
-    from ffbench.runs.tracking import open_tracker
-    from ffbench.stages.keys import run_key
+    from ffbench.tracking.mirror import mirror
+    from ffbench.tracking.open import open_tracker
 
     settings = jobs_of([f"output_dir={folder}"])[0].settings
     config, result = asdict(settings), recorded()[0]
@@ -73,7 +86,14 @@ def store_costs(folder: Path, answers: int) -> dict[str, float]:
         begin = time.perf_counter()
         run.start(config, collect(["python", "-m", "ffbench"]))
         for record in range(answers):
-            run.append_answer({"task": "embedded_code", "record_id": str(record), "prediction": "x" * 200, "score": 50.0})
+            run.append_answer(
+                {
+                    "task": "embedded_code",
+                    "record_id": str(record),
+                    "prediction": "x" * 200,
+                    "score": 50.0,
+                }
+            )
         run.finish(result)
         parts["store"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
@@ -90,7 +110,7 @@ def store_costs(folder: Path, answers: int) -> dict[str, float]:
 def done_sweep(folder: Path) -> dict[str, float]:
     """Seconds of a sweep of 200 jobs that are all done, and of its dry run."""
     from ffbench.cli.compose import jobs_of
-    from ffbench.stages.keys import run_key
+    from ffbench.experiment.identity import run_key
 
     words = [f"seed=range(0,{JOBS})", f"output_dir={folder}"]
     for job in jobs_of(words):
@@ -101,8 +121,13 @@ def done_sweep(folder: Path) -> dict[str, float]:
 
     def whole(*more: str) -> float:
         begin = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "ffbench", *words, *more], env=environment(), capture_output=True,
-                              text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "ffbench", *words, *more],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert "-> " not in done.stderr and done.stdout.count("\n") >= JOBS, done.stderr
         return time.perf_counter() - begin
 
@@ -118,14 +143,26 @@ def measure() -> dict[str, Any]:
         parts = {"compose": first_composition()} | store_costs(Path(folder) / "one", answers)
         sweep = done_sweep(Path(folder) / "many")
     total = sum(parts.values())
-    return {"parts_s": parts, "total_s": total, "run_s": work, "share": total / work, "answers": answers,
-            "run_cpu": results[0]["speed"]["cpu"], "run_keys": [result["run_key"] for result in results], "done": sweep, "cpu": cpu_name(),
-            "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()), "git_sha": git_state()[0]}
+    return {
+        "parts_s": parts,
+        "total_s": total,
+        "run_s": work,
+        "share": total / work,
+        "answers": answers,
+        "run_cpu": results[0]["speed"]["cpu"],
+        "run_keys": [result["run_key"] for result in results],
+        "done": sweep,
+        "cpu": cpu_name(),
+        "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),
+        "git_sha": git_state()[0],
+    }
 
 
 def main() -> None:
     """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     os.environ |= {"WANDB_MODE": "offline"}

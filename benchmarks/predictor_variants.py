@@ -1,11 +1,13 @@
-"""Forms of the trained predictor, trained on the same calibration activations and judged on the same held-out blocks.
+"""Forms of the trained predictor, trained on the same calibration activations and judged on the
+same held-out blocks.
 
-python benchmarks/predictor_variants.py                                      # every form on a few layers
-python benchmarks/predictor_variants.py --kl mean-linear-prior-residual-log  # one form in all layers, through the model
+python benchmarks/predictor_variants.py                                      # every form on a few
+layers python benchmarks/predictor_variants.py --kl mean-linear-prior-residual-log  # one form in
+all layers, through the model
 
-Lines go to --out; what it holds already (by `key`) is not done again. A quarter of the calibration windows decides
-when training stops; nothing is chosen on held-out text. `reference` lines: the static prior, the oracle, the
-predictor that plans use (`closed_form`) and probe tokens.
+Lines go to --out; what it holds already (by `key`) is not done again. A quarter of the calibration
+windows decides when training stops; nothing is chosen on held-out text. `reference` lines: the
+static prior, the oracle, the predictor that plans use (`closed_form`) and probe tokens.
 """
 
 import argparse
@@ -18,30 +20,42 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from variants.data import Examples, examples
+from variants.form import BlockPredictor, Form
+from variants.judging import Exam, figures
+from variants.training import train_form
 
 from ffbench.cli.compose import jobs_of
+from ffbench.evaluation.fidelity import fidelity_rows, save_dense, summarise
+from ffbench.experiment import identity as keys
+from ffbench.experiment import pipeline
+from ffbench.experiment.calibration import calibration_windows
+from ffbench.methods.compensators.surrogate import residual_energy
+from ffbench.methods.plan import SparsePlan
+from ffbench.methods.selectors import SELECTORS, Scene, Selector
 from ffbench.models.adapters import gated_ffns
 from ffbench.runs.identity import content_key
 from ffbench.runs.provenance import cpu_name, git_state
-from ffbench.sparsity.plan import SparsePlan
-from ffbench.sparsity.selectors import SELECTORS, Scene, Selector
-from ffbench.sparsity.surrogate import residual_energy
-from ffbench.stages import keys, pipeline
-from ffbench.stages.collect import LayerData, walk_layers
-from ffbench.stages.fidelity import fidelity_rows, save_dense, summarise
-from ffbench.stages.text_windows import calibration_windows
-from ffbench.stages.variants.data import Examples, examples
-from ffbench.stages.variants.form import BlockPredictor, Form
-from ffbench.stages.variants.judging import Exam, figures
-from ffbench.stages.variants.training import train_form
+from ffbench.training.layer_walk import LayerData, walk_layers
 
 BASE = Form()
 FORMS = [
-    BASE, Form(prior=False), Form(pooling="max"), Form(pooling="attention"),
-    Form(head="low_rank"), Form(head="low_rank", width=32), Form(head="mlp"), Form(head="mlp", prior=False),
-    Form(target="griffin"), Form(target="output"), Form(loss="bce"), Form(loss="listwise"),
-    Form(target="output", loss="listwise"), Form(pooling="attention", head="mlp"),
-    Form(pooling="attention", head="low_rank", loss="listwise"), Form(head="low_rank", loss="listwise"),
+    BASE,
+    Form(prior=False),
+    Form(pooling="max"),
+    Form(pooling="attention"),
+    Form(head="low_rank"),
+    Form(head="low_rank", width=32),
+    Form(head="mlp"),
+    Form(head="mlp", prior=False),
+    Form(target="griffin"),
+    Form(target="output"),
+    Form(loss="bce"),
+    Form(loss="listwise"),
+    Form(target="output", loss="listwise"),
+    Form(pooling="attention", head="mlp"),
+    Form(pooling="attention", head="low_rank", loss="listwise"),
+    Form(head="low_rank", loss="listwise"),
     Form(pooling="token", head="low_rank", width=32),
 ]
 LAYERS = (3, 9, 15)
@@ -54,28 +68,48 @@ class Bench:
     def __init__(self, words: list[str], steps: int, every: int) -> None:
         self.settings = jobs_of(words)[0].settings
         self.work, self.steps = pipeline.Workbench(self.settings), steps
-        self.plan = pipeline.train(self.settings, self.work.model, self.work.tokenizer, self.work.cached)
+        self.plan = pipeline.train(
+            self.settings, self.work.model, self.work.tokenizer, self.work.cached
+        )
         self.block, self.kept = self.settings.block_size, self.plan.layers[0].kept
         c = self.settings.calibration
         both = calibration_windows(self.work.tokenizer, max(c.tokens // 2, c.window), c.window)
         self.windows = torch.cat(list(both.values()))[::every]
-        self.fixed = {"model": self.settings.model.name, "sparsity": self.settings.sparsity, "block_size": self.block,
-                      "rank": self.settings.compensator.rank, "steps": steps, "windows_learned": len(self.windows), "rate": RATE,
-                      "cpu": cpu_name(),
-                      "threads": torch.get_num_threads(), "git_sha": git_state()[0]}
+        self.fixed = {
+            "model": self.settings.model.name,
+            "sparsity": self.settings.sparsity,
+            "block_size": self.block,
+            "rank": self.settings.compensator.rank,
+            "steps": steps,
+            "windows_learned": len(self.windows),
+            "rate": RATE,
+            "cpu": cpu_name(),
+            "threads": torch.get_num_threads(),
+            "git_sha": git_state()[0],
+        }
 
     def key(self, what: dict[str, Any]) -> str:
         """Names a line."""
-        return content_key(keys.training_identity(self.settings) | keys.heldout_identity(self.settings)
-                           | {"plan": asdict(keys.plan_settings(self.settings)), "steps": self.steps,
-                              "learned": len(self.windows), "rate": RATE} | what)
+        return content_key(
+            keys.training_identity(self.settings)
+            | keys.heldout_identity(self.settings)
+            | {
+                "plan": asdict(keys.plan_settings(self.settings)),
+                "steps": self.steps,
+                "learned": len(self.windows),
+                "rate": RATE,
+            }
+            | what
+        )
 
     def learned(self, data: LayerData) -> tuple[Examples, Examples]:
         """Examples to learn from, and those that decide when to stop: every fourth window."""
         every = examples(data, self.plan.layers[data.ffn.layer].surrogate)
         check = torch.arange(len(every.x)) % 4 == 3
-        return tuple(Examples(every.x[part], {name: one[part] for name, one in every.worth.items()})  # type: ignore[return-value]
-                     for part in (~check, check))
+        return tuple(
+            Examples(every.x[part], {name: one[part] for name, one in every.worth.items()})  # type: ignore[return-value]
+            for part in (~check, check)
+        )
 
     def exam(self, data: LayerData) -> Exam:
         """Held-out blocks of a layer."""
@@ -98,15 +132,24 @@ class Bench:
         scene = Scene(layer, exam.x[0], exam.x, data.activations, act, exam.w_down.norm(dim=0), 0)
         toward = (exam.left @ exam.w_down.T) @ exam.w_down
         output = (2 * exam.left * toward).mean(1) - exam.worth
-        return {"static": SELECTORS["static"](scene), "closed_form": SELECTORS["trained"](scene),
-                "probe": SELECTORS["probe"](scene), "oracle": exam.worth, "oracle_output": output}
+        return {
+            "static": SELECTORS["static"](scene),
+            "closed_form": SELECTORS["trained"](scene),
+            "probe": SELECTORS["probe"](scene),
+            "oracle": exam.worth,
+            "oracle_output": output,
+        }
 
 
 @torch.no_grad()
-def collect(bench: Bench, layers: tuple[int, ...], windows: int) -> dict[int, tuple[Any, Exam, dict[str, Tensor]]]:
+def collect(
+    bench: Bench, layers: tuple[int, ...], windows: int
+) -> dict[int, tuple[Any, Exam, dict[str, Tensor]]]:
     """Learning and judging material of some layers."""
     found: dict[int, Any] = {}
-    for data in islice(walk_layers(bench.work.model, bench.windows, "calibration"), max(layers) + 1):
+    for data in islice(
+        walk_layers(bench.work.model, bench.windows, "calibration"), max(layers) + 1
+    ):
         if data.ffn.layer in layers:
             found[data.ffn.layer] = bench.learned(data)
     held = torch.cat([batch[:windows] for batch in bench.work.heldout().values()])
@@ -131,14 +174,21 @@ def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> N
     if not missing:
         return
     material = collect(bench, layers, windows)
-    base = {name: mean_of([figures(exam, scores[name]) for _, exam, scores in material.values()])
-            for name in next(iter(material.values()))[2]}
-    shared = bench.fixed | {"layers": list(layers), "blocks": len(next(iter(material.values()))[1].x)}
+    base = {
+        name: mean_of([figures(exam, scores[name]) for _, exam, scores in material.values()])
+        for name in next(iter(material.values()))[2]
+    }
+    shared = bench.fixed | {
+        "layers": list(layers),
+        "blocks": len(next(iter(material.values()))[1].x),
+    }
 
     def write(name: str, kind: str, row: dict[str, Any], key: str) -> None:
         low, high = base["static"], base["oracle"]
-        closed = {f"{one}_gap_closed": (row[one] - low[one]) / (high[one] - low[one])
-                  for one in ("retained_energy", "output_error")}
+        closed = {
+            f"{one}_gap_closed": (row[one] - low[one]) / (high[one] - low[one])
+            for one in ("retained_energy", "output_error")
+        }
         append(out, {"key": key, "kind": kind, "name": name} | shared | row | closed)
 
     for name, row in base.items():
@@ -147,20 +197,36 @@ def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> N
     for form in missing:
         start, rows, flops = time.perf_counter(), [], 0.0
         for (learning, checking), exam, _ in material.values():
-            predictor = train_form(form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE)
+            predictor = train_form(
+                form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
+            )
             rows.append(figures(exam, predictor(exam.x)))
-            flops = predictor.flops(bench.block) / (6.0 * exam.x.shape[2] * exam.worth.shape[1] * bench.block)
-        write(form.name, "form", asdict(form) | mean_of(rows) | {"flops_share": flops,
-              "seconds": (time.perf_counter() - start) / len(material)}, bench.key(what | asdict(form)))
+            flops = predictor.flops(bench.block) / (
+                6.0 * exam.x.shape[2] * exam.worth.shape[1] * bench.block
+            )
+        write(
+            form.name,
+            "form",
+            asdict(form)
+            | mean_of(rows)
+            | {"flops_share": flops, "seconds": (time.perf_counter() - start) / len(material)},
+            bench.key(what | asdict(form)),
+        )
 
 
 def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
     """A line with the KL of each form, trained in every layer."""
     settings, work = bench.settings, bench.work
     windows = work.heldout()
-    dense = work.cached("hidden", keys.heldout_identity(settings), lambda path: save_dense(work.model, windows, path))
+    dense = work.cached(
+        "hidden",
+        keys.heldout_identity(settings),
+        lambda path: save_dense(work.model, windows, path),
+    )
     predictors: dict[int, BlockPredictor] = {}
-    SELECTORS["variant"] = Selector("variant", lambda scene: predictors[int(scene.layer.extra["layer"])](scene.blocks))
+    SELECTORS["variant"] = Selector(
+        "variant", lambda scene: predictors[int(scene.layer.extra["layer"])](scene.blocks)
+    )
     for form in forms:
         key = bench.key({"kl": asdict(form)})
         if key in held_keys(out):
@@ -168,16 +234,33 @@ def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
         for data in walk_layers(work.model, bench.windows, form.name):
             with torch.enable_grad():
                 learning, checking = bench.learned(data)
-                predictors[data.ffn.layer] = train_form(form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE)
-        layers = [replace(layer, extra={"layer": torch.tensor(i)}) for i, layer in enumerate(bench.plan.layers)]
-        plan = SparsePlan(replace(bench.plan.settings, selector="variant"), bench.plan.fingerprint, layers)
+                predictors[data.ffn.layer] = train_form(
+                    form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
+                )
+        layers = [
+            replace(layer, extra={"layer": torch.tensor(i)})
+            for i, layer in enumerate(bench.plan.layers)
+        ]
+        plan = SparsePlan(
+            replace(bench.plan.settings, selector="variant"), bench.plan.fingerprint, layers
+        )
         found = summarise(fidelity_rows(work.model, plan, windows, dense), settings.fidelity.window)
-        append(out, {"key": key, "kind": "kl", "name": form.name} | bench.fixed | asdict(form) | {"fidelity": found})
+        append(
+            out,
+            {"key": key, "kind": "kl", "name": form.name}
+            | bench.fixed
+            | asdict(form)
+            | {"fidelity": found},
+        )
 
 
 def held_keys(out: Path) -> set[str]:
     """Keys of the lines that a file holds."""
-    return {json.loads(line)["key"] for line in out.read_text().splitlines()} if out.exists() else set()
+    return (
+        {json.loads(line)["key"] for line in out.read_text().splitlines()}
+        if out.exists()
+        else set()
+    )
 
 
 def append(out: Path, line: dict[str, Any]) -> None:
@@ -190,13 +273,19 @@ def append(out: Path, line: dict[str, Any]) -> None:
 
 def main() -> None:
     """Compare all forms on a few layers, or run some of them through the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = {form.name: form for form in FORMS}
     parser.add_argument("--kl", nargs="+", choices=sorted(names), default=[], metavar="FORM")
     parser.add_argument("--layers", type=int, nargs="+", default=list(LAYERS))
-    parser.add_argument("--windows", type=int, default=2, help="held-out windows a text for the comparison")
+    parser.add_argument(
+        "--windows", type=int, default=2, help="held-out windows a text for the comparison"
+    )
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--every", type=int, default=1, help="learn from every n-th calibration window")
+    parser.add_argument(
+        "--every", type=int, default=1, help="learn from every n-th calibration window"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/predictors.jsonl"))
     options, words = parser.parse_known_args()
     bench = Bench(words, options.steps, options.every)

@@ -1,8 +1,10 @@
-"""Settings of one run: plain dataclasses, the only form in which the library sees a configuration."""
+"""Settings of one run: plain dataclasses, the only form in which the library sees a
+configuration.
+"""
 
 from dataclasses import dataclass, field
 
-from ffbench.runs.tracking import TrackerSettings
+from ffbench.tracking.base import TrackerSettings
 
 MISSING: str = "???"
 
@@ -21,7 +23,9 @@ class ModelSettings:
 
 @dataclass
 class SelectorSettings:
-    """Which neurons a block keeps; hot_fraction is the share of them that is the same for every block."""
+    """Which neurons a block keeps; hot_fraction is the share of them that is the same for every
+    block.
+    """
 
     name: str = MISSING
     hot_fraction: float = 0.0
@@ -29,7 +33,9 @@ class SelectorSettings:
 
 @dataclass
 class CompensatorSettings:
-    """How skipped neurons are made up for; `rank` of the surrogate, `map_rank` of the output map, `tune_steps`."""
+    """How skipped neurons are made up for; `rank` of the surrogate, `map_rank` of the output map,
+    `tune_steps`.
+    """
 
     name: str = MISSING
     rank: int = 128
@@ -46,7 +52,9 @@ class SchedulerSettings:
 
 @dataclass
 class TaskSettings:
-    """Scored prompts. `limit` is records a task (null: all); `max_length` counts prompt and answer tokens."""
+    """Scored prompts. `limit` is records a task (null: all); `max_length` counts prompt and answer
+    tokens.
+    """
 
     name: str = MISSING
     tasks: list[str] = field(default_factory=list)
@@ -67,7 +75,9 @@ class KernelSettings:
 
 @dataclass
 class CalibrationSettings:
-    """Text that plans are fitted on, in tokens: embedded, half prose, half code, or the documents of `folder`."""
+    """Text that plans are fitted on, in tokens: embedded, half prose, half code, or the documents
+    of `folder`.
+    """
 
     tokens: int = 65536
     window: int = 2048

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE, SIMILAR, similar_problem
 from ffbench.settings import RunSettings
-from ffbench.sparsity.blocks import BLOCKS, CONSECUTIVE, SIMILAR, similar_problem
 
 DTYPES = ("float32", "bfloat16", "float16")
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
@@ -39,12 +39,16 @@ def folder_problems(output_dir: str) -> list[str]:
         path = path.parent
     if not path.is_dir():
         return [f"output_dir: {path} is a file; give a folder"]
-    return [] if os.access(path, os.W_OK) else [f"output_dir: {path} cannot be written; choose another folder"]
+    return (
+        []
+        if os.access(path, os.W_OK)
+        else [f"output_dir: {path} cannot be written; choose another folder"]
+    )
 
 
 def token_rule_problems(settings: RunSettings) -> list[str]:
     """What a per-token rule cannot be combined with."""
-    from ffbench.sparsity.selectors import SELECTORS
+    from ffbench.methods.selectors import SELECTORS
 
     s, rule = settings, SELECTORS.get(settings.selector.name)
     if rule is None or rule.block_wise:
@@ -57,10 +61,14 @@ def token_rule_problems(settings: RunSettings) -> list[str]:
     if s.blocks == SIMILAR:
         found.append(f"blocks: {s.blocks!r}, but {name}; choose {CONSECUTIVE}")
     if s.compensator.name in ("surrogate_map", "surrogate_tuned", "rsparse"):
-        found.append(f"compensator: {s.compensator.name!r} is made for blocks, but {name}; choose none, bias or surrogate")
+        found.append(
+            f"compensator: {s.compensator.name!r} is made for blocks, but {name}; choose none, bias or surrogate"
+        )
     elif rule.skips_inputs and s.compensator.name != "none":
-        found.append(f"compensator: {s.compensator.name!r} makes up for neurons, but {name} and skips inputs of the "
-                     "matrices; choose none")
+        found.append(
+            f"compensator: {s.compensator.name!r} makes up for neurons, but {name} and skips inputs of the "
+            "matrices; choose none"
+        )
     return found
 
 
@@ -73,7 +81,7 @@ def block_problems(settings: RunSettings) -> list[str]:
 
 def text_problems(settings: RunSettings) -> list[str]:
     """Why the calibration text cannot be used, before any model is loaded."""
-    from ffbench.tasks.own_text import TextError, own_documents
+    from ffbench.data.user_text import TextError, own_documents
 
     c = settings.calibration
     if not c.folder:
@@ -84,20 +92,23 @@ def text_problems(settings: RunSettings) -> list[str]:
         return [str(error)]
     if size >= c.window:
         return []
-    return [f"calibration.folder: {c.folder} holds {size} bytes of text, too little for one window of {c.window} tokens"]
+    return [
+        f"calibration.folder: {c.folder} holds {size} bytes of text, too little for one window of {c.window} tokens"
+    ]
 
 
 def problems(settings: RunSettings) -> list[str]:
     """One sentence a problem; empty when the run can start."""
+    from ffbench.methods.schedulers import SCHEDULERS
+    from ffbench.methods.selectors import SELECTORS
+    from ffbench.tasks.registry import get_spec, task_names
+    from ffbench.training.layer_fit import COMPENSATORS
     from ffkernels.backends import MODULES
 
-    from ffbench.sparsity.schedulers import SCHEDULERS
-    from ffbench.sparsity.selectors import SELECTORS
-    from ffbench.stages.fit import COMPENSATORS
-    from ffbench.tasks.registry import get_spec, task_names
-
     s = settings
-    found = unknown("model.source", s.model.source, SOURCES) + unknown("model.dtype", s.model.dtype, DTYPES)
+    found = unknown("model.source", s.model.source, SOURCES) + unknown(
+        "model.dtype", s.model.dtype, DTYPES
+    )
     found += unknown("selector.name", s.selector.name, SELECTORS)
     found += token_rule_problems(s) + block_problems(s) + text_problems(s)
     found += unknown("compensator.name", s.compensator.name, COMPENSATORS)
@@ -111,26 +122,42 @@ def problems(settings: RunSettings) -> list[str]:
             found += at_least(f"task.max_length ({task})", s.task.max_length, least)
     found += unknown("kernel.backend", s.kernel.backend, ("auto", *MODULES))
     if not 0 <= s.sparsity < 1:
-        found.append(f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)")
+        found.append(
+            f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)"
+        )
     if not 0 <= s.selector.hot_fraction <= 1:
         found.append(f"selector.hot_fraction: {s.selector.hot_fraction} is outside 0 to 1")
-    for field, value, users in (("tune_steps", s.compensator.tune_steps, ("surrogate_tuned",)),
-                                ("map_rank", s.compensator.map_rank, ("surrogate_map",))):
+    for field, value, users in (
+        ("tune_steps", s.compensator.tune_steps, ("surrogate_tuned",)),
+        ("map_rank", s.compensator.map_rank, ("surrogate_map",)),
+    ):
         if s.compensator.name in users and value < 1:
-            found.append(f"compensator.{field}: {value} is too small for {s.compensator.name!r}; choose 1 or more")
+            found.append(
+                f"compensator.{field}: {value} is too small for {s.compensator.name!r}; choose 1 or more"
+            )
         elif value and s.compensator.name not in ("surrogate_tuned", *users):
-            found.append(f"compensator.{field}: {value} with compensator {s.compensator.name!r}; choose 0, or "
-                         f"compensator={users[0]}")
+            found.append(
+                f"compensator.{field}: {value} with compensator {s.compensator.name!r}; choose 0, or "
+                f"compensator={users[0]}"
+            )
     if s.group_size not in GROUP_SIZES:
         found.append(f"group_size: {s.group_size} is not one of {', '.join(map(str, GROUP_SIZES))}")
-    found += at_least("block_size", s.block_size, 1) + at_least("compensator.rank", s.compensator.rank, 1)
-    found += at_least("task.max_length", s.task.max_length, 64) + at_least("speed.rounds", s.speed.rounds, 0)
-    found += at_least("kernel.threads", s.kernel.threads, 0) + at_least("fidelity.windows", s.fidelity.windows, 0)
+    found += at_least("block_size", s.block_size, 1) + at_least(
+        "compensator.rank", s.compensator.rank, 1
+    )
+    found += at_least("task.max_length", s.task.max_length, 64) + at_least(
+        "speed.rounds", s.speed.rounds, 0
+    )
+    found += at_least("kernel.threads", s.kernel.threads, 0) + at_least(
+        "fidelity.windows", s.fidelity.windows, 0
+    )
     found += at_least("calibration.window", s.calibration.window, 2 * max(s.block_size, 1))
     found += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
     found += at_least("task.batch_size", s.task.batch_size, 1) + at_least("seed", s.seed, 0)
     if not s.speed.lengths:
-        found.append("speed.lengths: empty; give at least one prompt length, or speed.rounds=0 to leave speed out")
+        found.append(
+            "speed.lengths: empty; give at least one prompt length, or speed.rounds=0 to leave speed out"
+        )
     for length in s.speed.lengths:
         found += at_least("speed.lengths", length, 1)
     found += folder_problems(s.output_dir)

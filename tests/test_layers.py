@@ -1,34 +1,58 @@
-"""Imports go one way: kernels <- sparsity <- models <- stages <- cli; runs, tasks and analysis stand alone."""
+"""Imports go one way: kernels <- sparsity <- models <- stages <- cli; runs, tasks and analysis
+stand alone."""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+FOUNDATION = {"ffkernels", "ffbench.methods", "ffbench.models"}
+TEXT = {"ffbench.data", "ffbench.tasks"}
+WORK = FOUNDATION | TEXT | {"ffbench.runs", "ffbench.training", "ffbench.evaluation"}
+EXPERIMENT = WORK | {"ffbench.tracking", "ffbench.settings", "ffbench.experiment"}
 ALLOWED = {
-    "ffbench.sparsity": {"ffbench.sparsity"},
-    "ffbench.models": {"ffbench.sparsity", "ffbench.models", "ffkernels"},
-    "ffbench.runs": {"ffbench.runs"},
-    "ffbench.tasks": {"ffbench.tasks"},
-    "ffbench.stages": {"ffbench.sparsity", "ffbench.models", "ffbench.runs", "ffbench.tasks", "ffbench.stages",
-                       "ffbench.settings", "ffkernels"},
-    "ffbench.harness": {"ffbench.sparsity", "ffbench.models", "ffbench.runs", "ffbench.tasks", "ffbench.stages",
-                        "ffbench.harness"},
     "ffkernels": {"ffkernels"},
-    "analysis": {"analysis"},
+    "ffbench.methods": {"ffbench.methods"},
+    "ffbench.models": FOUNDATION,
+    "ffbench.data": {"ffbench.data"},
+    "ffbench.tasks": TEXT,
+    "ffbench.runs": {"ffbench.runs"},
+    "ffbench.tracking": {"ffbench.tracking", "ffbench.runs"},
+    "ffbench.training": FOUNDATION | {"ffbench.runs", "ffbench.training"},
+    "ffbench.evaluation": FOUNDATION | TEXT | {"ffbench.runs", "ffbench.evaluation"},
+    "ffbench.experiment": EXPERIMENT,
+    "ffbench.settings": {"ffbench.methods", "ffbench.tracking", "ffbench.settings"},
+    "ffbench.validation": EXPERIMENT | {"ffbench.validation"},
+    "ffbench.integrations": WORK | {"ffbench.experiment", "ffbench.integrations"},
+    "ffbench.cli": EXPERIMENT
+    | {"ffbench.validation", "ffbench.integrations", "ffbench.cli", "ffanalysis"},
+    "ffanalysis": {"ffanalysis", "ffbench.runs"},
 }
+HYDRA = {"hydra", "omegaconf"}
 FORBIDDEN = {
-    "ffbench.sparsity": {"transformers", "hydra", "omegaconf", "wandb"},
-    "ffbench.models": {"hydra", "omegaconf", "wandb"},
-    "ffbench.stages": {"hydra", "omegaconf", "wandb"},
-    "ffbench.harness": {"hydra", "omegaconf", "wandb"},
-    "ffbench.runs": {"torch", "transformers", "hydra", "omegaconf"},
-    "ffbench.tasks": {"torch", "transformers", "hydra", "omegaconf", "wandb"},
-    "ffkernels": {"transformers", "hydra", "omegaconf", "wandb"},
-    "analysis": {"torch", "hydra", "wandb", "transformers"},
+    "ffkernels": {"transformers", "wandb", *HYDRA},
+    "ffbench.methods": {"transformers", "wandb", *HYDRA},
+    "ffbench.models": {"wandb", *HYDRA},
+    "ffbench.data": {"torch", "transformers", "wandb", *HYDRA},
+    "ffbench.tasks": {"torch", "transformers", "wandb", *HYDRA},
+    "ffbench.runs": {"torch", "transformers", "wandb", *HYDRA},
+    "ffbench.tracking": {"torch", "transformers", *HYDRA},
+    "ffbench.training": {"wandb", *HYDRA},
+    "ffbench.evaluation": {"wandb", *HYDRA},
+    "ffbench.experiment": {"wandb", *HYDRA},
+    "ffbench.settings": {"wandb", *HYDRA},
+    "ffbench.validation": {"wandb", *HYDRA},
+    "ffbench.integrations": {"wandb", *HYDRA},
+    "ffbench.cli": {"wandb"},
+    "ffanalysis": {"torch", "transformers", "wandb", *HYDRA},
 }
-READS_WANDB = "analysis/wandb_source.py"  # imports wandb inside one function, where a key is set
-WHERE = {"ffkernels": ROOT / "kernels" / "ffkernels", "analysis": ROOT / "analysis"}
-OURS = ("ffbench", "ffkernels", "analysis")
+READS_WANDB = (
+    "analysis/ffanalysis/wandb_source.py"  # imports wandb inside one function, where a key is set
+)
+WHERE = {
+    "ffkernels": ROOT / "kernels" / "ffkernels",
+    "ffanalysis": ROOT / "analysis" / "ffanalysis",
+}
+OURS = ("ffbench", "ffkernels", "ffanalysis")
 
 
 def imported(path: Path) -> set[str]:
@@ -58,10 +82,16 @@ def test_the_reader_sees_imports_inside_functions(tmp_path: Path) -> None:
 
 
 def test_imports_go_one_way() -> None:
-    wrong = [f"{path.relative_to(ROOT)}: {name}" for package, allowed in ALLOWED.items() for path in files_of(package)
-             for name in imported(path)
-             if name.split(".")[0] in OURS and not within(name, allowed) or within(name, FORBIDDEN[package])
-             and not (name == "wandb" and str(path.relative_to(ROOT)) == READS_WANDB)]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for package, allowed in ALLOWED.items()
+        for path in files_of(package)
+        for name in imported(path)
+        if name.split(".")[0] in OURS
+        and not within(name, allowed)
+        or within(name, FORBIDDEN[package])
+        and not (name == "wandb" and str(path.relative_to(ROOT)) == READS_WANDB)
+    ]
     assert not wrong
 
 
@@ -72,4 +102,6 @@ def test_every_package_has_files() -> None:
 def test_nothing_is_imported_from_shared_or_unpickled() -> None:
     for package in (*ALLOWED, "ffbench"):
         for path in files_of(package):
-            assert not within("pickle", imported(path)) and "torch.load(" not in path.read_text(), path
+            assert not within("pickle", imported(path)) and "torch.load(" not in path.read_text(), (
+                path
+            )

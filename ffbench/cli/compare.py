@@ -9,8 +9,8 @@ from ffbench.cli.main import refuse
 def main(arguments: list[str]) -> int:
     """Print the comparison; 0 when done, 2 for bad input."""
     try:
-        from analysis.compare import compare
-        from analysis.load import LoadError
+        from ffanalysis.compare import compare
+        from ffanalysis.load import LoadError
     except ImportError as error:
         return refuse([f"compare: {error}; install it with: pip install 'ffbench[analysis]'"])
     parser = argparse.ArgumentParser(prog="python -m ffbench compare", description=__doc__)

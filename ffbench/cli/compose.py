@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ffbench.cli.words import launcher_problems, word_problems
+from ffbench.cli.overrides import launcher_problems, word_problems
 from ffbench.settings import RunSettings
 
 
@@ -55,17 +55,25 @@ def configuration() -> Iterator[None]:
 def group_options() -> dict[str, list[str]]:
     """Configuration group -> names of its files."""
     loader = GlobalHydra.instance().config_loader()
-    return {group: loader.get_group_options(group) for group in loader.list_groups("") if group != "hydra"}
+    return {
+        group: loader.get_group_options(group)
+        for group in loader.list_groups("")
+        if group != "hydra"
+    }
 
 
 def sets_launcher(word: str) -> bool:
-    """True for a word that chooses or sets the launcher, or another part of Hydra's own configuration."""
+    """True for a word that chooses or sets the launcher, or another part of Hydra's own
+    configuration.
+    """
     name = word.lstrip("+~").partition("=")[0]
     return name == "launcher" or name.startswith(("hydra.", "hydra/"))
 
 
 def settings_of(config: DictConfig) -> RunSettings:
-    """Typed settings of one job. Raises ConfigProblems where a value that must be chosen is missing."""
+    """Typed settings of one job. Raises ConfigProblems where a value that must be chosen is
+    missing.
+    """
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
     missing = sorted(OmegaConf.missing_keys(typed))
@@ -90,8 +98,10 @@ class Composer:
             try:
                 parsed.append(self._parser.parse_override(word))
             except HydraException:
-                found.append(f"{word!r} is not understood; give settings as KEY=VALUE, for example sparsity=0.5, "
-                             f"or a command: see `python -m ffbench --help`")
+                found.append(
+                    f"{word!r} is not understood; give settings as KEY=VALUE, for example sparsity=0.5, "
+                    f"or a command: see `python -m ffbench --help`"
+                )
         if found:
             raise ConfigProblems(found)
         return parsed
@@ -117,7 +127,9 @@ class Composer:
         return config
 
     def jobs(self, words: list[str]) -> list[Job]:
-        """Every job of a command line, sweeps unrolled. Raises ConfigProblems with all problems at once."""
+        """Every job of a command line, sweeps unrolled. Raises ConfigProblems with all problems at
+        once.
+        """
         parsed = self.parse(words)
         found = word_problems(parsed, self._groups) + launcher_problems(parsed)
         if found:
@@ -132,14 +144,18 @@ class Composer:
             if found:
                 raise ConfigProblems(found)
             ours = [one for one in every if not sets_launcher(str(one.input_line))]
-            lists = [[str(word) for word in job] for job in BasicSweeper.split_arguments(ours, None)[0]]
+            lists = [
+                [str(word) for word in job] for job in BasicSweeper.split_arguments(ours, None)[0]
+            ]
             return [Job(tuple(job), settings_of(self.config(job))) for job in lists]
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigProblems([" ".join(str(error).split())]) from error
 
 
 def jobs_of(*lines: list[str]) -> list[Job]:
-    """Every job of one command line or of several. Raises ConfigProblems with all problems at once."""
+    """Every job of one command line or of several. Raises ConfigProblems with all problems at
+    once.
+    """
     with configuration():
         composer = Composer()
         return [job for words in lines for job in composer.jobs(words)]

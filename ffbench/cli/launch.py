@@ -44,7 +44,7 @@ class Task:
 
     def __call__(self, config: DictConfig) -> str | None:
         """Do one run; returns why it failed, as text, since not every error outlives pickling."""
-        from ffbench.stages.pipeline import execute
+        from ffbench.experiment.pipeline import execute
 
         say(self.labels[HydraConfig.get().job.num])
         try:
@@ -56,21 +56,30 @@ class Task:
 
 
 def launched(words: list[str], jobs: dict[str, Job], command: list[str]) -> dict[str, str]:
-    """Run every job, by run key, on the launcher that `words` choose; returns the reason of each that failed.
+    """Run every job, by run key, on the launcher that `words` choose; returns the reason of each
+    that failed.
 
     Raises:
         LauncherError: no job can be started.
+
     """
     with configuration():
         config = compose("config", overrides=words, return_hydra_config=True)
         config.output_dir = output_dir = next(iter(jobs.values())).settings.output_dir
         name = config.hydra.runtime.choices.launcher
         check(name, config)
-        labels = [f"[{number}/{len(jobs)}] {' '.join(job.words) or 'defaults'} -> {output_dir}/runs/{key}"
-                  for number, (key, job) in enumerate(jobs.items(), 1)]
+        labels = [
+            f"[{number}/{len(jobs)}] {' '.join(job.words) or 'defaults'} -> {output_dir}/runs/{key}"
+            for number, (key, job) in enumerate(jobs.items(), 1)
+        ]
         chosen = [word for word in words if word.partition("=")[0] == "launcher"]
-        rounds = Rounds(config, Task(command, labels, os.getcwd()), list(jobs), RunStore(output_dir),
-                        {key: [*chosen, *job.words] for key, job in jobs.items()})
+        rounds = Rounds(
+            config,
+            Task(command, labels, os.getcwd()),
+            list(jobs),
+            RunStore(output_dir),
+            {key: [*chosen, *job.words] for key, job in jobs.items()},
+        )
         if name == "slurm":
             rounds.array(list(jobs))
         else:
@@ -79,24 +88,41 @@ def launched(words: list[str], jobs: dict[str, Job], command: list[str]) -> dict
 
 
 class Rounds:
-    """Launches of one sweep: after a worker process died, what it took down with it is launched again."""
+    """Launches of one sweep: after a worker process died, what it took down with it is launched
+    again.
+    """
 
-    def __init__(self, config: DictConfig, task: Task, keys: list[str], store: RunStore,
-                 overrides: dict[str, list[str]]) -> None:
-        self._config, self._task, self._keys, self._store, self._overrides = config, task, keys, store, overrides
+    def __init__(
+        self,
+        config: DictConfig,
+        task: Task,
+        keys: list[str],
+        store: RunStore,
+        overrides: dict[str, list[str]],
+    ) -> None:
+        self._config, self._task, self._keys, self._store, self._overrides = (
+            config,
+            task,
+            keys,
+            store,
+            overrides,
+        )
         self.reasons: dict[str, str] = {}
 
     def all(self, keys: list[str]) -> None:
         """Launch jobs together until each ran; a job whose worker died goes once more, alone.
 
-        The death of one process ends a joblib pool, or this client's jobs on Ray, whoever's fault it was.
+        The death of one process ends a joblib pool, or this client's jobs on Ray, whoever's fault
+        it was.
         """
         while keys:
             died = self._launch(keys)
             if died is None:
                 return
             release()
-            left = [key for key in keys if key not in self.reasons and self._state(key).state != "done"]
+            left = [
+                key for key in keys if key not in self.reasons and self._state(key).state != "done"
+            ]
             begun = [key for key in left if self._state(key).state in ("failed", "running")]
             for key in begun:
                 reason = self._state(key).reason
@@ -113,7 +139,9 @@ class Rounds:
             keys = rest
 
     def array(self, keys: list[str]) -> None:
-        """Launch jobs as one Slurm array and wait for each, also after one was cancelled or died."""
+        """Launch jobs as one Slurm array and wait for each, also after one was cancelled or
+        died.
+        """
         logs = Path(str(self._config.hydra.launcher.submitit_folder)).parent
         before = set(names_in(logs))
         died = self._launch(keys)
@@ -125,10 +153,14 @@ class Rounds:
         for number, key in enumerate(keys):
             state = self._state(key)
             if state.state != "done":
-                self.reasons[key] = endings.get(number) or state.reason or f"its run is {state.state}"
+                self.reasons[key] = (
+                    endings.get(number) or state.reason or f"its run is {state.state}"
+                )
 
     def _launch(self, keys: list[str]) -> str | None:
-        """Launch jobs; keeps the reasons of those that failed. Returns why the launcher gave up, else None."""
+        """Launch jobs; keeps the reasons of those that failed. Returns why the launcher gave up,
+        else None.
+        """
         launcher = self._launcher(keys)
         try:
             returns = launcher.launch([self._overrides[key] for key in keys], initial_job_idx=0)
@@ -144,8 +176,10 @@ class Rounds:
         loader = GlobalHydra.instance().config_loader()
         labels = [self._task.labels[self._keys.index(key)] for key in keys]
         return Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()), config=self._config,
-            task_function=Task(self._task.command, labels, self._task.folder))
+            hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
+            config=self._config,
+            task_function=Task(self._task.command, labels, self._task.folder),
+        )
 
     def _state(self, key: str) -> Any:
         return self._store.folder(key).state()
@@ -156,16 +190,21 @@ def check(name: str, config: DictConfig) -> None:
 
     Raises:
         LauncherError: no Slurm commands, no accounting, or no Ray cluster.
+
     """
     if name == "slurm":
         missing = [tool for tool in ("sbatch", "squeue", "sacct") if shutil.which(tool) is None]
         if missing:
-            raise LauncherError(f"launcher: slurm needs {', '.join(missing)}, which are not on this machine's PATH; "
-                                "start the sweep on a login node, or choose launcher=joblib")
+            raise LauncherError(
+                f"launcher: slurm needs {', '.join(missing)}, which are not on this machine's PATH; "
+                "start the sweep on a login node, or choose launcher=joblib"
+            )
         done = subprocess.run(ACCOUNTING, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
-            raise LauncherError(f"launcher: slurm needs accounting (slurmdbd), since without it a cancelled job is "
-                                f"waited for without end; sacct says: {done.stderr.strip() or done.returncode}")
+            raise LauncherError(
+                f"launcher: slurm needs accounting (slurmdbd), since without it a cancelled job is "
+                f"waited for without end; sacct says: {done.stderr.strip() or done.returncode}"
+            )
     if name == "ray" and config.hydra.launcher.ray.init.get("address"):
         connect_ray(config.hydra.launcher.ray.init)
 
@@ -181,8 +220,10 @@ def connect_ray(settings: DictConfig) -> None:
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(**OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
     except (OSError, RuntimeError, ValueError) as error:
-        raise LauncherError(f"launcher: no Ray cluster at address {settings.address!r} ({first_line(error)}); start "
-                            "one with `ray start --head`, or choose hydra.launcher.ray.init.address=null") from error
+        raise LauncherError(
+            f"launcher: no Ray cluster at address {settings.address!r} ({first_line(error)}); start "
+            "one with `ray start --head`, or choose hydra.launcher.ray.init.address=null"
+        ) from error
 
 
 def release() -> None:
@@ -198,7 +239,9 @@ def names_in(folder: Path) -> list[str]:
 
 
 def array_endings(logs: Path, names: Sequence[str]) -> dict[int, str | None]:
-    """Wait for every job of an array (or the only job); by its number why it failed, None where it did not."""
+    """Wait for every job of an array (or the only job); by its number why it failed, None where it
+    did not.
+    """
     import submitit
 
     endings: dict[int, str | None] = {}

@@ -1,4 +1,6 @@
-"""The live view of a sweep: a bar on a terminal, one line a minute elsewhere, from the run folders alone."""
+"""The live view of a sweep: a bar on a terminal, one line a minute elsewhere, from the run folders
+alone.
+"""
 
 import os
 import threading
@@ -19,18 +21,25 @@ POLL_SECONDS = 2.0
 
 
 def runs_here(words: list[str]) -> bool:
-    """True where the launcher that `words` choose runs the jobs in this process, one after the other."""
+    """True where the launcher that `words` choose runs the jobs in this process, one after the
+    other.
+    """
     chosen = [
-        word.partition("=")[2] for word in words if word.partition("=")[0] in ("launcher", "hydra/launcher")
+        word.partition("=")[2]
+        for word in words
+        if word.partition("=")[0] in ("launcher", "hydra/launcher")
     ]
     return all(name in ("local", "basic") for name in chosen)
 
 
 @contextmanager
-def live_view(store: RunStore, name: str, jobs: list[dict[str, Any]], own_process: bool) -> Iterator[None]:
+def live_view(
+    store: RunStore, name: str, jobs: list[dict[str, Any]], own_process: bool
+) -> Iterator[None]:
     """Show how far the jobs are while the block runs them; one job shows its own bars only.
 
-    Jobs that run in other processes (`own_process` False) draw no bars of their own on this terminal.
+    Jobs that run in other processes (`own_process` False) draw no bars of their own on this
+    terminal.
     """
     terminal = on_terminal()
     with nullcontext() if own_process else plain_progress():
@@ -62,8 +71,12 @@ def plain_progress() -> Iterator[None]:
             os.environ[PLAIN] = before
 
 
-def poll(read: Callable[[], SweepStatus], store: RunStore, ended: threading.Event, terminal: bool) -> None:
-    """Show the state until `ended`; a file that cannot be read just now is read again at the next poll."""
+def poll(
+    read: Callable[[], SweepStatus], store: RunStore, ended: threading.Event, terminal: bool
+) -> None:
+    """Show the state until `ended`; a file that cannot be read just now is read again at the next
+    poll.
+    """
     with SweepBar() if terminal else nullcontext(MinuteLines()) as view:
         while True:
             try:
@@ -92,7 +105,9 @@ class SweepBar:
         if self._bar is None:
             look = "{desc}|{bar}| {n_fmt}/{total_fmt}{postfix}"
             named, jobs = f"{progress.status.name} ", len(progress.status.jobs)
-            self._bar = tqdm(desc=named, total=jobs, leave=False, dynamic_ncols=True, bar_format=look)
+            self._bar = tqdm(
+                desc=named, total=jobs, leave=False, dynamic_ncols=True, bar_format=look
+            )
         self._bar.n = progress.ended
         self._bar.set_postfix_str(progress.detail())
 

@@ -1,4 +1,6 @@
-"""`python -m ffbench lm_eval ...`: lm-eval's own command line with the model `ffbench` and FFBench's LongBench tasks."""
+"""`python -m ffbench lm_eval ...`: lm-eval's own command line with the model `ffbench` and
+FFBench's LongBench tasks.
+"""
 
 import sys
 from importlib.util import find_spec
@@ -17,17 +19,19 @@ Records: --metadata '{"data_dir": "FOLDER", "limit": 20}' (limit spreads over le
 def main(arguments: list[str]) -> int:
     """0 when lm-eval is done, 2 where lm-eval is missing or the input is bad."""
     if find_spec("lm_eval") is None:
-        return refuse(["lm_eval: lm-eval is not installed; install it with: pip install 'ffbench[eval]'"])
+        return refuse(
+            ["lm_eval: lm-eval is not installed; install it with: pip install 'ffbench[eval]'"]
+        )
     if arguments[:1] in ([], ["-h"], ["--help"]):
         print(USAGE)
         return 0
     from lm_eval.__main__ import cli_evaluate
 
-    from ffbench.harness import TASK_FOLDER, register
+    from ffbench.evaluation.prompts import PromptError
+    from ffbench.integrations.lm_eval import TASK_FOLDER, register
+    from ffbench.methods.plan import PlanError
     from ffbench.models.loading import ModelError
-    from ffbench.sparsity.plan import PlanError
-    from ffbench.stages.prompts import PromptError
-    from ffbench.tasks.registry import TaskError
+    from ffbench.tasks.base import TaskError
 
     register()
     words = arguments if arguments[0] in ("run", "ls", "validate") else ["run", *arguments]

@@ -20,15 +20,19 @@ INVALID = 2
 def usage() -> str:
     """The help text."""
     from ffbench.cli.compose import configuration, group_options
-    from ffbench.cli.words import setting_keys
+    from ffbench.cli.overrides import setting_keys
 
     with configuration():
-        groups = "\n".join(f"  {name:12} {', '.join(options)}" for name, options in group_options().items())
+        groups = "\n".join(
+            f"  {name:12} {', '.join(options)}" for name, options in group_options().items()
+        )
     verbs = "\n".join(f"  {name:12} {text}" for name, text in VERBS.items())
-    return (f"python -m ffbench [+sweep=NAME] [GROUP=FILE ...] [SETTING=VALUE ...] [--dry-run]\n"
-            f"python -m ffbench VERB ...     (VERB --help says more)\n\nVerbs\n{verbs}\n\n"
-            f"Groups (GROUP=FILE; +sweep and +experiment with a plus sign)\n{groups}\n\n"
-            f"Settings\n  {'  '.join(setting_keys())}")
+    return (
+        f"python -m ffbench [+sweep=NAME] [GROUP=FILE ...] [SETTING=VALUE ...] [--dry-run]\n"
+        f"python -m ffbench VERB ...     (VERB --help says more)\n\nVerbs\n{verbs}\n\n"
+        f"Groups (GROUP=FILE; +sweep and +experiment with a plus sign)\n{groups}\n\n"
+        f"Settings\n  {'  '.join(setting_keys())}"
+    )
 
 
 def refuse(found: list[str]) -> int:

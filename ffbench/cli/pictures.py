@@ -10,14 +10,19 @@ def say_missing(error: ImportError) -> None:
 
 
 def draw_run(folder: Path) -> None:
-    """Draw scores by task and the selector's figures by layer into `plots` of a run folder, as far as it has them."""
+    """Draw scores by task and the selector's figures by layer into `plots` of a run folder, as far
+    as it has them.
+    """
     try:
-        from analysis import load, plots
+        from ffanalysis import load, plots
     except ImportError as error:
         say_missing(error)
         return
     output_dir, key = folder.parent.parent, folder.name
-    for name, draw, frame in (("tasks", plots.task_scores, load.tasks), ("layers", plots.layer_recall, load.layers)):
+    for name, draw, frame in (
+        ("tasks", plots.task_scores, load.tasks),
+        ("layers", plots.layer_recall, load.layers),
+    ):
         try:
             draw(frame(output_dir, [key]), folder / "plots" / f"{name}.png")
         except (plots.NothingToDraw, load.LoadError) as reason:
@@ -27,8 +32,8 @@ def draw_run(folder: Path) -> None:
 def draw_sweep(output_dir: str, keys: list[str], path: Path) -> None:
     """Draw loss against speedup of several runs."""
     try:
-        from analysis.load import runs
-        from analysis.plots import NothingToDraw, pareto
+        from ffanalysis.load import runs
+        from ffanalysis.plots import NothingToDraw, pareto
     except ImportError as error:
         say_missing(error)
         return

@@ -1,4 +1,6 @@
-"""`python -m ffbench report`: one row a run, as md, csv, json or latex, or everything as one html page."""
+"""`python -m ffbench report`: one row a run, as md, csv, json or latex, or everything as one html
+page.
+"""
 
 import argparse
 import sys
@@ -13,11 +15,15 @@ FORMATS = ("md", "csv", "json", "latex", "html")
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="python -m ffbench report", description=__doc__)
-    parser.add_argument("run_keys", nargs="*", help="only these runs; all that are done where none is given")
+    parser.add_argument(
+        "run_keys", nargs="*", help="only these runs; all that are done where none is given"
+    )
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"))
     parser.add_argument("--format", choices=FORMATS, default="md")
     parser.add_argument(
-        "--to", type=Path, help="write to this file (default: the terminal; OUTPUT_DIR/report.html for html)"
+        "--to",
+        type=Path,
+        help="write to this file (default: the terminal; OUTPUT_DIR/report.html for html)",
     )
     parser.add_argument(
         "--bench-dir",
@@ -30,12 +36,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def render(options: argparse.Namespace, frame: Any) -> str:
     """The report as text."""
-    from analysis import tables
+    from ffanalysis import tables
 
     if options.format != "html":
         return tables.report(frame, options.format) + "\n"
-    from analysis.figures import Source
-    from analysis.page import build
+    from ffanalysis.figures import Source
+    from ffanalysis.page import build
 
     return build(Source(options.output_dir, options.bench_dir, options.run_keys or None))
 
@@ -43,7 +49,7 @@ def render(options: argparse.Namespace, frame: Any) -> str:
 def main(arguments: list[str]) -> int:
     """Print or write the report; 0 when there are runs, 1 when there are none, 2 for bad input."""
     try:
-        from analysis import load
+        from ffanalysis import load
     except ImportError as error:
         return refuse([f"report: {error}; install it with: pip install 'ffbench[analysis]'"])
     options = parse(arguments)
@@ -53,12 +59,16 @@ def main(arguments: list[str]) -> int:
             print(load.NO_RUNS.format(options.output_dir), file=sys.stderr)
             return 1
         text = render(options, frame)
-        target = options.to or (options.output_dir / "report.html" if options.format == "html" else None)
+        target = options.to or (
+            options.output_dir / "report.html" if options.format == "html" else None
+        )
         if target:
             target.write_text(text)
     except load.LoadError as error:
         return refuse([str(error)])
     except OSError as error:
-        return refuse([f"cannot write {error.filename}: {error.strerror}; choose another file with --to"])
+        return refuse(
+            [f"cannot write {error.filename}: {error.strerror}; choose another file with --to"]
+        )
     print(target or text.rstrip("\n"))
     return 0

@@ -29,29 +29,39 @@ def main(arguments: list[str]) -> int:
         return refuse([f"{word}: no such option; there are {DRY} and --help" for word in options])
     trial = bool(os.environ.get("WANDB_SWEEP_ID"))
     if trial and sweep_name(words):
-        return refuse(["+sweep: a W&B agent's trial runs one job; leave +sweep= out of the sweep file's command"])
+        return refuse(
+            [
+                "+sweep: a W&B agent's trial runs one job; leave +sweep= out of the sweep file's command"
+            ]
+        )
     try:
         jobs = jobs_of(words)
     except ConfigProblems as problem:
         return refuse(problem.found)
     if trial and len(jobs) > 1:
-        return refuse([f"a W&B agent's trial runs one job, and these words make {len(jobs)}; give one value a setting"])
+        return refuse(
+            [
+                f"a W&B agent's trial runs one job, and these words make {len(jobs)}; give one value a setting"
+            ]
+        )
     return checked(jobs, words, DRY in arguments, sweep_name(words))
 
 
-def checked(jobs: list[Job], words: list[str], dry_run: bool = False, name: str | None = None) -> int:
+def checked(
+    jobs: list[Job], words: list[str], dry_run: bool = False, name: str | None = None
+) -> int:
     """Check every job, then list or run them; `name` is that of their sweep."""
     from ffbench.validation import problems
 
     found = [problem for job in jobs for problem in problems(job.settings)]
     if found:
         return refuse(found)
+    from ffbench.experiment.identity import run_key
     from ffbench.models.loading import ModelError
     from ffbench.runs.files import StoreError
     from ffbench.runs.status import jobs_status
     from ffbench.runs.store import RunStore
-    from ffbench.stages.keys import run_key
-    from ffbench.tasks.registry import TaskError
+    from ffbench.tasks.base import TaskError
 
     keys = []
     for job in jobs:
@@ -63,8 +73,9 @@ def checked(jobs: list[Job], words: list[str], dry_run: bool = False, name: str 
             found.append(f"output_dir: {error}")
     if found:
         return refuse(found)
-    listed: list[dict[str, Any]] = [{"run_key": key, "overrides": list(job.words)}
-                                    for job, key in zip(jobs, keys, strict=True)]
+    listed: list[dict[str, Any]] = [
+        {"run_key": key, "overrides": list(job.words)} for job, key in zip(jobs, keys, strict=True)
+    ]
     status = jobs_status(RunStore(jobs[0].settings.output_dir), name or "runs", listed)
     if dry_run:
         return preview(jobs, status)
@@ -83,8 +94,12 @@ def preview(jobs: list[Job], status: SweepStatus) -> int:
     return 0
 
 
-def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]], words: list[str]) -> int:
-    """Do on the chosen launcher what is not done; the table of what is done comes last, then every failure."""
+def run_jobs(
+    jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]], words: list[str]
+) -> int:
+    """Do on the chosen launcher what is not done; the table of what is done comes last, then every
+    failure.
+    """
     from ffbench.cli.launch import LauncherError, launched
     from ffbench.cli.live import live_view, runs_here
     from ffbench.cli.summary import failures, finish
@@ -93,7 +108,9 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
 
     output_dir = jobs[0].settings.output_dir
     named = status.name if status.name != "runs" else None
-    todo = {one.run_key: job for one, job in zip(status.jobs, jobs, strict=True) if one.state != "done"}
+    todo = {
+        one.run_key: job for one, job in zip(status.jobs, jobs, strict=True) if one.state != "done"
+    }
     reasons: dict[str, str] = {}
     try:
         make_folder(Path(output_dir) / "runs")
@@ -102,7 +119,10 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
         if todo:
             launcher = [word for word in words if sets_launcher(word)]
             waiting = [one for one in listed if one["run_key"] in todo]
-            with stoppable(), live_view(RunStore(output_dir), status.name, waiting, runs_here(launcher)):
+            with (
+                stoppable(),
+                live_view(RunStore(output_dir), status.name, waiting, runs_here(launcher)),
+            ):
                 reasons = launched(launcher, todo, ["python", "-m", "ffbench", *words])
     except StoreError as error:
         return refuse([f"output_dir: {error}"])
@@ -119,7 +139,9 @@ def run_jobs(jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]],
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does: a W&B agent ends a trial early by it, and the run is left to go on later."""
+    """SIGTERM stops as Ctrl-C does: a W&B agent ends a trial early by it, and the run is left to go
+    on later.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -24,7 +24,9 @@ costs the same time. Every line is appended to speed.jsonl in output_dir."""
 
 @dataclass(frozen=True)
 class Words:
-    """The command line: `shape` and `plan` where given, the setting words, and whether only JSON is wanted."""
+    """The command line: `shape` and `plan` where given, the setting words, and whether only JSON is
+    wanted.
+    """
 
     shape: str | None
     plan: Path | None
@@ -33,9 +35,14 @@ class Words:
 
 
 def parse(arguments: list[str]) -> Words:
-    """Split the command line; --shape NAME and --plan FOLDER are the same as shape=NAME and plan=FOLDER."""
-    parser = argparse.ArgumentParser(prog="python -m ffbench speed", description=HELP,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Split the command line; --shape NAME and --plan FOLDER are the same as shape=NAME and
+    plan=FOLDER.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m ffbench speed",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--shape", metavar="NAME", help="random weights at this shape")
     parser.add_argument("--plan", metavar="FOLDER", help="a saved plan")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
@@ -47,13 +54,18 @@ def parse(arguments: list[str]) -> Words:
         if name in own:
             own[name] = value
     plan = Path(own["plan"]) if own["plan"] is not None else None
-    return Words(own["shape"], plan, [w for w in options.settings if w.partition("=")[0] not in own], options.json)
+    return Words(
+        own["shape"],
+        plan,
+        [w for w in options.settings if w.partition("=")[0] not in own],
+        options.json,
+    )
 
 
 def jobs_and_problems(words: Words) -> tuple[list[Job], list[str]]:
     """The jobs and everything that is wrong with them, before any weights are made."""
+    from ffbench.methods.selectors import SELECTORS
     from ffbench.models.shapes import SHAPES
-    from ffbench.sparsity.selectors import SELECTORS
     from ffbench.validation import problems, unknown
 
     found = [] if words.shape is None else unknown("shape", words.shape, SHAPES)
@@ -71,42 +83,56 @@ def jobs_and_problems(words: Words) -> tuple[list[Job], list[str]]:
             found.append("speed.rounds: 0 is too small; choose 1 or more")
         selector = SELECTORS.get(s.selector.name)
         if selector and not selector.block_wise:
-            found.append(f"selector.name: {s.selector.name!r} works token by token, so its time means nothing; "
-                         f"choose {', '.join(name for name, one in SELECTORS.items() if one.block_wise)}")
+            found.append(
+                f"selector.name: {s.selector.name!r} works token by token, so its time means nothing; "
+                f"choose {', '.join(name for name, one in SELECTORS.items() if one.block_wise)}"
+            )
     return jobs, found
 
 
 def prepared(words: Words, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     """Model, plan, and what they are. Raises ModelError or PlanError where one cannot be loaded."""
+    from ffbench.experiment import identity as keys
+    from ffbench.methods.plan import SparsePlan
     from ffbench.models.loading import ModelError, load_model
     from ffbench.models.shapes import build_shape, random_plan, shape_of
-    from ffbench.sparsity.plan import SparsePlan
-    from ffbench.stages import keys
 
     s = job.settings
     plan = None if words.plan is None else SparsePlan.load(words.plan, keys.fingerprint(s))
     if words.shape is not None:
-        model, facts = build_shape(words.shape, s.model.dtype), {"shape": words.shape, "weights": "random"}
+        model, facts = (
+            build_shape(words.shape, s.model.dtype),
+            {"shape": words.shape, "weights": "random"},
+        )
     else:
         try:
             model = load_model(keys.model_spec(s))[0]
         except ModelError as error:
             near = shape_of(s.model.name)
-            hint = f"; shape={near} in place of model= times the same shape with random weights" if near else ""
+            hint = (
+                f"; shape={near} in place of model= times the same shape with random weights"
+                if near
+                else ""
+            )
             raise ModelError(f"{error}{hint}") from error
-        facts = {"shape": s.model.name, "weights": "random" if s.model.source == "tiny" else "loaded"}
+        facts = {
+            "shape": s.model.name,
+            "weights": "random" if s.model.source == "tiny" else "loaded",
+        }
     facts["plan"] = words.plan.name if words.plan else "random"
     return model, plan or random_plan(model, keys.plan_settings(s)), facts
 
 
 def measure(words: Words, job: Job) -> dict[str, Any]:
-    """One line of speed.jsonl (docs/result-schema.md). Raises ModelError or PlanError as `prepared` does."""
+    """One line of speed.jsonl (docs/result-schema.md). Raises ModelError or PlanError as `prepared`
+    does.
+    """
     import torch
-    from ffkernels import backends
 
+    from ffbench.evaluation.speed import break_even, prefill_times
+    from ffbench.methods.flops import flops_of
     from ffbench.runs.provenance import cpu_name, git_state
-    from ffbench.sparsity.flops import flops_of
-    from ffbench.stages.speed import break_even, prefill_times
+    from ffkernels import backends
 
     model, plan, facts = prepared(words, job)
     s, p = job.settings, plan.settings
@@ -119,12 +145,27 @@ def measure(words: Words, job: Job) -> dict[str, Any]:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
         plan.save_header(words.plan)
     return facts | {
-        "dtype": s.model.dtype, "layers": len(plan.layers), "selector": p.selector, "compensator": p.compensator,
-        "rank": p.rank, "scheduler": p.scheduler, "sparsity": p.sparsity, "block": p.block_size,
-        "blocks": p.blocks, "group": p.group_size, "hot_fraction": p.hot_fraction, "rounds": s.speed.rounds, "threads": threads,
-        "backend": backend, "ffn": [one.figures(one.ffn) for one in times], "ttft": ttft,
-        "break_even_tokens": least, "flops_ratio": flops_of(plan)["ratio"], "cpu": cpu_name(),
-        "torch": torch.__version__, "git_sha": git_state()[0],
+        "dtype": s.model.dtype,
+        "layers": len(plan.layers),
+        "selector": p.selector,
+        "compensator": p.compensator,
+        "rank": p.rank,
+        "scheduler": p.scheduler,
+        "sparsity": p.sparsity,
+        "block": p.block_size,
+        "blocks": p.blocks,
+        "group": p.group_size,
+        "hot_fraction": p.hot_fraction,
+        "rounds": s.speed.rounds,
+        "threads": threads,
+        "backend": backend,
+        "ffn": [one.figures(one.ffn) for one in times],
+        "ttft": ttft,
+        "break_even_tokens": least,
+        "flops_ratio": flops_of(plan)["ratio"],
+        "cpu": cpu_name(),
+        "torch": torch.__version__,
+        "git_sha": git_state()[0],
         "command": "python -m ffbench " + " ".join(sys.argv[1:]),
     }
 
@@ -132,17 +173,26 @@ def measure(words: Words, job: Job) -> dict[str, Any]:
 def describe(line: dict[str, Any]) -> str:
     """One measurement for a reader."""
     rows = "any rows" if line["group"] == 1 else f"groups of {line['group']}"
-    text = [(f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
+    text = [
+        (
+            f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
             f"{line['sparsity']}, block {line['block']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
-            f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"),
-            "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s"]
+            f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"
+        ),
+        "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s",
+    ]
     for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True):
-        text.append(f"{ttft['tokens']:6}   {ffn['ratio']:.3f} ({ffn['p20']:.3f} to {ffn['p80']:.3f})     "
-                    f"{ttft['ratio']:.3f} ({ttft['p20']:.3f} to {ttft['p80']:.3f})     "
-                    f"{ttft['dense_s']:8.3f}  {ttft['sparse_s']:8.3f}")
+        text.append(
+            f"{ttft['tokens']:6}   {ffn['ratio']:.3f} ({ffn['p20']:.3f} to {ffn['p80']:.3f})     "
+            f"{ttft['ratio']:.3f} ({ttft['p20']:.3f} to {ttft['p80']:.3f})     "
+            f"{ttft['dense_s']:8.3f}  {ttft['sparse_s']:8.3f}"
+        )
     least, longest = line["break_even_tokens"], max(one["tokens"] for one in line["ttft"])
-    text.append(f"break-even: sparse is not slower from {least} tokens on (shortest measured length of which that holds)"
-                if least else f"break-even: none; dense is faster at the longest measured length, {longest} tokens")
+    text.append(
+        f"break-even: sparse is not slower from {least} tokens on (shortest measured length of which that holds)"
+        if least
+        else f"break-even: none; dense is faster at the longest measured length, {longest} tokens"
+    )
     if line["plan"] != "random":
         text.append(f"the plan now runs prompts below {least or longest + 1} tokens dense")
     return "\n".join(text)
@@ -150,8 +200,8 @@ def describe(line: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     """0 when measured, 2 for bad input."""
+    from ffbench.methods.plan import PlanError
     from ffbench.models.loading import ModelError
-    from ffbench.sparsity.plan import PlanError
 
     words = parse(arguments)
     jobs, found = jobs_and_problems(words)

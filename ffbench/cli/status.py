@@ -23,7 +23,9 @@ STOPPED = 130
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="python -m ffbench status", description=__doc__)
-    parser.add_argument("sweep", nargs="?", help="name of one sweep; all of them where none is given")
+    parser.add_argument(
+        "sweep", nargs="?", help="name of one sweep; all of them where none is given"
+    )
     parser.add_argument("--output-dir", default="outputs")
     parser.add_argument(
         "--watch",
@@ -35,7 +37,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the state of every job; 0 when all is done or under way, 1 when a job failed, 2 for bad input."""
+    """Print the state of every job; 0 when all is done or under way, 1 when a job failed, 2 for bad
+    input.
+    """
     from ffbench.runs.files import StoreError
     from ffbench.runs.status import all_status, sweep_status
     from ffbench.runs.store import RunStore
@@ -54,7 +58,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return STOPPED
     if not shown:
-        print(f"no runs in {options.output_dir}; start some with: python -m ffbench +sweep=sparsity")
+        print(
+            f"no runs in {options.output_dir}; start some with: python -m ffbench +sweep=sparsity"
+        )
     return 1 if any(status.failures for status in shown) else 0
 
 
@@ -89,11 +95,15 @@ def watch(store: RunStore, name: str) -> SweepStatus:
 
 
 def screen(progress: SweepProgress, height: int) -> list[str]:
-    """What fits on a terminal: the jobs, those that run or failed first where not all fit, and the state."""
+    """What fits on a terminal: the jobs, those that run or failed first where not all fit, and the
+    state.
+    """
     lines = progress.status.lines()[:-1]
     room = max(1, height - 3)
     if len(lines) > room:
         order = {"running": 0, "failed": 1, "missing": 2, "done": 3}
-        ranked = sorted(zip(progress.status.jobs, lines, strict=True), key=lambda pair: order[pair[0].state])
+        ranked = sorted(
+            zip(progress.status.jobs, lines, strict=True), key=lambda pair: order[pair[0].state]
+        )
         lines = [line for _, line in ranked[: room - 1]] + [f"... and {len(lines) - room + 1} more"]
     return [*lines, progress.line()]

@@ -7,8 +7,21 @@ from ffbench.cli.compose import Job
 from ffbench.cli.pictures import draw_sweep
 from ffbench.runs.store import RunStore
 
-COLUMNS = ("sparsity", "selector", "compensator", "scheduler", "score", "loss (95% interval)", "rel. loss", "KL",
-           "top-1", "ppl ratio", "FFN speedup", "TTFT speedup", "run")
+COLUMNS = (
+    "sparsity",
+    "selector",
+    "compensator",
+    "scheduler",
+    "score",
+    "loss (95% interval)",
+    "rel. loss",
+    "KL",
+    "top-1",
+    "ppl ratio",
+    "FFN speedup",
+    "TTFT speedup",
+    "run",
+)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -21,21 +34,38 @@ def row(result: dict[str, Any]) -> list[str]:
     mean, speed = result["mean"] or {}, result["speed"] or {}
     fidelity = (result["fidelity"] or {}).get("mean", {})
     loss, relative = mean.get("loss_abs"), mean.get("loss_rel")
-    interval = "-" if loss is None else (
-        f"{loss:.2f} ({mean['loss_abs_low']:.2f} to {mean['loss_abs_high']:.2f})")
-    return [f"{result['sparsity']:g}", result["selector"], result["compensator"], result["scheduler"],
-            number(mean.get("score"), 2), interval, "-" if relative is None else f"{100 * relative:.1f}%",
-            number(fidelity.get("kl")), number(fidelity.get("top1_agreement")), number(fidelity.get("ppl_ratio")),
-            number(speed["ffn"]["ratio"] if speed else None, 2),
-            number(speed["ttft"][0]["ratio"] if speed and speed["ttft"] else None, 2), result["run_key"]]
+    interval = (
+        "-"
+        if loss is None
+        else (f"{loss:.2f} ({mean['loss_abs_low']:.2f} to {mean['loss_abs_high']:.2f})")
+    )
+    return [
+        f"{result['sparsity']:g}",
+        result["selector"],
+        result["compensator"],
+        result["scheduler"],
+        number(mean.get("score"), 2),
+        interval,
+        "-" if relative is None else f"{100 * relative:.1f}%",
+        number(fidelity.get("kl")),
+        number(fidelity.get("top1_agreement")),
+        number(fidelity.get("ppl_ratio")),
+        number(speed["ffn"]["ratio"] if speed else None, 2),
+        number(speed["ttft"][0]["ratio"] if speed and speed["ttft"] else None, 2),
+        result["run_key"],
+    ]
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """A Markdown table, a row a run, columns of even width."""
     rows = [list(COLUMNS), *(row(result) for result in results)]
     widths = [max(len(cells[i]) for cells in rows) for i in range(len(COLUMNS))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-             for cells in rows]
+    lines = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        + " |"
+        for cells in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
 
@@ -51,11 +81,22 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
         draw_sweep(output_dir, done, Path(output_dir) / "plots" / f"{name or 'runs'}.png")
 
 
-def failures(output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], before: int) -> list[str]:
-    """A line a failed job with its folder, words and reason, and the totals; nothing where all went well."""
+def failures(
+    output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], before: int
+) -> list[str]:
+    """A line a failed job with its folder, words and reason, and the totals; nothing where all went
+    well.
+    """
     if not reasons:
         return []
-    rows = [f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].words) or 'defaults'}\n        {reason}"
-            for key, reason in reasons.items()]
-    return [*rows, (f"{len(reasons)} of {len(jobs)} runs failed, {len(jobs) - len(reasons)} done, {before} were done "
-                   "before; start the same command again to go on")]
+    rows = [
+        f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].words) or 'defaults'}\n        {reason}"
+        for key, reason in reasons.items()
+    ]
+    return [
+        *rows,
+        (
+            f"{len(reasons)} of {len(jobs)} runs failed, {len(jobs) - len(reasons)} done, {before} were done "
+            "before; start the same command again to go on"
+        ),
+    ]

@@ -8,8 +8,8 @@ from ffbench.cli.main import refuse
 def main(arguments: list[str]) -> int:
     """Send what W&B does not have yet; 0 when nothing failed, 1 when a run did, 2 for bad input."""
     from ffbench.runs.files import StoreError
-    from ffbench.runs.sync import sync
-    from ffbench.runs.tracking import TrackerSettings
+    from ffbench.tracking.base import TrackerSettings
+    from ffbench.tracking.sync import sync
 
     parser = argparse.ArgumentParser(prog="python -m ffbench sync", description=__doc__)
     parser.add_argument("run_keys", nargs="*", help="only these runs")

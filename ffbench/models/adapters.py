@@ -6,7 +6,13 @@ from typing import Any
 from torch import Tensor, nn
 
 SUPPORTED = ("llama", "qwen2", "qwen3", "mistral", "smollm3", "gemma", "olmo2")
-ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+}
 
 
 class UnsupportedModelError(ValueError):
@@ -44,8 +50,13 @@ def gated_ffns(model: Any) -> list[GatedFFN]:
     for index, layer in enumerate(decoder_layers(model)):
         module = getattr(layer, "mlp", None)
         parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
-        name = getattr(model.config, "hidden_act", None) or getattr(model.config, "hidden_activation", None)
-        if any(not isinstance(p, nn.Linear) or p.bias is not None for p in parts) or name not in ACTIVATIONS:
+        name = getattr(model.config, "hidden_act", None) or getattr(
+            model.config, "hidden_activation", None
+        )
+        if (
+            any(not isinstance(p, nn.Linear) or p.bias is not None for p in parts)
+            or name not in ACTIVATIONS
+        ):
             raise UnsupportedModelError(
                 f"model type {model.config.model_type!r}, layer {index}: no bias-free gate_proj/up_proj/down_proj "
                 f"with a known activation; supported: {', '.join(SUPPORTED)}"

@@ -1,4 +1,6 @@
-"""Load a causal language model: GGUF inside a package, hub id, local folder or tiny random weights."""
+"""Load a causal language model: GGUF inside a package, hub id, local folder or tiny random
+weights.
+"""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -47,12 +49,16 @@ def locate_gguf(package: str) -> Path:
 
 
 def weight_files(spec: ModelSpec) -> list[Path]:
-    """Files whose bytes identify the weights; empty for hub and tiny models (revision and seed do)."""
+    """Files whose bytes identify the weights; empty for hub and tiny models (revision and seed
+    do).
+    """
     if spec.source == "gguf_package":
         return [locate_gguf(spec.location)]
     if spec.source == "folder":
         folder = Path(spec.location)
-        files = sorted(p for p in folder.glob("*") if p.suffix in (".safetensors", ".gguf", ".json"))
+        files = sorted(
+            p for p in folder.glob("*") if p.suffix in (".safetensors", ".gguf", ".json")
+        )
         if not any(p.suffix != ".json" for p in files):
             raise ModelError(f"model: no .safetensors or .gguf file in folder {folder}")
         return files
@@ -83,7 +89,9 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
         raise ModelError(f"model.source: {spec.source!r} is unknown; valid: {', '.join(SOURCES)}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
-        model = AutoModelForCausalLM.from_pretrained(location, dtype=DTYPES[spec.dtype], **arguments)
+        model = AutoModelForCausalLM.from_pretrained(
+            location, dtype=DTYPES[spec.dtype], **arguments
+        )
     except OSError as error:
         raise ModelError(
             f"model: {spec.location!r} could not be loaded ({str(error).splitlines()[0]}); give a local copy with "
@@ -112,17 +120,30 @@ class ByteTokenizer:
 
 
 def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
-    """Tiny random model of one family (llama, qwen2, qwen3), seed 0: d = 64, f = 160, two layers."""
+    """Tiny random model of one family (llama, qwen2, qwen3), seed 0: d = 64, f = 160, two
+    layers.
+    """
     import transformers
 
     if spec.location not in FAMILIES:
-        raise ModelError(f"model.location: tiny family {spec.location!r} is unknown; valid: {', '.join(FAMILIES)}")
+        raise ModelError(
+            f"model.location: tiny family {spec.location!r} is unknown; valid: {', '.join(FAMILIES)}"
+        )
     prefix = spec.location.capitalize()
     extra = {"head_dim": 16} if spec.location == "qwen3" else {}
     config = getattr(transformers, f"{prefix}Config")(
-        vocab_size=259, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=4096, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        tie_word_embeddings=True, **extra,
+        vocab_size=259,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        tie_word_embeddings=True,
+        **extra,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,4 +1,6 @@
-"""True shapes of published models, built with random weights: enough to measure time, never accuracy."""
+"""True shapes of published models, built with random weights: enough to measure time, never
+accuracy.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffbench.methods.compensators.remainder import PARTS
+from ffbench.methods.compensators.surrogate import OutputMap, Surrogate
+from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
+from ffbench.methods.predictor import Predictor
+from ffbench.methods.schedulers import Evidence, schedule
+from ffbench.methods.selectors import SELECTORS
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
-from ffbench.sparsity.plan import LayerPlan, PlanSettings, SparsePlan
-from ffbench.sparsity.predictor import Predictor
-from ffbench.sparsity.remainder import PARTS
-from ffbench.sparsity.schedulers import Evidence, schedule
-from ffbench.sparsity.selectors import SELECTORS
-from ffbench.sparsity.surrogate import OutputMap, Surrogate
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,17 @@ SHAPES: dict[str, ModelShape] = {
 
 
 def shape_of(model: str) -> str | None:
-    """The shape of a model's configuration file, `llama32_1b` giving `llama3.2-1b`; None where there is none."""
+    """The shape of a model's configuration file, `llama32_1b` giving `llama3.2-1b`; None where
+    there is none.
+    """
     plain = {"".join(filter(str.isalnum, name)): name for name in SHAPES}
     return plain.get("".join(filter(str.isalnum, model)))
 
 
 def shape_config(name: str) -> Any:
-    """The transformers configuration of a shape. Raises ModelError for an unknown name, naming the valid ones."""
+    """The transformers configuration of a shape. Raises ModelError for an unknown name, naming the
+    valid ones.
+    """
     import transformers
 
     if name not in SHAPES:
@@ -58,9 +64,16 @@ def shape_config(name: str) -> Any:
     s = SHAPES[name]
     extra = {} if s.family == "qwen2" else {"head_dim": s.head_dim}
     return getattr(transformers, f"{s.family.capitalize()}Config")(
-        vocab_size=s.vocabulary, hidden_size=s.hidden, intermediate_size=s.intermediate,
-        num_hidden_layers=s.measured_layers, num_attention_heads=s.heads, num_key_value_heads=s.key_value_heads,
-        max_position_embeddings=32768, rope_theta=s.rope_theta, tie_word_embeddings=s.tied, **extra,
+        vocab_size=s.vocabulary,
+        hidden_size=s.hidden,
+        intermediate_size=s.intermediate,
+        num_hidden_layers=s.measured_layers,
+        num_attention_heads=s.heads,
+        num_key_value_heads=s.key_value_heads,
+        max_position_embeddings=32768,
+        rope_theta=s.rope_theta,
+        tie_word_embeddings=s.tied,
+        **extra,
     )
 
 
@@ -76,24 +89,33 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
     config = shape_config(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=DTYPES[dtype], attn_implementation="sdpa"
+        )
     return model.eval().requires_grad_(False)
 
 
 def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
     """A plan of the given settings whose predictor and compensator are random: for timing only.
 
-    Every part has the sizes of a fitted one, so it costs the same; compensators "none" and "bias" have rank 0.
+    Every part has the sizes of a fitted one, so it costs the same; compensators "none" and "bias"
+    have rank 0.
     """
     generator = torch.Generator().manual_seed(seed)
     ffns = gated_ffns(model)
     f, d = ffns[0].w_gate.shape
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator) * shape[-1] ** -0.5 if 0 not in shape else torch.zeros(shape)
+        return (
+            torch.randn(*shape, generator=generator) * shape[-1] ** -0.5
+            if 0 not in shape
+            else torch.zeros(shape)
+        )
 
     mixing, gains = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
-    evidence = Evidence(len(ffns), f, 1 - settings.sparsity, lambda kind: mixing, lambda kind: gains)
+    evidence = Evidence(
+        len(ffns), f, 1 - settings.sparsity, lambda kind: mixing, lambda kind: gains
+    )
     kept = schedule(settings.scheduler, evidence, settings.group_size)
     layers, group, prepare = [], settings.group_size, SELECTORS[settings.selector].prepare
     for ffn, count in zip(ffns, kept, strict=True):
@@ -102,12 +124,24 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
         width = settings.rank if settings.compensator == "lowrank" else settings.map_rank
         mapped = OutputMap(draw(width, d), draw(d, width), draw(d)) if width else None
         predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
-        extra = {f"neuron_{name}": torch.rand(f, generator=generator) for name in ("mean", "second", "up_second")}
+        extra = {
+            f"neuron_{name}": torch.rand(f, generator=generator)
+            for name in ("mean", "second", "up_second")
+        }
         extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down) if prepare else {}
         if settings.compensator == "rsparse":
             r = settings.rank
             factors = ((f, r), (r, d), (f, r), (r, d), (f, r), (d, r))
             extra |= {name: draw(*sizes) for name, sizes in zip(PARTS, factors, strict=True)}
-        layers.append(LayerPlan(count, min(round(settings.hot_fraction * count / group) * group, count), torch.arange(f),
-                                Surrogate(draw(rank, d), draw(f, rank), c), predictor, mapped, extra))
+        layers.append(
+            LayerPlan(
+                count,
+                min(round(settings.hot_fraction * count / group) * group, count),
+                torch.arange(f),
+                Surrogate(draw(rank, d), draw(f, rank), c),
+                predictor,
+                mapped,
+                extra,
+            )
+        )
     return SparsePlan(settings, {"model": "random"}, layers)

@@ -8,19 +8,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from ffkernels import dense_gated_ffn, sparse_gated_ffn
 from torch import Tensor
 
+from ffbench.methods.block_counts import TILE, block_counts
+from ffbench.methods.compensators.remainder import PARTS, remainder
+from ffbench.methods.compensators.surrogate import OutputMap
+from ffbench.methods.groups import best
+from ffbench.methods.plan import LayerPlan, SparsePlan
+from ffbench.methods.schedulers import PER_BLOCK
+from ffbench.methods.selectors import SELECTORS, Scene
+from ffbench.methods.similar_blocks import SIMILAR, similar_problem, token_order
 from ffbench.models.adapters import GatedFFN, gated_ffns
-from ffbench.models.token_rules import token_forward
-from ffbench.sparsity.adaptive import TILE, block_counts
-from ffbench.sparsity.blocks import SIMILAR, similar_problem, token_order
-from ffbench.sparsity.groups import best
-from ffbench.sparsity.plan import LayerPlan, SparsePlan
-from ffbench.sparsity.remainder import PARTS, remainder
-from ffbench.sparsity.schedulers import PER_BLOCK
-from ffbench.sparsity.selectors import SELECTORS, Scene
-from ffbench.sparsity.surrogate import OutputMap
+from ffbench.models.token_ffn import token_forward
+from ffkernels import dense_gated_ffn, sparse_gated_ffn
 
 ACTIVE = "_ffbench_sparse_prefill"
 logger = logging.getLogger(__name__)
@@ -30,10 +30,12 @@ logger = logging.getLogger(__name__)
 class Prefill:
     """What the next forward pass is, and counts of FFN neuron-tokens in prompts so far.
 
-    `real` holds each row's real tokens in the current prompt [batch, T], None outside one. `dense_from` gives for each row the
-    first of its real tokens from which on all are dense, in place of the plan's dense last block; None: the plan's rule.
-    While `paused`, passes of several tokens after a prompt are dense, as those of one token always are. Where `chosen`
-    is a list, each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse blocks are appended to it.
+    `real` holds each row's real tokens in the current prompt [batch, T], None outside one.
+    `dense_from` gives for each row the first of its real tokens from which on all are dense, in
+    place of the plan's dense last block; None: the plan's rule. While `paused`, passes of several
+    tokens after a prompt are dense, as those of one token always are. Where `chosen` is a list,
+    each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse blocks are appended
+    to it.
     """
 
     real: list[slice | Tensor] | None = None
@@ -53,38 +55,51 @@ class Prefill:
         """Whether a prompt is below the plan's break-even length; said once."""
         if tokens < least and not self.told_short:
             self.told_short = True
-            logger.warning("a prompt of %d tokens runs dense: this plan was measured to pay off from %d tokens on",
-                           tokens, least)
+            logger.warning(
+                "a prompt of %d tokens runs dense: this plan was measured to pay off from %d tokens on",
+                tokens,
+                least,
+            )
         return tokens < least
 
 
 def rectangle(kept: list[Tensor]) -> Tensor:
     """Neurons [n, K] of n blocks. Raises ValueError where the blocks keep different numbers."""
     if len({len(row) for row in kept}) > 1:
-        raise ValueError("blocks of an adaptive plan keep different numbers of neurons, which cannot be recorded as one "
-                         "table; choose a scheduler that is not adaptive")
+        raise ValueError(
+            "blocks of an adaptive plan keep different numbers of neurons, which cannot be recorded as one "
+            "table; choose a scheduler that is not adaptive"
+        )
     return torch.stack(kept)
 
 
 class SparseFFN:
     """One layer's FFN on prompts: dense first and last block, sparse ones between."""
 
-    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str) -> None:
+    def __init__(
+        self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str
+    ) -> None:
         self.plan, self.layer, self.prompt, self.backend = plan, layer.permuted(), prompt, backend
         self.ffn, dtype, self.selector = ffn, ffn.w_gate.dtype, SELECTORS[plan.settings.selector]
         self.w_down_t = ffn.w_down.T.contiguous()
         self.down_norms = self.w_down_t.float().norm(dim=1)
         s, hot = self.layer.surrogate, self.layer.hot
         self.reorders = plan.settings.blocks == SIMILAR
-        if self.reorders and (problem := similar_problem(plan.settings.selector, plan.settings.compensator)):
+        if self.reorders and (
+            problem := similar_problem(plan.settings.selector, plan.settings.compensator)
+        ):
             raise ValueError(f"sparse_prefill: {problem}")
         self.active = s.rank > 0 or bool(s.c.any())
         self.p, self.v, self.c = s.p.to(dtype), s.v.to(dtype), s.c.to(dtype)
         cold_down = self.w_down_t[hot:].float()
-        self.m = (cold_down.T @ s.v[hot:]).to(dtype)  # [d, r]: the surrogate's share of the cold neurons
+        self.m = (cold_down.T @ s.v[hot:]).to(
+            dtype
+        )  # [d, r]: the surrogate's share of the cold neurons
         self.b = (cold_down.T @ s.c[hot:]).to(dtype)
         blind = self.layer.output_map
-        self.blind = OutputMap(blind.p.to(dtype), blind.u.to(dtype), blind.b.to(dtype)) if blind else None
+        self.blind = (
+            OutputMap(blind.p.to(dtype), blind.u.to(dtype), blind.b.to(dtype)) if blind else None
+        )
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
@@ -93,20 +108,38 @@ class SparseFFN:
 
     def dense(self, x: Tensor) -> Tensor:
         """Dense FFN of x [T, d]."""
-        return dense_gated_ffn(x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation)
+        return dense_gated_ffn(
+            x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation
+        )
 
     def choose(self, before: Tensor, blocks: Tensor) -> list[Tensor]:
-        """Sorted dynamic neurons of each of the blocks [n, B, d]: kept - hot of them, on average where K adapts."""
+        """Sorted dynamic neurons of each of the blocks [n, B, d]: kept - hot of them, on average
+        where K adapts.
+        """
         settings, hot = self.plan.settings, self.layer.hot
-        scene = Scene(self.layer, before, blocks, self.activations, self.ffn.module.act_fn,  # type: ignore[arg-type]
-                      self.down_norms, settings.seed * 1009 + self.ffn.layer)
+        scene = Scene(
+            self.layer,
+            before,
+            blocks,
+            self.activations,
+            self.ffn.module.act_fn,  # type: ignore[arg-type]
+            self.down_norms,
+            settings.seed * 1009 + self.ffn.layer,
+        )
         scores = self.selector(scene)[:, hot:]
         dynamic, group = self.layer.kept - hot, settings.group_size
         rule = PER_BLOCK.get(settings.scheduler)
-        counts = block_counts(scores, dynamic * len(blocks), rule, max(TILE, group)) if rule else [dynamic] * len(blocks)
+        counts = (
+            block_counts(scores, dynamic * len(blocks), rule, max(TILE, group))
+            if rule
+            else [dynamic] * len(blocks)
+        )
         if len(set(counts)) == 1:
             return list(best(scores, counts[0], group).add_(hot))
-        return [best(row[None], count, group)[0].add_(hot) for row, count in zip(scores, counts, strict=True)]
+        return [
+            best(row[None], count, group)[0].add_(hot)
+            for row, count in zip(scores, counts, strict=True)
+        ]
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
         """Sparse FFN of x [T, d], by blocks or, for a per-token rule, by its own dense form."""
@@ -120,16 +153,21 @@ class SparseFFN:
         return y
 
     def by_blocks(self, before: Tensor, x: Tensor) -> tuple[Tensor, float]:
-        """FFN of x [T, d] with each block's own neurons, and the share of neurons that this computed."""
+        """FFN of x [T, d] with each block's own neurons, and the share of neurons that this
+        computed.
+        """
         z = x @ self.p.T if self.p.shape[0] else None
         if not self.reorders or z is None:
             return self.as_they_stand(before, x, z)
         order = token_order(z, self.plan.settings.block_size)
-        found, share = self.as_they_stand(before, x.index_select(0, order), z.index_select(0, order))
+        found, share = self.as_they_stand(
+            before, x.index_select(0, order), z.index_select(0, order)
+        )
         return torch.empty_like(found).index_copy_(0, order, found), share
 
     def as_they_stand(self, before: Tensor, x: Tensor, z: Tensor | None) -> tuple[Tensor, float]:
-        """`by_blocks` where each block's tokens follow one another in x [T, d] and in the surrogate's features z [T, r].
+        """`by_blocks` where each block's tokens follow one another in x [T, d] and in the
+        surrogate's features z [T, r].
 
         A short last block selects from its own tokens only.
         """
@@ -137,7 +175,7 @@ class SparseFFN:
         whole = len(x) // size * size
         kept = self.choose(before, x[:whole].view(-1, size, width)) if whole else []
         if whole < len(x):
-            previous = x[whole - size:whole] if whole else before
+            previous = x[whole - size : whole] if whole else before
             kept += self.choose(previous, x[whole:].unsqueeze(0))
         if self.prompt.chosen is not None:
             self.prompt.chosen.append((self.ffn.layer, rectangle(kept)))
@@ -147,11 +185,14 @@ class SparseFFN:
         if PARTS[0] in self.layer.extra:
             act = self.ffn.module.act_fn
             y = y + remainder(self.layer.extra, act, x, kept, self.layer.hot, size)  # type: ignore[arg-type]
-        used = sum((len(row) + self.layer.hot) * min(size, len(x) - i * size) for i, row in enumerate(kept))
+        used = sum(
+            (len(row) + self.layer.hot) * min(size, len(x) - i * size) for i, row in enumerate(kept)
+        )
         return y, used / (len(self.layer.order) * len(x))
 
     def exact(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
-        """The kept neurons' part of x [T, d], corrected by the estimate of z [T, r]; neurons of each block in `kept`.
+        """The kept neurons' part of x [T, d], corrected by the estimate of z [T, r]; neurons of
+        each block in `kept`.
 
         Blocks that keep equally many go into one call of the kernel.
         """
@@ -159,20 +200,37 @@ class SparseFFN:
         for count in sorted({len(row) for row in kept}):
             chosen = [i for i, row in enumerate(kept) if len(row) == count]
             every = len(chosen) == len(kept)
-            rows = torch.cat([torch.arange(i * size, min((i + 1) * size, len(x)), device=x.device) for i in chosen])
+            rows = torch.cat(
+                [
+                    torch.arange(i * size, min((i + 1) * size, len(x)), device=x.device)
+                    for i in chosen
+                ]
+            )
             part, part_z = (x, z) if every else (x[rows], z[rows] if z is not None else None)
-            found = sparse_gated_ffn(part, self.ffn.w_gate, self.ffn.w_up, self.w_down_t,
-                                     torch.stack([kept[i] for i in chosen]), size, hot=self.layer.hot,
-                                     activation=self.ffn.activation, z=part_z, v=self.v if z is not None else None,
-                                     c=self.c if self.active else None, group=self.plan.settings.group_size,
-                                     backend=self.backend)
+            found = sparse_gated_ffn(
+                part,
+                self.ffn.w_gate,
+                self.ffn.w_up,
+                self.w_down_t,
+                torch.stack([kept[i] for i in chosen]),
+                size,
+                hot=self.layer.hot,
+                activation=self.ffn.activation,
+                z=part_z,
+                v=self.v if z is not None else None,
+                c=self.c if self.active else None,
+                group=self.plan.settings.group_size,
+                backend=self.backend,
+            )
             if every:
                 return found
             y[rows] = found
         return y
 
     def prompt_forward(self, x: Tensor, dense_from: int | None = None) -> Tensor:
-        """FFN of one whole prompt x [T, d] without padding, dense from token `dense_from` on where it is given."""
+        """FFN of one whole prompt x [T, d] without padding, dense from token `dense_from` on where
+        it is given.
+        """
         settings = self.plan.settings
         size, tokens = settings.block_size, len(x)
         last_start = (tokens - 1) // size * size
@@ -196,7 +254,10 @@ class SparseFFN:
         real, ends = self.prompt.real, self.prompt.dense_from
         if real is None:
             return type(self.ffn.module).forward(self.ffn.module, x)  # type: ignore[no-any-return]
-        rows = [self.prompt_forward(x[i, real[i]], None if ends is None else ends[i]) for i in range(len(x))]
+        rows = [
+            self.prompt_forward(x[i, real[i]], None if ends is None else ends[i])
+            for i in range(len(x))
+        ]
         if all(len(one) == x.shape[1] for one in rows):
             return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
         y = torch.zeros_like(x)
@@ -208,7 +269,8 @@ class SparseFFN:
 def real_tokens(args: tuple, kwargs: dict[str, Any]) -> list[slice | Tensor] | None:
     """Each row's real tokens in a prompt's forward pass [batch, T]; None when it decodes one token.
 
-    A slice where padding is on one side or both, which costs no copy; indices where it is in between.
+    A slice where padding is on one side or both, which costs no copy; indices where it is in
+    between.
     """
     tokens = kwargs.get("input_ids")
     if tokens is None:
@@ -243,16 +305,21 @@ def permute_neurons(ffn: GatedFFN, order: Tensor) -> None:
 def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Iterator[Prefill]:
     """Prompts run sparse by `plan`, decoding stays dense; the model is as before afterwards.
 
-    Works under model(...) and model.generate, with left or right padding. Yields the counters and switches.
-    Raises RuntimeError when nested, ValueError when the plan does not fit the model.
+    Works under model(...) and model.generate, with left or right padding. Yields the counters and
+    switches. Raises RuntimeError when nested, ValueError when the plan does not fit the model.
     """
     if getattr(model, ACTIVE, False):
-        raise RuntimeError("sparse_prefill: already active on this model; leave the first one before entering again")
+        raise RuntimeError(
+            "sparse_prefill: already active on this model; leave the first one before entering again"
+        )
     ffns = gated_ffns(model)
-    if len(ffns) != len(plan.layers) or any(len(p.order) != f.w_gate.shape[0]
-                                            for f, p in zip(ffns, plan.layers, strict=False)):
-        raise ValueError(f"sparse_prefill: the plan has {len(plan.layers)} layers of "
-                         f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {ffns[0].w_gate.shape[0]}")
+    if len(ffns) != len(plan.layers) or any(
+        len(p.order) != f.w_gate.shape[0] for f, p in zip(ffns, plan.layers, strict=False)
+    ):
+        raise ValueError(
+            f"sparse_prefill: the plan has {len(plan.layers)} layers of "
+            f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {ffns[0].w_gate.shape[0]}"
+        )
     prompt = Prefill()
     undo: list[Callable[[], Any]] = []
 

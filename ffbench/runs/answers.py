@@ -9,7 +9,9 @@ from ffbench.runs.files import StoreError, disk_errors, make_folder
 
 
 class AnswerLog:
-    """`answers.jsonl` of a run or of the dense stage. One writer at a time (the caller holds the lock)."""
+    """`answers.jsonl` of a run or of the dense stage. One writer at a time (the caller holds the
+    lock).
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -20,6 +22,7 @@ class AnswerLog:
 
         Raises:
             StoreError: a complete line is not a JSON object.
+
         """
         if not self.path.exists():
             return []
@@ -30,10 +33,13 @@ class AnswerLog:
             try:
                 answer = json.loads(line)
             except ValueError as error:
-                raise StoreError(f"{self.path} line {number} is damaged ({error}); remove the line and run again"
-                                 ) from error
+                raise StoreError(
+                    f"{self.path} line {number} is damaged ({error}); remove the line and run again"
+                ) from error
             if not isinstance(answer, dict):
-                raise StoreError(f"{self.path} line {number} is not an object; remove the line and run again")
+                raise StoreError(
+                    f"{self.path} line {number} is not an object; remove the line and run again"
+                )
             answers.append(answer)
         return answers
 
@@ -42,18 +48,21 @@ class AnswerLog:
 
         Raises:
             StoreError: the answer is not JSON, or the disk refuses.
+
         """
         try:
             line = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode() + b"\n"
         except (TypeError, ValueError) as error:
-            raise StoreError(f"answer of {answer.get('task')}/{answer.get('record_id')}: {error}") from error
+            raise StoreError(
+                f"answer of {answer.get('task')}/{answer.get('record_id')}: {error}"
+            ) from error
         descriptor = self._open()
         end = os.fstat(descriptor).st_size
         with disk_errors("append to", self.path):
             try:
                 view = memoryview(line)
                 while view:
-                    view = view[os.write(descriptor, view):]
+                    view = view[os.write(descriptor, view) :]
                 os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, end)

@@ -1,4 +1,6 @@
-"""Stage cache: results that runs share are made once, also by processes that start at the same moment."""
+"""Stage cache: results that runs share are made once, also by processes that start at the same
+moment.
+"""
 
 import logging
 import shutil
@@ -43,17 +45,26 @@ class StageCache:
         """True where the stage was made to its end."""
         return (self.path(stage, key) / META).exists()
 
-    def get_or_make(self, stage: str, key: str, make: Callable[[Path], None], *, resumable: bool = False,
-                    timeout: float = WAIT_SECONDS) -> Path:
+    def get_or_make(
+        self,
+        stage: str,
+        key: str,
+        make: Callable[[Path], None],
+        *,
+        resumable: bool = False,
+        timeout: float = WAIT_SECONDS,
+    ) -> Path:
         """The finished folder of (stage, key); `make(folder)` fills it where it is not there yet.
 
-        `make` gets a fresh empty folder that takes its final name only at the end, so a half-made stage is
-        never seen. With `resumable` it gets the folder that a killed or failed attempt left, to go on in.
-        One process makes a key at a time, the others wait; the lock ends with its process, however that ends.
+        `make` gets a fresh empty folder that takes its final name only at the end, so a half-made
+        stage is never seen. With `resumable` it gets the folder that a killed or failed attempt
+        left, to go on in. One process makes a key at a time, the others wait; the lock ends with
+        its process, however that ends.
 
         Raises:
             StoreError: the lock is still held after `timeout` seconds, or the disk refuses.
             Exception: whatever `make` raised; nothing is kept unless `resumable`.
+
         """
         final = self.path(stage, key)
         if self.has(stage, key):
@@ -65,11 +76,15 @@ class StageCache:
         return final
 
     def seconds(self, stage: str, key: str) -> float | None:
-        """Seconds that making (stage, key) took, all attempts that ended together; None where it is not there."""
+        """Seconds that making (stage, key) took, all attempts that ended together; None where it is
+        not there.
+        """
         meta = self.path(stage, key) / META
         return float(read_json(meta)["seconds"]) if meta.exists() else None
 
-    def _make(self, final: Path, stage: str, key: str, make: Callable[[Path], None], resumable: bool) -> None:
+    def _make(
+        self, final: Path, stage: str, key: str, make: Callable[[Path], None], resumable: bool
+    ) -> None:
         part = final.with_name(f".{key}.part")
         with disk_errors("prepare", part):
             if final.exists():
@@ -90,8 +105,15 @@ class StageCache:
                 shutil.rmtree(part, ignore_errors=True)
             raise
         spent_path.unlink(missing_ok=True)
-        write_json(part / META, {"stage": stage, "key": key, "created": now(),
-                                 "seconds": spent + time.perf_counter() - begin})
+        write_json(
+            part / META,
+            {
+                "stage": stage,
+                "key": key,
+                "created": now(),
+                "seconds": spent + time.perf_counter() - begin,
+            },
+        )
         with disk_errors("finish", final):
             part.rename(final)
             sync_folder(final.parent)
@@ -123,5 +145,7 @@ class StageCache:
         try:
             lock.acquire(timeout=timeout)
         except Timeout:
-            raise StoreError(f"stage {stage} {key} was still being made by another process after {timeout:.0f} s; "
-                             "end that process or start again later") from None
+            raise StoreError(
+                f"stage {stage} {key} was still being made by another process after {timeout:.0f} s; "
+                "end that process or start again later"
+            ) from None

@@ -41,7 +41,8 @@ def disk_errors(action: str, path: Path) -> Iterator[None]:
 def full_disk_errors(action: str, path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into a StoreError, whichever library met it; other errors pass.
 
-    safetensors and torch report a full disk as their own exception whose text holds the system's words.
+    safetensors and torch report a full disk as their own exception whose text holds the system's
+    words.
     """
     try:
         yield
@@ -60,6 +61,7 @@ def make_folder(path: Path) -> Path:
 
     Raises:
         StoreError: the folder cannot be made.
+
     """
     with disk_errors("create folder", path):
         path.mkdir(parents=True, exist_ok=True)
@@ -76,10 +78,12 @@ def sync_folder(path: Path) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` by `text`: readers and a killed writer see the old file or the new one, never a part.
+    """Replace `path` by `text`: readers and a killed writer see the old file or the new one, never
+    a part.
 
     Raises:
         StoreError: disk full, read-only or no permission; the old file stands.
+
     """
     part = path.with_name(f".{path.name}.part")
     with disk_errors("write", path):
@@ -96,15 +100,19 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def as_json(path: Path, value: Any) -> str:
-    """Text of `value` for `path`; NaN and infinity are refused, since a figure that was not measured is null.
+    """Text of `value` for `path`; NaN and infinity are refused, since a figure that was not
+    measured is null.
 
     Raises:
         StoreError: `value` is not JSON.
+
     """
     try:
         return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
-        raise StoreError(f"cannot write {path}: {error}; use null for a figure that was not measured") from error
+        raise StoreError(
+            f"cannot write {path}: {error}; use null for a figure that was not measured"
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -112,6 +120,7 @@ def write_json(path: Path, value: Any) -> None:
 
     Raises:
         StoreError: `value` is not JSON, or the disk refuses.
+
     """
     write_atomic(path, as_json(path, value))
 
@@ -121,6 +130,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         StoreError: unreadable, or not JSON.
+
     """
     with disk_errors("read", path):
         data = path.read_bytes()
@@ -136,13 +146,16 @@ def locked(path: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
 
     Raises:
         StoreError: another process held it for `timeout` seconds, or the folder cannot be written.
+
     """
     lock = FileLock(str(path.with_name(f".{path.name}.lock")))
     with disk_errors("lock", path):
         try:
             lock.acquire(timeout=timeout)
         except Timeout:
-            raise StoreError(f"{path} was in use by another process for {timeout:.0f} s; try again") from None
+            raise StoreError(
+                f"{path} was in use by another process for {timeout:.0f} s; try again"
+            ) from None
     try:
         yield
     finally:

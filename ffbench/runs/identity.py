@@ -1,4 +1,6 @@
-"""Content keys: the same settings give the same key on every machine, another setting gives another key."""
+"""Content keys: the same settings give the same key on every machine, another setting gives another
+key.
+"""
 
 import hashlib
 import json
@@ -19,11 +21,13 @@ _hashes: dict[str, str] = {}
 
 
 def canonical(value: Any, where: str = "") -> Any:
-    """`value` with sorted keys and one spelling a number (1.0 is 1, -0.0 is 0; True stays apart from 1).
+    """`value` with sorted keys and one spelling a number (1.0 is 1, -0.0 is 0; True stays apart
+    from 1).
 
     Raises:
         TypeError: a type other than mapping, list, tuple, str, bool, int, float, None.
         ValueError: NaN or infinity.
+
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -31,37 +35,51 @@ def canonical(value: Any, where: str = "") -> Any:
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"content key: {where or 'value'} is {value}; only finite numbers have a key")
+            raise ValueError(
+                f"content key: {where or 'value'} is {value}; only finite numbers have a key"
+            )
         return int(value) if value.is_integer() and abs(value) < EXACT_INTEGERS else float(value)
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
-                raise TypeError(f"content key: {where or 'mapping'} has the key {name!r}; keys must be text")
-        return {name: canonical(value[name], f"{where}.{name}" if where else name) for name in sorted(value)}
+                raise TypeError(
+                    f"content key: {where or 'mapping'} has the key {name!r}; keys must be text"
+                )
+        return {
+            name: canonical(value[name], f"{where}.{name}" if where else name)
+            for name in sorted(value)
+        }
     if isinstance(value, (list, tuple)):
         return [canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise TypeError(f"content key: {where or 'value'} is a {type(value).__name__}; allowed are mappings, lists, "
-                    "text, numbers, true, false and null")
+    raise TypeError(
+        f"content key: {where or 'value'} is a {type(value).__name__}; allowed are mappings, lists, "
+        "text, numbers, true, false and null"
+    )
 
 
 def content_key(mapping: Mapping[str, Any]) -> str:
-    """16 hex digits of the SHA-256 of the canonical JSON of `mapping`; the order of its keys does not count.
+    """16 hex digits of the SHA-256 of the canonical JSON of `mapping`; the order of its keys does
+    not count.
 
     Raises:
         TypeError, ValueError: see `canonical`.
+
     """
     text = json.dumps(canonical(mapping), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def file_hash(path: str | Path, cache: Path | None = None) -> str:
-    """SHA-256 (64 hex digits) of a file's bytes, remembered by device, inode, size and modification time.
+    """SHA-256 (64 hex digits) of a file's bytes, remembered by device, inode, size and modification
+    time.
 
-    `cache` is a JSON file in the output folder that keeps hashes between processes. A file modified in the
-    last two seconds is never remembered, since a second write could leave size and time unchanged.
+    `cache` is a JSON file in the output folder that keeps hashes between processes. A file modified
+    in the last two seconds is never remembered, since a second write could leave size and time
+    unchanged.
 
     Raises:
         StoreError: the file cannot be read.
+
     """
     path = Path(path)
     with disk_errors("read", path):
@@ -74,7 +92,9 @@ def file_hash(path: str | Path, cache: Path | None = None) -> str:
         with disk_errors("read", path), open(path, "rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
             if os.fstat(handle.fileno()).st_mtime_ns != stat.st_mtime_ns:
-                raise StoreError(f"{path} changed while it was read; start again when it is complete")
+                raise StoreError(
+                    f"{path} changed while it was read; start again when it is complete"
+                )
         if time.time() - stat.st_mtime < SETTLED_SECONDS:
             return digest
         known[stamp] = digest

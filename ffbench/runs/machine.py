@@ -1,4 +1,6 @@
-"""Jobs of an output folder on one machine: they work side by side, and a measurement has it to itself."""
+"""Jobs of an output folder on one machine: they work side by side, and a measurement has it to
+itself.
+"""
 
 import fcntl
 import logging
@@ -17,17 +19,22 @@ logger = logging.getLogger(__name__)
 class Machine:
     """A job's place on its machine among the jobs of its output folder; it ends with its process.
 
-    A working job holds the lock `work` together with the others. A measurement holds it alone: it closes the
-    lock `gate`, at which the others halt between two stages (`halt`), and waits until each has let go.
-    Other programs, and jobs of other output folders, are not held off.
+    A working job holds the lock `work` together with the others. A measurement holds it alone: it
+    closes the lock `gate`, at which the others halt between two stages (`halt`), and waits until
+    each has let go. Other programs, and jobs of other output folders, are not held off.
     """
 
     def __init__(self, output_dir: str | Path) -> None:
         folder = make_folder(Path(output_dir) / ".machines")
         with disk_errors("lock", folder):
             self._work, self._gate = (
-                os.open(folder / f"{platform.node()}.{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                for name in ("work", "gate"))
+                os.open(
+                    folder / f"{platform.node()}.{name}",
+                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+                    0o666,
+                )
+                for name in ("work", "gate")
+            )
 
     def __enter__(self) -> Self:
         self._enter()
@@ -52,7 +59,9 @@ class Machine:
         fcntl.flock(self._gate, fcntl.LOCK_EX)
         try:
             if not taken(self._work, fcntl.LOCK_EX):
-                logger.warning("the measurement waits until the other jobs here are between two stages")
+                logger.warning(
+                    "the measurement waits until the other jobs here are between two stages"
+                )
                 fcntl.flock(self._work, fcntl.LOCK_EX)
             yield
         finally:

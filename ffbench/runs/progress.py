@@ -1,4 +1,6 @@
-"""Progress of long work: a bar with the time left on a terminal, elsewhere one line a minute. All of it on stderr."""
+"""Progress of long work: a bar with the time left on a terminal, elsewhere one line a minute. All
+of it on stderr.
+"""
 
 import os
 import sys
@@ -13,7 +15,9 @@ PLAIN = "FFBENCH_PLAIN_PROGRESS"
 
 
 def on_terminal() -> bool:
-    """True where bars can be drawn: stderr is a terminal, and no other process draws on it (variable PLAIN)."""
+    """True where bars can be drawn: stderr is a terminal, and no other process draws on it
+    (variable PLAIN).
+    """
     return sys.stderr.isatty() and not os.environ.get(PLAIN)
 
 
@@ -31,9 +35,13 @@ def duration(seconds: float) -> str:
 
 
 class LineBar:
-    """What tqdm's bar does, as one line a minute; the first after a minute, so that short work says nothing."""
+    """What tqdm's bar does, as one line a minute; the first after a minute, so that short work says
+    nothing.
+    """
 
-    def __init__(self, items: Iterable[Any] | None, total: int | None, initial: int, what: str) -> None:
+    def __init__(
+        self, items: Iterable[Any] | None, total: int | None, initial: int, what: str
+    ) -> None:
         self._items, self._total, self._what = items, total, what
         self._count = self._first = initial
         self._start = self._last = time.monotonic()
@@ -68,19 +76,29 @@ class LineBar:
         left = ""
         if self._total is not None and done > 0:
             left = f", about {duration(elapsed / done * (self._total - self._count))} left"
-        return (
-            f"{self._what}: {self._count} of {'?' if self._total is None else self._total}{left}{self._note}"
-        )
+        return f"{self._what}: {self._count} of {'?' if self._total is None else self._total}{left}{self._note}"
 
 
 def progress_bar(
-    items: Iterable[Any] | None = None, *, total: int | None = None, initial: int = 0, desc: str = ""
+    items: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    initial: int = 0,
+    desc: str = "",
 ) -> Any:
-    """A bar over `items`, or over `total` steps that `update()` counts; tqdm's on a terminal, lines elsewhere."""
+    """A bar over `items`, or over `total` steps that `update()` counts; tqdm's on a terminal, lines
+    elsewhere.
+    """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if on_terminal():
         return tqdm(
-            items, total=total, initial=initial, desc=desc, leave=False, dynamic_ncols=True, mininterval=0.5
+            items,
+            total=total,
+            initial=initial,
+            desc=desc,
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=0.5,
         )
     return LineBar(items, total, initial, desc)

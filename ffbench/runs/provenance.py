@@ -1,4 +1,6 @@
-"""Where a result came from: code, versions, processor, threads and command; no host or user names."""
+"""Where a result came from: code, versions, processor, threads and command; no host or user
+names.
+"""
 
 import hashlib
 import os
@@ -14,25 +16,55 @@ from typing import Any
 
 from ffbench.runs.store import now
 
-PACKAGES = ("ffbench", "torch", "transformers", "tokenizers", "safetensors", "gguf", "triton", "numpy", "lm_eval",
-            "datasets", "hydra-core", "omegaconf", "wandb")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCH_NUM_THREADS")
+PACKAGES = (
+    "ffbench",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "gguf",
+    "triton",
+    "numpy",
+    "lm_eval",
+    "datasets",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+)
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TORCH_NUM_THREADS",
+)
 SECRET = re.compile(r"(?i)((?:api_?key|token(?!s=\d+$)|secret|password)[\w.]*=)\S+")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def collect(command: Sequence[str]) -> dict[str, Any]:
-    """Provenance of a run started now by `command` (its words; secrets and the home folder are masked).
+    """Provenance of a run started now by `command` (its words; secrets and the home folder are
+    masked).
 
-    The GPU is named only where torch is imported already: asking never costs an import. What cannot be
-    found is None.
+    The GPU is named only where torch is imported already: asking never costs an import. What cannot
+    be found is None.
     """
     sha, diff = git_state()
-    return {"git_sha": sha, "git_dirty": None if sha is None else diff is not None, "git_diff_sha256": diff,
-            "versions": package_versions(), "python": platform.python_version(), "system": platform.system(),
-            "cpu": cpu_name(), "cores": os.cpu_count(), "cores_allowed": len(os.sched_getaffinity(0)),
-            "threads": thread_counts(), "gpu": gpu_name(), "memory_bytes": memory_bytes(),
-            "command": [masked(word) for word in command], "started": now()}
+    return {
+        "git_sha": sha,
+        "git_dirty": None if sha is None else diff is not None,
+        "git_diff_sha256": diff,
+        "versions": package_versions(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "cores_allowed": len(os.sched_getaffinity(0)),
+        "threads": thread_counts(),
+        "gpu": gpu_name(),
+        "memory_bytes": memory_bytes(),
+        "command": [masked(word) for word in command],
+        "started": now(),
+    }
 
 
 def masked(word: str) -> str:
@@ -42,7 +74,9 @@ def masked(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def git_state() -> tuple[str | None, str | None]:
-    """Commit of the checkout that ffbench runs from, and the SHA-256 of its uncommitted changes (None if clean)."""
+    """Commit of the checkout that ffbench runs from, and the SHA-256 of its uncommitted changes
+    (None if clean).
+    """
     sha = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no") if sha else None
     if not changes:
@@ -54,8 +88,14 @@ def _git(*arguments: str) -> str | None:
     if not (REPOSITORY / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True,
-                              timeout=20, check=True, errors="replace")
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            errors="replace",
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -73,7 +113,9 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that shape a result; a package that is not installed is left out."""
+    """Installed versions of the packages that shape a result; a package that is not installed is
+    left out.
+    """
     return dict(_versions())
 
 
@@ -97,7 +139,9 @@ def memory_bytes() -> int | None:
 
 def thread_counts() -> dict[str, int | str]:
     """Thread settings from the environment, and torch's own count where torch is imported."""
-    counts: dict[str, int | str] = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+    counts: dict[str, int | str] = {
+        name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ
+    }
     torch = sys.modules.get("torch")
     if torch is not None:
         counts["torch"] = torch.get_num_threads()

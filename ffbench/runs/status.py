@@ -42,14 +42,19 @@ class SweepStatus:
 
     def lines(self) -> list[str]:
         """A line a job, then the totals."""
-        rows = [f"{job.state:8} {job.run_key}  {' '.join(job.overrides)}" + (f"  ({job.reason})" if job.reason else "")
-                for job in self.jobs]
+        rows = [
+            f"{job.state:8} {job.run_key}  {' '.join(job.overrides)}"
+            + (f"  ({job.reason})" if job.reason else "")
+            for job in self.jobs
+        ]
         totals = ", ".join(f"{count} {state}" for state, count in self.counts.items())
         return [*rows, f"{self.name}: {len(self.jobs)} jobs: {totals}"]
 
 
 def job_status(store: RunStore, run_key: str, overrides: list[str]) -> JobStatus:
-    """State of one job; a damaged run folder counts as failed, with what is damaged as the reason."""
+    """State of one job; a damaged run folder counts as failed, with what is damaged as the
+    reason.
+    """
     run = store.folder(run_key)
     try:
         state = run.state()
@@ -59,8 +64,12 @@ def job_status(store: RunStore, run_key: str, overrides: list[str]) -> JobStatus
 
 
 def jobs_status(store: RunStore, name: str, jobs: list[dict[str, Any]]) -> SweepStatus:
-    """Status of {"run_key", "overrides"} jobs, of a saved sweep or of one only planned (a dry run)."""
-    return SweepStatus(name, tuple(job_status(store, job["run_key"], job["overrides"]) for job in jobs))
+    """Status of {"run_key", "overrides"} jobs, of a saved sweep or of one only planned (a dry
+    run).
+    """
+    return SweepStatus(
+        name, tuple(job_status(store, job["run_key"], job["overrides"]) for job in jobs)
+    )
 
 
 def sweep_status(store: RunStore, name: str) -> SweepStatus:
@@ -72,7 +81,11 @@ def all_status(store: RunStore) -> list[SweepStatus]:
     """Status of every saved sweep; runs that belong to none follow as the sweep `(no sweep)`."""
     sweeps = [jobs_status(store, sweep["name"], sweep["jobs"]) for sweep in store.sweeps()]
     listed = {job.run_key for sweep in sweeps for job in sweep.jobs}
-    loose = [{"run_key": run.run_key, "overrides": []} for run in store.runs() if run.run_key not in listed]
+    loose = [
+        {"run_key": run.run_key, "overrides": []}
+        for run in store.runs()
+        if run.run_key not in listed
+    ]
     return [*sweeps, jobs_status(store, "(no sweep)", loose)] if loose else sweeps
 
 
@@ -80,8 +93,8 @@ def all_status(store: RunStore) -> list[SweepStatus]:
 class CostEstimate:
     """Seconds that the jobs still to do should take one after the other, from `based_on` past runs.
 
-    `seconds` is None where no past run resembles them; a dense one, which trains nothing, never does. Stages that are
-    cached already make it an upper bound.
+    `seconds` is None where no past run resembles them; a dense one, which trains nothing, never
+    does. Stages that are cached already make it an upper bound.
     """
 
     jobs: int
@@ -94,12 +107,16 @@ class CostEstimate:
             return "nothing to do"
         if self.seconds is None:
             return f"{self.jobs} jobs to do; no past run to estimate their cost from"
-        return (f"{self.jobs} jobs to do, at most about {self.seconds / 60:.1f} minutes one after the other "
-                f"(median of {self.based_on} past runs)")
+        return (
+            f"{self.jobs} jobs to do, at most about {self.seconds / 60:.1f} minutes one after the other "
+            f"(median of {self.based_on} past runs)"
+        )
 
 
 def estimate_cost(store: RunStore, jobs: int, model: str | None = None) -> CostEstimate:
-    """Cost of `jobs` runs from the median total of past runs, of the same `model` name where there are some."""
+    """Cost of `jobs` runs from the median total of past runs, of the same `model` name where there
+    are some.
+    """
     totals: dict[str, list[float]] = {}
     for run in store.runs():
         cost = _cost(run)

@@ -1,4 +1,6 @@
-"""Run folders: configuration first, answers as they come, the result last. Layout: docs/result-schema.md."""
+"""Run folders: configuration first, answers as they come, the result last. Layout:
+docs/result-schema.md.
+"""
 
 import logging
 import re
@@ -34,7 +36,9 @@ class RunBusyError(StoreError):
 
 @dataclass(frozen=True)
 class RunState:
-    """`state` is running, done, failed or missing; `reason` says why it failed; `updated` is ISO time."""
+    """`state` is running, done, failed or missing; `reason` says why it failed; `updated` is ISO
+    time.
+    """
 
     state: str
     reason: str | None = None
@@ -52,7 +56,9 @@ def now() -> str:
 
 
 class RunFolder:
-    """One run's files. `start` takes the run's lock, which ends with `finish`, `fail` or the process."""
+    """One run's files. `start` takes the run's lock, which ends with `finish`, `fail` or the
+    process.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,12 +69,14 @@ class RunFolder:
     def start(self, config: dict[str, Any], provenance: dict[str, Any], wait: float = 10.0) -> bool:
         """Take the run and write configuration and provenance; True where there is work to do.
 
-        False means that the run is done, here or meanwhile in another process: nothing was touched. Answers
-        of an interrupted or failed start are kept; its provenance goes into the list `earlier`.
+        False means that the run is done, here or meanwhile in another process: nothing was touched.
+        Answers of an interrupted or failed start are kept; its provenance goes into the list
+        `earlier`.
 
         Raises:
             RunBusyError: another process still holds the run after `wait` seconds.
             StoreError: the folder cannot be written.
+
         """
         if self._done():
             return False
@@ -91,7 +99,9 @@ class RunFolder:
         return True
 
     def append_answer(self, answer: dict[str, Any]) -> None:
-        """Append one answer and write it through to the disk (StoreError where the disk refuses)."""
+        """Append one answer and write it through to the disk (StoreError where the disk
+        refuses).
+        """
         self._answers.append(answer)
 
     def answers(self) -> list[dict[str, Any]]:
@@ -99,7 +109,9 @@ class RunFolder:
         return self._answers.read()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Mark the run done, write result.json atomically as the last of all, and release the run."""
+        """Mark the run done, write result.json atomically as the last of all, and release the
+        run.
+        """
         self._answers.close()
         text = as_json(self.path / "result.json", result)
         self._write_state("done", None)
@@ -115,7 +127,9 @@ class RunFolder:
             self._release()
 
     def state(self) -> RunState:
-        """State now. A `running` run whose process died is failed, with the reason `interrupted: ...`."""
+        """State now. A `running` run whose process died is failed, with the reason `interrupted:
+        ...`.
+        """
         path = self.path / "state.json"
         if not path.exists():
             return RunState("done") if self._done() else RunState("missing")
@@ -127,7 +141,11 @@ class RunFolder:
             return state
         if self._held():
             return RunState("running", None, state.updated)
-        return RunState("done", None, state.updated) if self._done() else RunState("failed", INTERRUPTED, state.updated)
+        return (
+            RunState("done", None, state.updated)
+            if self._done()
+            else RunState("failed", INTERRUPTED, state.updated)
+        )
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration of config.json."""
@@ -142,11 +160,14 @@ class RunFolder:
 
         Raises:
             StoreError: the run is not done, or the file is damaged.
+
         """
         if not self._done():
             state = self.state()
-            raise StoreError(f"run {self.run_key} has no result: it is {state.state}"
-                             + (f" ({state.reason})" if state.reason else ""))
+            raise StoreError(
+                f"run {self.run_key} has no result: it is {state.state}"
+                + (f" ({state.reason})" if state.reason else "")
+            )
         return read_json(self.path / "result.json")
 
     def _done(self) -> bool:
@@ -165,8 +186,10 @@ class RunFolder:
             try:
                 self._lock.acquire(timeout=wait)
             except Timeout:
-                raise RunBusyError(f"run {self.run_key} is being computed by another process; wait for it, or "
-                                   "end that process and start again") from None
+                raise RunBusyError(
+                    f"run {self.run_key} is being computed by another process; wait for it, or "
+                    "end that process and start again"
+                ) from None
 
     def _release(self) -> None:
         self._lock.release()
@@ -191,9 +214,13 @@ class RunStore:
         self.output_dir = Path(output_dir)
 
     def folder(self, run_key: str) -> RunFolder:
-        """The folder of `run_key`, whether it exists or not (ValueError where it is not 16 hex digits)."""
+        """The folder of `run_key`, whether it exists or not (ValueError where it is not 16 hex
+        digits).
+        """
         if not RUN_KEY.fullmatch(run_key):
-            raise ValueError(f"run key {run_key!r} is not 16 hex digits; `python -m ffbench status` lists them")
+            raise ValueError(
+                f"run key {run_key!r} is not 16 hex digits; `python -m ffbench status` lists them"
+            )
         return RunFolder(self.output_dir / "runs" / run_key)
 
     def runs(self) -> list[RunFolder]:
@@ -203,7 +230,9 @@ class RunStore:
         return [RunFolder(folder / name) for name in names if RUN_KEY.fullmatch(name)]
 
     def save_sweep(self, name: str, jobs: list[dict[str, Any]]) -> None:
-        """Write sweeps/NAME.json; each job is {"run_key", "overrides": [text]}. The first `created` is kept."""
+        """Write sweeps/NAME.json; each job is {"run_key", "overrides": [text]}. The first `created`
+        is kept.
+        """
         path = self._sweep_path(name)
         make_folder(path.parent)
         with locked(path):
@@ -213,13 +242,16 @@ class RunStore:
     def sweeps(self) -> list[dict[str, Any]]:
         """Every saved sweep, by name."""
         folder = self.output_dir / "sweeps"
-        return [read_json(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+        return (
+            [read_json(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+        )
 
     def sweep(self, name: str) -> dict[str, Any]:
         """One saved sweep.
 
         Raises:
             StoreError: no such sweep; the text lists those there are.
+
         """
         path = self._sweep_path(name)
         if not path.exists():
@@ -229,5 +261,7 @@ class RunStore:
 
     def _sweep_path(self, name: str) -> Path:
         if not SWEEP_NAME.fullmatch(name):
-            raise ValueError(f"sweep name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
+            raise ValueError(
+                f"sweep name {name!r}: use letters, digits, '.', '_' and '-', at most 100"
+            )
         return self.output_dir / "sweeps" / f"{name}.json"

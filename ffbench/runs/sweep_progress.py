@@ -1,4 +1,6 @@
-"""How far a sweep is and about how long the rest takes, read from its run folders: any launcher, any machine."""
+"""How far a sweep is and about how long the rest takes, read from its run folders: any launcher,
+any machine.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +16,9 @@ SHORTEST_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """A sweep's state; `answers` counts those of the jobs that run, `seconds_left` is None where nothing tells it."""
+    """A sweep's state; `answers` counts those of the jobs that run, `seconds_left` is None where
+    nothing tells it.
+    """
 
     status: SweepStatus
     answers: int
@@ -35,7 +39,8 @@ class SweepProgress:
         counts, parts = self.status.counts, []
         if counts["running"]:
             parts.append(
-                f"{counts['running']} running" + (f" ({self.answers} answers)" if self.answers else "")
+                f"{counts['running']} running"
+                + (f" ({self.answers} answers)" if self.answers else "")
             )
         if counts["failed"]:
             parts.append(f"{counts['failed']} failed")
@@ -46,8 +51,9 @@ class SweepProgress:
     def line(self) -> str:
         """All of it in one line."""
         detail = self.detail()
-        return f"{self.status.name}: {self.status.counts['done']} of {len(self.status.jobs)} done" + (
-            f", {detail}" if detail else ""
+        return (
+            f"{self.status.name}: {self.status.counts['done']} of {len(self.status.jobs)} done"
+            + (f", {detail}" if detail else "")
         )
 
 
@@ -55,7 +61,9 @@ def sweep_progress(store: RunStore, status: SweepStatus) -> SweepProgress:
     """Progress of a sweep whose `status` was just read."""
     running = [job.run_key for job in status.jobs if job.state == "running"]
     return SweepProgress(
-        status, sum(answer_count(store, key) for key in running), seconds_left(store, status, running)
+        status,
+        sum(answer_count(store, key) for key in running),
+        seconds_left(store, status, running),
     )
 
 
@@ -66,10 +74,11 @@ def answer_count(store: RunStore, run_key: str) -> int:
 
 
 def seconds_left(store: RunStore, status: SweepStatus, running: list[str]) -> float | None:
-    """Median wall time of this sweep's done jobs times those left, over the jobs that run side by side.
+    """Median wall time of this sweep's done jobs times those left, over the jobs that run side by
+    side.
 
-    Dense jobs, which train nothing, do not count. Before the first is done, the estimate from past runs. None where
-    there is neither.
+    Dense jobs, which train nothing, do not count. Before the first is done, the estimate from past
+    runs. None where there is neither.
     """
     left = status.counts["missing"] + status.counts["running"]
     times = [

@@ -1,4 +1,6 @@
-"""Tasks from text that every Python carries: code completion and passage retrieval (our design, LongBench's formats)."""
+"""Tasks from text that every Python carries: code completion and passage retrieval (our design,
+LongBench's formats).
+"""
 
 import ast
 import hashlib
@@ -7,32 +9,63 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from random import Random
 
-from ffbench.tasks.registry import TaskError, TaskRecord, TaskSpec, add_task
-from ffbench.tasks.text import documents
+from ffbench.data.embedded_text import documents
+from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task
 
 CODE_CHARACTERS = 2200
 PASSAGES = 6
 PASSAGE_CHARACTERS = 340
-LABELS = ("apple", "river", "stone", "tiger", "cloud", "music", "paper", "garden", "window", "silver", "bridge",
-          "candle", "forest", "kitchen", "ladder", "mirror")
+LABELS = (
+    "apple",
+    "river",
+    "stone",
+    "tiger",
+    "cloud",
+    "music",
+    "paper",
+    "garden",
+    "window",
+    "silver",
+    "bridge",
+    "candle",
+    "forest",
+    "kitchen",
+    "ladder",
+    "mirror",
+)
 PARTS = {"test": "task_test", "train": "task_train"}
 
 
 def edit_similarity(prediction: str, record: TaskRecord) -> float:
-    """Best similarity in points between the prediction's first line of code and an answer, as in LongBench's lcc."""
-    lines = [line for line in prediction.lstrip("\n").split("\n") if not any(mark in line for mark in ("`", "#", "//"))]
+    """Best similarity in points between the prediction's first line of code and an answer, as in
+    LongBench's lcc.
+    """
+    lines = [
+        line
+        for line in prediction.lstrip("\n").split("\n")
+        if not any(mark in line for mark in ("`", "#", "//"))
+    ]
     first = lines[0] if lines else ""
-    return max(100 * SequenceMatcher(None, first, answer.lstrip("\n"), autojunk=False).ratio() for answer in record.answers)
+    return max(
+        100 * SequenceMatcher(None, first, answer.lstrip("\n"), autojunk=False).ratio()
+        for answer in record.answers
+    )
 
 
 def retrieval_score(prediction: str, record: TaskRecord) -> float:
     """Share in points of the labels in the prediction's first line that are the right passage's.
 
-    LongBench's rule for passage_retrieval_en with words in place of numbers: small models count on where they see
-    numbered paragraphs, which would measure no retrieval.
+    LongBench's rule for passage_retrieval_en with words in place of numbers: small models count on
+    where they see numbered paragraphs, which would measure no retrieval.
     """
-    found = [word for word in re.findall(r"\w+", prediction.split("\n")[0]) if word in record.all_classes]
-    return 100 * sum(word == record.answers[0].strip() for word in found) / len(found) if found else 0.0
+    found = [
+        word for word in re.findall(r"\w+", prediction.split("\n")[0]) if word in record.all_classes
+    ]
+    return (
+        100 * sum(word == record.answers[0].strip() for word in found) / len(found)
+        if found
+        else 0.0
+    )
 
 
 def other_answer_chance(records: list[TaskRecord]) -> float:
@@ -53,24 +86,33 @@ def words(text: str) -> set[str]:
 
 
 def context_before(lines: list[str], at: int) -> str:
-    """The last CODE_CHARACTERS before line `at`, beginning at a line; shorter where there is less."""
-    text = "\n".join(lines[max(0, at - 200):at])[-CODE_CHARACTERS:]
-    return text[text.index("\n") + 1:] if "\n" in text else text
+    """The last CODE_CHARACTERS before line `at`, beginning at a line; shorter where there is
+    less.
+    """
+    text = "\n".join(lines[max(0, at - 200) : at])[-CODE_CHARACTERS:]
+    return text[text.index("\n") + 1 :] if "\n" in text else text
 
 
 def statements(text: str) -> list[int]:
     """Indices of the lines on which a statement begins, docstrings left out."""
     nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt))
-    return sorted({node.lineno - 1 for node in nodes
-                   if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))})
+    return sorted(
+        {
+            node.lineno - 1
+            for node in nodes
+            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        }
+    )
 
 
 def completable(lines: list[str], at: int) -> bool:
-    """Whether the statement at line `at` has enough text before it that holds all of its names (at least two)."""
+    """Whether the statement at line `at` has enough text before it that holds all of its names (at
+    least two).
+    """
     line = lines[at]
     if len(line.strip()) < 12 or "#" in line or len(words(line)) < 2 or not lines[at - 1].strip():
         return False
-    if sum(len(earlier) + 1 for earlier in lines[max(0, at - 200):at]) < CODE_CHARACTERS:
+    if sum(len(earlier) + 1 for earlier in lines[max(0, at - 200) : at]) < CODE_CHARACTERS:
         return False
     return words(line) <= words(context_before(lines, at))
 
@@ -109,7 +151,8 @@ def load_code(part: str, limit: int | None) -> list[TaskRecord]:
 
 
 def passages(part: str) -> list[str]:
-    """Passages of about PASSAGE_CHARACTERS, whole sentences without the last full stop, from the help topics of a part.
+    """Passages of about PASSAGE_CHARACTERS, whole sentences without the last full stop, from the
+    help topics of a part.
 
     The full stop goes so that what stands before a label differs from passage to passage.
     """
@@ -128,16 +171,28 @@ def passages(part: str) -> list[str]:
 
 @lru_cache
 def load_retrieval(part: str, limit: int | None) -> list[TaskRecord]:
-    """Each record shows PASSAGES labelled passages, then one of them again, and asks for its label."""
+    """Each record shows PASSAGES labelled passages, then one of them again, and asks for its
+    label.
+    """
     pool = passages(part)
     records: list[TaskRecord] = []
     for number in range(limit or 120):
         generator = seeded("retrieval", part, str(number))
         chosen, labels = generator.sample(pool, PASSAGES), generator.sample(LABELS, PASSAGES)
         answer = generator.randrange(PASSAGES)
-        shown = "\n\n".join(f"{text} [label: {label}]" for text, label in zip(chosen, labels, strict=True))
-        records.append(TaskRecord(f"retrieval-{number}", "embedded_retrieval", shown, f"\n\n{chosen[answer]} [label:",
-                                  (f" {labels[answer]}",), tuple(labels)))
+        shown = "\n\n".join(
+            f"{text} [label: {label}]" for text, label in zip(chosen, labels, strict=True)
+        )
+        records.append(
+            TaskRecord(
+                f"retrieval-{number}",
+                "embedded_retrieval",
+                shown,
+                f"\n\n{chosen[answer]} [label:",
+                (f" {labels[answer]}",),
+                tuple(labels),
+            )
+        )
     return enough(records, limit, "embedded_retrieval")
 
 
@@ -148,7 +203,27 @@ def enough(records: list[TaskRecord], limit: int | None, task: str) -> list[Task
     return records
 
 
-add_task(TaskSpec("embedded_code", "code", "edit_similarity", 24, load_code, edit_similarity, other_answer_chance,
-                  stop="line"))
-add_task(TaskSpec("embedded_retrieval", "retrieval", "retrieval_score", 3, load_retrieval, retrieval_score,
-                  lambda records: 100 / PASSAGES, stop="line"))
+add_task(
+    TaskSpec(
+        "embedded_code",
+        "code",
+        "edit_similarity",
+        24,
+        load_code,
+        edit_similarity,
+        other_answer_chance,
+        stop="line",
+    )
+)
+add_task(
+    TaskSpec(
+        "embedded_retrieval",
+        "retrieval",
+        "retrieval_score",
+        3,
+        load_retrieval,
+        retrieval_score,
+        lambda records: 100 / PASSAGES,
+        stop="line",
+    )
+)

@@ -43,8 +43,8 @@ def _refusal(name: str, x: Tensor) -> str | None:
 def load(name: str, x: Tensor) -> ModuleType:
     """Return the module of the backend `name` for x.
 
-    "auto" takes triton on CUDA and native on the CPU where they run and are the faster choice, else torch.
-    ValueError for an unknown name or for a named backend that cannot run this input here.
+    "auto" takes triton on CUDA and native on the CPU where they run and are the faster choice, else
+    torch. ValueError for an unknown name or for a named backend that cannot run this input here.
     """
     if name == "auto":
         fast = FAST.get(x.device.type)
@@ -58,7 +58,9 @@ def load(name: str, x: Tensor) -> ModuleType:
         raise ValueError(f"backend: expected auto, {', '.join(MODULES)}; received {name!r}")
     reason = _refusal(name, x)
     if reason:
-        raise ValueError(f"backend: expected one that can run this input, received {name!r}: {reason}")
+        raise ValueError(
+            f"backend: expected one that can run this input, received {name!r}: {reason}"
+        )
     return importlib.import_module(MODULES[name])
 
 

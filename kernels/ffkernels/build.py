@@ -12,21 +12,49 @@ from pathlib import Path
 from filelock import FileLock
 
 SOURCES = Path(__file__).with_name("csrc")
-COMMON = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-psabi",
-          "-Wno-maybe-uninitialized")  # GCC 12 warns inside its own AVX-512 header
+COMMON = (
+    "-O3",
+    "-std=c++17",
+    "-fPIC",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wno-psabi",
+    "-Wno-maybe-uninitialized",
+)  # GCC 12 warns inside its own AVX-512 header
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-# Object name: source and flags. LANES floats make a vector, ROWS weight rows and two vectors a register tile.
+# Object name: source and flags. LANES floats make a vector, ROWS weight rows and two vectors a
+# register tile.
 UNITS: dict[str, tuple[str, ...]] = {
     "entry": ("entry.cpp",),
     "avx2": ("float_piece.cpp", "-DPIECE=ffn_piece_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
     "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
-    "avx512_bf16": ("pair_piece.cpp", "-DPIECE=ffn_piece_avx512_bf16", "-DTILE=DotTile", '-DTILE_HEADER="dot_tile.h"',
-                    *AVX512, "-mavx512bf16"),
-    "amx_bf16": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_bf16", "-DTILE=AmxTile", '-DTILE_HEADER="amx_tile.h"',
-                 *AVX512, "-mamx-tile", "-mamx-bf16"),
-    "amx_emulated": ("pair_piece.cpp", "-DPIECE=ffn_piece_amx_emulated", "-DTILE=AmxTile",
-                     '-DTILE_HEADER="amx_tile.h"', *AVX512),
+    "avx512_bf16": (
+        "pair_piece.cpp",
+        "-DPIECE=ffn_piece_avx512_bf16",
+        "-DTILE=DotTile",
+        '-DTILE_HEADER="dot_tile.h"',
+        *AVX512,
+        "-mavx512bf16",
+    ),
+    "amx_bf16": (
+        "pair_piece.cpp",
+        "-DPIECE=ffn_piece_amx_bf16",
+        "-DTILE=AmxTile",
+        '-DTILE_HEADER="amx_tile.h"',
+        *AVX512,
+        "-mamx-tile",
+        "-mamx-bf16",
+    ),
+    "amx_emulated": (
+        "pair_piece.cpp",
+        "-DPIECE=ffn_piece_amx_emulated",
+        "-DTILE=AmxTile",
+        '-DTILE_HEADER="amx_tile.h"',
+        *AVX512,
+    ),
 }
 
 
@@ -42,7 +70,9 @@ def cache_folder() -> Path:
 
 
 def compiler() -> str:
-    """Path of the C++ compiler: CXX, else g++, else clang++. Raises BuildError when there is none."""
+    """Path of the C++ compiler: CXX, else g++, else clang++. Raises BuildError when there is
+    none.
+    """
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
     found = next((path for path in map(shutil.which, names) if path), None)
     if found is None:
@@ -51,7 +81,9 @@ def compiler() -> str:
 
 
 def loaded_openmp() -> str | None:
-    """File of the OpenMP runtime that torch has loaded, so that one thread pool serves both; None where unknown."""
+    """File of the OpenMP runtime that torch has loaded, so that one thread pool serves both; None
+    where unknown.
+    """
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
@@ -74,7 +106,8 @@ def _run(command: list[str]) -> str:
 
 @functools.cache
 def library(units: tuple[tuple[str, tuple[str, ...]], ...] = tuple(UNITS.items())) -> Path:
-    """Path of the shared library of `units`, built if the cache has none for these sources, flags and compiler.
+    """Path of the shared library of `units`, built if the cache has none for these sources, flags
+    and compiler.
 
     Safe where many processes ask at once: one builds, the others wait. Raises BuildError.
     """
@@ -91,16 +124,22 @@ def library(units: tuple[tuple[str, tuple[str, ...]], ...] = tuple(UNITS.items()
             if not target.exists():
                 _compile(cxx, units, openmp, target)
     except OSError as error:
-        raise BuildError(f"cache folder {target.parent} cannot be used ({error}); set FFKERNELS_CACHE") from error
+        raise BuildError(
+            f"cache folder {target.parent} cannot be used ({error}); set FFKERNELS_CACHE"
+        ) from error
     return target
 
 
-def _compile(cxx: str, units: tuple[tuple[str, tuple[str, ...]], ...], openmp: str | None, target: Path) -> None:
+def _compile(
+    cxx: str, units: tuple[tuple[str, tuple[str, ...]], ...], openmp: str | None, target: Path
+) -> None:
     """Compile every unit, link them beside `target` and move the result there in one step."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         objects = [f"{folder}/{name}.o" for name, _ in units]
-        commands = [[cxx, *COMMON, *flags, "-c", str(SOURCES / source), "-o", target]
-                    for (_, (source, *flags)), target in zip(units, objects, strict=True)]
+        commands = [
+            [cxx, *COMMON, *flags, "-c", str(SOURCES / source), "-o", target]
+            for (_, (source, *flags)), target in zip(units, objects, strict=True)
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
         link = [openmp] if openmp else ["-fopenmp"]

@@ -10,7 +10,9 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def tensor(name: str, value: object, ndim: int) -> Tensor:
-    """Return `value`; TypeError where it is no tensor, ValueError where it has not `ndim` dimensions."""
+    """Return `value`; TypeError where it is no tensor, ValueError where it has not `ndim`
+    dimensions.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, received {type(value).__name__}")
     if value.dim() != ndim:
@@ -20,7 +22,9 @@ def tensor(name: str, value: object, ndim: int) -> Tensor:
 
 def _shape(name: str, value: Tensor, expected: tuple[int, ...], meaning: str) -> None:
     if tuple(value.shape) != expected:
-        raise ValueError(f"{name}: expected shape {list(expected)} ({meaning}), received {list(value.shape)}")
+        raise ValueError(
+            f"{name}: expected shape {list(expected)} ({meaning}), received {list(value.shape)}"
+        )
 
 
 def _like(name: str, value: Tensor, x: Tensor) -> None:
@@ -43,7 +47,9 @@ def _weights(x: object, w_gate: object, w_up: object, w_down_t: object) -> tuple
     """Check x and the three matrices; return x and f."""
     x = tensor("x", x, 2)
     if x.dtype not in DTYPES:
-        raise TypeError(f"x: expected dtype float32, bfloat16, float16 or float64, received {x.dtype}")
+        raise TypeError(
+            f"x: expected dtype float32, bfloat16, float16 or float64, received {x.dtype}"
+        )
     d, f = x.shape[1], tensor("w_gate", w_gate, 2).shape[0]
     if d == 0:
         raise ValueError("x: expected at least one column, received shape " + str(list(x.shape)))
@@ -52,15 +58,19 @@ def _weights(x: object, w_gate: object, w_up: object, w_down_t: object) -> tuple
         _shape(name, w, (f, d), "[f, d]")
         _like(name, w, x)
         if w.stride(1) != 1 and d > 1:
-            raise ValueError(f"{name}: expected rows contiguous in memory (stride 1), received stride "
-                             f"{w.stride(1)}; call .contiguous() once, ahead of time")
+            raise ValueError(
+                f"{name}: expected rows contiguous in memory (stride 1), received stride "
+                f"{w.stride(1)}; call .contiguous() once, ahead of time"
+            )
     return x, f
 
 
 def _no_grad(*tensors: Tensor | None) -> None:
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        raise ValueError("requires_grad: expected inference (torch.no_grad or tensors that need no gradient), "
-                         "received a tensor with requires_grad=True while gradients are enabled")
+        raise ValueError(
+            "requires_grad: expected inference (torch.no_grad or tensors that need no gradient), "
+            "received a tensor with requires_grad=True while gradients are enabled"
+        )
 
 
 def check_meta(p: Problem) -> Problem:
@@ -72,13 +82,19 @@ def check_meta(p: Problem) -> Problem:
     if indices.dtype != torch.int64:
         raise TypeError(f"indices: expected dtype torch.int64, received {indices.dtype}")
     if indices.device != x.device:
-        raise ValueError(f"indices: expected the device of x, {x.device}, received {indices.device}")
+        raise ValueError(
+            f"indices: expected the device of x, {x.device}, received {indices.device}"
+        )
     blocks = -(-tokens // block)
     if indices.shape[0] != blocks:
-        raise ValueError(f"indices: expected {blocks} rows (ceil of {tokens} tokens / block_size {block}), "
-                         f"received {indices.shape[0]}")
+        raise ValueError(
+            f"indices: expected {blocks} rows (ceil of {tokens} tokens / block_size {block}), "
+            f"received {indices.shape[0]}"
+        )
     if indices.shape[1] > f - p.hot:
-        raise ValueError(f"indices: expected at most {f - p.hot} columns (f - hot), received {indices.shape[1]}")
+        raise ValueError(
+            f"indices: expected at most {f - p.hot} columns (f - hot), received {indices.shape[1]}"
+        )
     _check_group(p)
     _check_correction(p, tokens, f)
     _no_grad(p.x, p.w_gate, p.w_up, p.w_down_t, p.z, p.v, p.c)
@@ -109,7 +125,9 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
 
 
 def check_indices(indices: Tensor, hot: int, f: int, group: int = 1) -> None:
-    """Check that rows are strictly increasing, inside [hot, f) and made of whole groups. Reads the values."""
+    """Check that rows are strictly increasing, inside [hot, f) and made of whole groups. Reads the
+    values.
+    """
     if indices.numel() == 0:
         return
     low, high = int(indices.min()), int(indices.max())
@@ -119,9 +137,11 @@ def check_indices(indices: Tensor, hot: int, f: int, group: int = 1) -> None:
     step_ok = indices[:, 1:] > indices[:, :-1]
     if not bool(step_ok.all()):
         row, col = (~step_ok).nonzero()[0].tolist()
-        pair = indices[row, col:col + 2].tolist()
-        raise ValueError(f"indices: expected each row sorted ascending without duplicates, received {pair} "
-                         f"at row {row}, columns {col} and {col + 1}")
+        pair = indices[row, col : col + 2].tolist()
+        raise ValueError(
+            f"indices: expected each row sorted ascending without duplicates, received {pair} "
+            f"at row {row}, columns {col} and {col + 1}"
+        )
     if group > 1:
         _whole_groups(indices, group)
 
@@ -132,5 +152,7 @@ def _whole_groups(indices: Tensor, group: int) -> None:
     if bool(bad.any()):
         row, one = bad.nonzero()[0].tolist()
         first, last = groups[row, one, 0].item(), groups[row, one, -1].item()
-        raise ValueError(f"indices: expected whole groups of {group} neighbours that start at a multiple of {group}, "
-                         f"received {first} to {last} at row {row}, columns {one * group} to {(one + 1) * group - 1}")
+        raise ValueError(
+            f"indices: expected whole groups of {group} neighbours that start at a multiple of {group}, "
+            f"received {first} to {last} at row {row}, columns {one * group} to {(one + 1) * group - 1}"
+        )

@@ -9,9 +9,10 @@ from torch import Tensor
 class Problem:
     """One block-sparse gated FFN; every field has passed `ffkernels.checks`.
 
-    x [T, d]; w_gate, w_up, w_down_t [f, d] with unit stride in d; indices int64 [ceil(T/block_size), K],
-    contiguous, rows strictly increasing, in [hot, f). z [T, r], v [f, r], c [f] or None. With `group` above 1 every
-    row is made of whole groups: `group` neighbours, the first a multiple of `group`.
+    x [T, d]; w_gate, w_up, w_down_t [f, d] with unit stride in d; indices int64
+    [ceil(T/block_size), K], contiguous, rows strictly increasing, in [hot, f). z [T, r], v [f, r],
+    c [f] or None. With `group` above 1 every row is made of whole groups: `group` neighbours, the
+    first a multiple of `group`.
     """
 
     x: Tensor
@@ -28,7 +29,9 @@ class Problem:
     group: int = 1
 
     def runs(self) -> list[tuple[int, int, int]]:
-        """Merge neighbouring blocks with equal index rows: (row of indices, first token, end token)."""
+        """Merge neighbouring blocks with equal index rows: (row of indices, first token, end
+        token).
+        """
         n, tokens = self.indices.shape[0], self.x.shape[0]
         same = [False] * n
         if n > 1:

@@ -1,4 +1,6 @@
-"""Hidden and intermediate sizes of the models that the benchmark knows, and random problems of those sizes."""
+"""Hidden and intermediate sizes of the models that the benchmark knows, and random problems of
+those sizes.
+"""
 
 import torch
 from torch import Tensor
@@ -13,18 +15,26 @@ SHAPES: dict[str, tuple[int, int]] = {  # name: (d, f)
 }
 
 
-def weights(d: int, f: int, dtype: torch.dtype, gen: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return random w_gate, w_up and w_down_t, each [f, d], scaled so that activations stay near 1."""
+def weights(
+    d: int, f: int, dtype: torch.dtype, gen: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return random w_gate, w_up and w_down_t, each [f, d], scaled so that activations stay near
+    1.
+    """
     gate = (torch.randn(f, d, generator=gen) * d**-0.5).to(dtype)
     up = (torch.randn(f, d, generator=gen) * d**-0.5).to(dtype)
     down = (torch.randn(f, d, generator=gen) * f**-0.5).to(dtype)
     return gate, up, down
 
 
-def index_sets(blocks: int, f: int, hot: int, kept: int, group: int, gen: torch.Generator) -> Tensor:
-    """Return sorted random sets int64 [blocks, K] in [hot, f), made of whole groups of `group` neighbours.
+def index_sets(
+    blocks: int, f: int, hot: int, kept: int, group: int, gen: torch.Generator
+) -> Tensor:
+    """Return sorted random sets int64 [blocks, K] in [hot, f), made of whole groups of `group`
+    neighbours.
 
-    K is `kept` rounded down to whole groups; groups start at `hot`. A last, incomplete group is never drawn.
+    K is `kept` rounded down to whole groups; groups start at `hot`. A last, incomplete group is
+    never drawn.
     """
     total, wanted = (f - hot) // group, kept // group
     rows = []

@@ -18,23 +18,38 @@ def cpu_name() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         text = ""
-    model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")),
-                 platform.processor() or platform.machine())
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in text.splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor() or platform.machine(),
+    )
     return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def git_sha() -> str | None:
-    """Commit of the checkout that this file is in, with "-dirty" where files differ; None outside a checkout."""
+    """Commit of the checkout that this file is in, with "-dirty" where files differ; None outside a
+    checkout.
+    """
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], check=True,
-                              cwd=Path(__file__).parent, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            check=True,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
 
 
 def once(fn: Callable[[], object], threads: int, device: str = "cpu") -> float:
-    """Return seconds of one call: processor time with one thread, wall time with more or on a card."""
+    """Return seconds of one call: processor time with one thread, wall time with more or on a
+    card.
+    """
     wait = torch.cuda.synchronize if device == "cuda" else None
     clock = time.process_time if threads == 1 and not wait else time.perf_counter
     if wait:
@@ -46,12 +61,13 @@ def once(fn: Callable[[], object], threads: int, device: str = "cpu") -> float:
     return clock() - start
 
 
-def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int, threads: int,
-                device: str = "cpu") -> dict[str, list[float]]:
+def interleaved(
+    variants: Mapping[str, Callable[[], object]], rounds: int, threads: int, device: str = "cpu"
+) -> dict[str, list[float]]:
     """Run every variant once per round, one after the other, after one warm-up round each.
 
-    Before each timed call the caches near the cores (the L2 of a card) are overwritten, so that no variant finds what
-    another left there.
+    Before each timed call the caches near the cores (the L2 of a card) are overwritten, so that no
+    variant finds what another left there.
     """
     for fn in variants.values():
         fn()
@@ -76,14 +92,23 @@ def ratios(base: list[float], other: list[float]) -> tuple[float, float, float]:
     return spread([b / o for b, o in zip(base, other, strict=True)])
 
 
-def peak_gflops(dtype: torch.dtype, threads: int, device: str = "cpu", sizes: tuple[int, ...] = (1024, 2048),
-                rounds: int = 7) -> float:
-    """Return the best rate of square torch GEMMs of these sizes: the practical peak of this machine."""
+def peak_gflops(
+    dtype: torch.dtype,
+    threads: int,
+    device: str = "cpu",
+    sizes: tuple[int, ...] = (1024, 2048),
+    rounds: int = 7,
+) -> float:
+    """Return the best rate of square torch GEMMs of these sizes: the practical peak of this
+    machine.
+    """
     best = 0.0
     for size in sizes:
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         out = torch.empty(size, size, dtype=dtype, device=device)
-        seconds = min(once(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), threads, device)  # type: ignore[misc]
-                      for _ in range(rounds))
+        seconds = min(
+            once(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), threads, device)  # type: ignore[misc]
+            for _ in range(rounds)
+        )
         best = max(best, 2 * size**3 / seconds / 1e9)
     return best

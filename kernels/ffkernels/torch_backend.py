@@ -1,7 +1,8 @@
 """Portable backend: gather rows into reused buffers, multiply with torch's own GEMM.
 
-float32 and float64 walk the kept neurons in slices small enough that the gathered rows stay in the L2 cache.
-Half types take all kept neurons at once: every slice would round the running sum once more.
+float32 and float64 walk the kept neurons in slices small enough that the gathered rows stay in the
+L2 cache. Half types take all kept neurons at once: every slice would round the running sum once
+more.
 """
 
 import threading
@@ -81,9 +82,18 @@ def _rows(name: str, w: Tensor, kept: Tensor, solid: slice | None) -> Tensor:
     return torch.index_select(w, 0, kept, out=scratch().get(name, w, len(kept), w.shape[1]))
 
 
-def _slice(p: Problem, x: Tensor, y: Tensor, tokens: tuple[int, int], kept: Tensor, solid: slice | None,
-           fresh: bool) -> None:
-    """Add the neurons `kept` to y for the tokens [start, end); overwrite y instead where `fresh`."""
+def _slice(
+    p: Problem,
+    x: Tensor,
+    y: Tensor,
+    tokens: tuple[int, int],
+    kept: Tensor,
+    solid: slice | None,
+    fresh: bool,
+) -> None:
+    """Add the neurons `kept` to y for the tokens [start, end); overwrite y instead where
+    `fresh`.
+    """
     start, end = tokens
     rows, n, s = end - start, len(kept), scratch()
     xb, yb = x[start:end], y[start:end]

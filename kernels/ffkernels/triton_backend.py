@@ -1,7 +1,8 @@
 """GPU backend: two Triton launches for the kept neurons, one more where there is a hot set.
 
-Gate-up writes h [T, hot tiles + dynamic tiles] in the dtype of x; down sums both parts in float32 and rounds once.
-Under TRITON_INTERPRET=1 the same kernels run on CPU tensors (float32 and float16), for tests.
+Gate-up writes h [T, hot tiles + dynamic tiles] in the dtype of x; down sums both parts in float32
+and rounds once. Under TRITON_INTERPRET=1 the same kernels run on CPU tensors (float32 and float16),
+for tests.
 """
 
 import contextlib
@@ -58,12 +59,14 @@ def round_up(count: int, multiple: int) -> int:
 
 
 def unit_columns(t: Tensor | None) -> Tensor | None:
-    """t [n, m] with stride 1 along a row, copied where it has not."""
+    """T [n, m] with stride 1 along a row, copied where it has not."""
     return t if t is None or t.stride(1) == 1 else t.contiguous()
 
 
 def row_layout(group: int) -> int:
-    """The kernels' GROUP for the op's `group`: the widest group that they know and that divides it, else any rows."""
+    """The kernels' GROUP for the op's `group`: the widest group that they know and that divides it,
+    else any rows.
+    """
     return next((width for width in GROUPS if group % width == 0), ANY_ROWS)
 
 
@@ -87,21 +90,59 @@ class Launch:
         width = self.first_dynamic + round_up(self.kept, self.up_tile.n)
         self.h = torch.empty(self.tokens, width, dtype=self.x.dtype, device=self.x.device)
 
-    def gate_up(self, tile: Tile, block_size: int, count: int, group: int, first_column: int) -> None:
-        """Fill `count` columns of h, padded to whole tiles with zeros; the correction is for gathered neurons only."""
+    def gate_up(
+        self, tile: Tile, block_size: int, count: int, group: int, first_column: int
+    ) -> None:
+        """Fill `count` columns of h, padded to whole tiles with zeros; the correction is for
+        gathered neurons only.
+        """
         p, h, dynamic = self.p, self.h, group != CONTIGUOUS
-        z, v = (unit_columns(p.z), unit_columns(p.v)) if dynamic and p.z is not None and p.z.shape[1] else (None, None)
+        z, v = (
+            (unit_columns(p.z), unit_columns(p.v))
+            if dynamic and p.z is not None and p.z.shape[1]
+            else (None, None)
+        )
         c = p.c.contiguous() if dynamic and p.c is not None else None
         has_z, has_c = z is not None, c is not None
-        z, v, c = (h if given is None else given for given in (z, v, c))  # h stands for a pointer that is not read
+        z, v, c = (
+            h if given is None else given for given in (z, v, c)
+        )  # h stands for a pointer that is not read
         per_block = -(-block_size // tile.m)
         grid = (-(-self.tokens // block_size) * per_block, -(-count // tile.n))
         kernels.gate_up[grid](
-            self.x, p.w_gate, p.w_up, p.indices, z, v, c, h, self.tokens, self.d, count, z.shape[1], block_size,
-            per_block, first_column, self.x.stride(0), p.w_gate.stride(0), p.w_up.stride(0), z.stride(0), v.stride(0),
-            h.stride(0), p.indices.stride(0), GROUP=group, ACTIVATION=ACTIVATIONS[p.activation], HAS_Z=has_z,
-            HAS_C=has_c, EVEN_D=self.d % tile.k == 0, BLOCK_M=tile.m, BLOCK_N=tile.n, BLOCK_K=tile.k,
-            BLOCK_R=tiles.RANK_TILE, **options(tile))
+            self.x,
+            p.w_gate,
+            p.w_up,
+            p.indices,
+            z,
+            v,
+            c,
+            h,
+            self.tokens,
+            self.d,
+            count,
+            z.shape[1],
+            block_size,
+            per_block,
+            first_column,
+            self.x.stride(0),
+            p.w_gate.stride(0),
+            p.w_up.stride(0),
+            z.stride(0),
+            v.stride(0),
+            h.stride(0),
+            p.indices.stride(0),
+            GROUP=group,
+            ACTIVATION=ACTIVATIONS[p.activation],
+            HAS_Z=has_z,
+            HAS_C=has_c,
+            EVEN_D=self.d % tile.k == 0,
+            BLOCK_M=tile.m,
+            BLOCK_N=tile.n,
+            BLOCK_K=tile.k,
+            BLOCK_R=tiles.RANK_TILE,
+            **options(tile),
+        )
 
     def down(self, y: Tensor) -> None:
         """Write y from all columns of h."""
@@ -109,10 +150,30 @@ class Launch:
         per_block = -(-p.block_size // tile.m)
         grid = (p.indices.shape[0] * per_block, -(-self.d // tile.n))
         kernels.down[grid](
-            h, p.w_down_t, p.indices, y, self.tokens, self.d, p.hot, self.kept, p.block_size, per_block,
-            self.first_dynamic, h.stride(0), p.w_down_t.stride(0), p.indices.stride(0), y.stride(0),
-            GROUP=self.group, HAS_HOT=p.hot > 0, HAS_DYNAMIC=self.kept > 0, EVEN_D=self.d % tile.n == 0,
-            BLOCK_M=tile.m, BLOCK_N=tile.n, BLOCK_K=tile.k, **options(tile))
+            h,
+            p.w_down_t,
+            p.indices,
+            y,
+            self.tokens,
+            self.d,
+            p.hot,
+            self.kept,
+            p.block_size,
+            per_block,
+            self.first_dynamic,
+            h.stride(0),
+            p.w_down_t.stride(0),
+            p.indices.stride(0),
+            y.stride(0),
+            GROUP=self.group,
+            HAS_HOT=p.hot > 0,
+            HAS_DYNAMIC=self.kept > 0,
+            EVEN_D=self.d % tile.n == 0,
+            BLOCK_M=tile.m,
+            BLOCK_N=tile.n,
+            BLOCK_K=tile.k,
+            **options(tile),
+        )
 
 
 @torch.no_grad()
@@ -121,12 +182,18 @@ def sparse(p: Problem) -> Tensor:
     y = torch.empty(p.x.shape, dtype=p.x.dtype, device=p.x.device)
     if not len(y) or not (p.hot or p.indices.shape[1]):
         return y.zero_()
-    arch = 80 if knobs.runtime.interpret else tiles.architecture(torch.cuda.get_device_capability(p.x.device))
+    arch = (
+        80
+        if knobs.runtime.interpret
+        else tiles.architecture(torch.cuda.get_device_capability(p.x.device))
+    )
     launch = Launch(p, arch)
     with on_device_of(p.x):
         if p.hot:
             launch.gate_up(launch.hot_tile, launch.tokens, p.hot, CONTIGUOUS, 0)
         if launch.kept:
-            launch.gate_up(launch.up_tile, p.block_size, launch.kept, launch.group, launch.first_dynamic)
+            launch.gate_up(
+                launch.up_tile, p.block_size, launch.kept, launch.group, launch.first_dynamic
+            )
         launch.down(y)
     return y

@@ -1,7 +1,7 @@
 """Tile sizes of the Triton kernels by card, dtype and block size. Needs neither triton nor a card.
 
-Chosen by what the compiler makes of them (`python -m ffkernels.triton_ahead`): matrix instructions, no spilled register,
-shared memory within the card. They have not been timed on a card.
+Chosen by what the compiler makes of them (`python -m ffkernels.triton_ahead`): matrix instructions,
+no spilled register, shared memory within the card. They have not been timed on a card.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ RANK_TILE = 32
 
 @dataclass(frozen=True)
 class Tile:
-    """One kernel's tile: m tokens, n neurons (gate-up) or columns (down), k deep; warps and pipeline stages."""
+    """One kernel's tile: m tokens, n neurons (gate-up) or columns (down), k deep; warps and
+    pipeline stages.
+    """
 
     m: int
     n: int
@@ -22,7 +24,8 @@ class Tile:
 
 
 def architecture(capability: tuple[int, int]) -> int:
-    """The newest known architecture that a card of this compute capability runs: 8.0 gives 80, 8.9 gives 86.
+    """The newest known architecture that a card of this compute capability runs: 8.0 gives 80, 8.9
+    gives 86.
 
     Raises ValueError below 8.0: such cards lack the asynchronous copies that the kernels rely on.
     """
@@ -31,12 +34,16 @@ def architecture(capability: tuple[int, int]) -> int:
         return 86  # consumer Blackwell: mma.sync and 99 KB of shared memory, as 8.6
     fitting = [known for known in SHARED_BYTES if known <= number]
     if not fitting:
-        raise ValueError(f"expected a card of compute capability 8.0 or newer, received {capability[0]}.{capability[1]}")
+        raise ValueError(
+            f"expected a card of compute capability 8.0 or newer, received {capability[0]}.{capability[1]}"
+        )
     return max(fitting)
 
 
 def token_tile(block_size: int, most: int) -> int:
-    """Tokens of a tile: the power of two that holds a block, from 16 (the least of a matrix instruction) to `most`."""
+    """Tokens of a tile: the power of two that holds a block, from 16 (the least of a matrix
+    instruction) to `most`.
+    """
     return max(16, min(most, 1 << (block_size - 1).bit_length()))
 
 
@@ -54,7 +61,9 @@ def gate_up_tile(arch: int, float32: bool, block_size: int) -> Tile:
 
 
 def down_tile(arch: int, float32: bool, block_size: int) -> Tile:
-    """Tile of the down kernel; its k divides the n of the gate-up tile, so that padded columns suffice."""
+    """Tile of the down kernel; its k divides the n of the gate-up tile, so that padded columns
+    suffice.
+    """
     if float32:
         return Tile(token_tile(block_size, 32), 32, 32, 4, 2)
     m = token_tile(block_size, 128)

@@ -1,4 +1,5 @@
-"""Every figure is drawn from the recordings, or says what it lacks; what it shows is what was measured."""
+"""Every figure is drawn from the recordings, or says what it lacks; what it shows is what was
+measured."""
 
 import re
 from pathlib import Path
@@ -6,15 +7,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import figures, load, plots
-from analysis.figures import FIGURES, Source
-from analysis.plots import common, quality, speed
+from ffanalysis import figures, load, plots
+from ffanalysis.figures import FIGURES, Source
+from ffanalysis.plots import common, quality, speed
 
-CLAIMING = ("pareto", "loss_by_sparsity", "longbench", "length_buckets", "speed_by_length", "speed_by_shape")
+CLAIMING = (
+    "pareto",
+    "loss_by_sparsity",
+    "longbench",
+    "length_buckets",
+    "speed_by_length",
+    "speed_by_shape",
+)
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_drawn_and_calls_claims_claims(name: str, recorded: Path, tmp_path: Path) -> None:
+def test_every_figure_is_drawn_and_calls_claims_claims(
+    name: str, recorded: Path, tmp_path: Path
+) -> None:
     path = figures.draw(name, Source(recorded, recorded), tmp_path)
     svg = path.with_suffix(".svg").read_text()
     words = " ".join(re.findall(r"<!-- (.*?) -->", svg, re.DOTALL))
@@ -35,7 +45,10 @@ def test_make_tells_what_it_could_not_draw_and_drops_its_older_picture(
     monkeypatch.setattr(figures, "FIGURES", few)
     folder = tmp_path / "plots"
     lines = figures.make(Source(copied, copied), folder)
-    assert len([line for line in lines if line.endswith(".svg")]) == 2 and (folder / "tasks.tex").exists()
+    assert (
+        len([line for line in lines if line.endswith(".svg")]) == 2
+        and (folder / "tasks.tex").exists()
+    )
     (copied / "kernels.jsonl").unlink()
     lines = figures.make(Source(copied, copied), folder)
     assert any(line.startswith("roofline: not drawn: no lines in kernels.jsonl") for line in lines)
@@ -44,7 +57,8 @@ def test_make_tells_what_it_could_not_draw_and_drops_its_older_picture(
 
 def test_no_runs_say_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(
-        load.LoadError, match=r"no done runs in .*; start some with: python -m ffbench \+sweep=sparsity"
+        load.LoadError,
+        match=r"no done runs in .*; start some with: python -m ffbench \+sweep=sparsity",
     ):
         figures.make(Source(tmp_path), tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
@@ -66,7 +80,9 @@ def test_the_front_leaves_out_what_another_run_or_dense_beats() -> None:
         ([1.1, 0.9, 1.1], 2**10.5),
     ],
 )
-def test_break_even_is_where_sparse_wins_for_good(ratios: list[float], expected: float | None) -> None:
+def test_break_even_is_where_sparse_wins_for_good(
+    ratios: list[float], expected: float | None
+) -> None:
     found = speed.break_even(pd.DataFrame({"tokens": [512, 1024, 2048], "ratio": ratios}))
     assert found == (None if expected is None else pytest.approx(expected))
 

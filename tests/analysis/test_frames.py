@@ -9,20 +9,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import benches, load, schema
-from analysis.figures import READERS
+from ffanalysis import benches, load, schema
+from ffanalysis.figures import READERS
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_every_frame_has_its_schema_with_and_without_rows(name: str, recorded: Path, tmp_path: Path) -> None:
+def test_every_frame_has_its_schema_with_and_without_rows(
+    name: str, recorded: Path, tmp_path: Path
+) -> None:
     for folder in (recorded, tmp_path):
         frame = READERS[name](folder)
         known = schema.FRAMES[name]
         assert list(frame.columns)[: len(known)] == list(known)
         assert all(
-            frame[title].dtype == "float64" for title, column in known.items() if column.kind == "number"
+            frame[title].dtype == "float64"
+            for title, column in known.items()
+            if column.kind == "number"
         )
         assert frame.empty == (folder == tmp_path)
 
@@ -40,20 +44,28 @@ def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:
         and row["ffn_speedup"] == result["speed"]["ffn"]["ratio"]
     )
     assert row["ttft_tokens"] == 2048 and row["ttft_p20"] == result["speed"]["ttft"][0]["p20"]
-    assert row["loss_rel_high"] == result["mean"]["loss_rel_high"] and row["flops_selector"] == 0.003
+    assert (
+        row["loss_rel_high"] == result["mean"]["loss_rel_high"] and row["flops_selector"] == 0.003
+    )
     assert row["nll_gain_rel_high"] == result["mean"]["nll_gain_rel_high"] and not row["per_token"]
     assert row["command"] == "python -m ffbench sparsity=0.5 selector=trained compensator=surrogate"
     dense = frame.loc[f"{1:016x}"]
     assert pd.isna(dense["kl"]) and pd.isna(dense["ttft_speedup"]) and dense["loss_abs"] == 0
 
 
-def test_results_of_before_get_their_nll_gain_without_an_interval(change: Callable, copied: Path) -> None:
+def test_results_of_before_get_their_nll_gain_without_an_interval(
+    change: Callable, copied: Path
+) -> None:
     change(
-        6, mean={"n": 3, "nll": 1.5, "nll_dense": 1.2}, tasks={"t": {"n": 3, "nll": 1.5, "nll_dense": 1.2}}
+        6,
+        mean={"n": 3, "nll": 1.5, "nll_dense": 1.2},
+        tasks={"t": {"n": 3, "nll": 1.5, "nll_dense": 1.2}},
     )
     for frame in (load.runs(copied, [f"{6:016x}"]), load.tasks(copied, [f"{6:016x}"])):
         row = frame.iloc[0]
-        assert row["nll_gain_rel"] == pytest.approx(0.25) and row["nll_gain_abs"] == pytest.approx(0.3)
+        assert row["nll_gain_rel"] == pytest.approx(0.25) and row["nll_gain_abs"] == pytest.approx(
+            0.3
+        )
         assert pd.isna(row["nll_gain_rel_low"])
 
 
@@ -71,7 +83,10 @@ def test_longer_frames_have_a_row_for_each_thing(recorded: Path) -> None:
     assert len(load.tasks(recorded, keys)) == 2 and len(load.layers(recorded, keys)) == 8
     assert len(load.timings(recorded, keys)) == 5 and len(load.answers(recorded, keys)) == 12
     assert set(load.groups(recorded)["kind"]) == {"category", "bucket"}
-    assert load.runs(recorded, [f"{3:016x}", f"{2:016x}"])["run_key"].tolist() == [f"{3:016x}", f"{2:016x}"]
+    assert load.runs(recorded, [f"{3:016x}", f"{2:016x}"])["run_key"].tolist() == [
+        f"{3:016x}",
+        f"{2:016x}",
+    ]
 
 
 def test_buckets_of_each_task_keep_its_name(change: Callable, copied: Path) -> None:
@@ -155,15 +170,20 @@ def test_the_last_selector_line_counts(recorded: Path, tmp_path: Path) -> None:
     again["fidelity"]["mean"]["kl"] = 9.0
     (tmp_path / "selectors.jsonl").write_text("\n".join([*lines, json.dumps(again)]) + "\n")
     frame = benches.selections(tmp_path)
-    assert len(frame) == len(lines) and frame.loc[frame["selector"] == again["selector"], "kl"].item() == 9.0
+    assert (
+        len(frame) == len(lines)
+        and frame.loc[frame["selector"] == again["selector"], "kl"].item() == 9.0
+    )
 
 
 def test_analysis_imports_no_torch_hydra_or_wandb() -> None:
     code = (
-        "import sys, analysis.figures, analysis.compare, analysis.readme, analysis.notebook_runner; "
+        "import sys, ffanalysis.figures, ffanalysis.compare, tools.docs.readme, ffanalysis.notebook_runner; "
         "print([name for name in ('torch', 'hydra', 'wandb', 'transformers') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -175,7 +195,8 @@ def test_recordings_are_what_their_script_makes(
 
     make_recorded.make(tmp_path / "made")
     made = {
-        path.relative_to(tmp_path / "made"): path.read_text() for path in (tmp_path / "made").rglob("*.json*")
+        path.relative_to(tmp_path / "made"): path.read_text()
+        for path in (tmp_path / "made").rglob("*.json*")
     }
     there = {path.relative_to(recorded): path.read_text() for path in recorded.rglob("*.json*")}
     assert made == there

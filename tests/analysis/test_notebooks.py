@@ -4,15 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from analysis import notebook_runner
-from analysis.figures import FIGURES
-from analysis.notebook_runner import SOURCES, NotebookError, execute
+from ffanalysis import notebook_runner
+from ffanalysis.figures import FIGURES
+from ffanalysis.notebook_runner import SOURCES, NotebookError, execute
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(SOURCES.glob("*.py"))])
 def test_notebooks_run_on_recorded_runs(recorded: Path, tmp_path: Path, name: str) -> None:
     text = execute(SOURCES / name, recorded, recorded, tmp_path).read_text()
-    assert text.count("image/png") == (SOURCES / name).read_text().count("show(") and "not drawn" not in text
+    assert (
+        text.count("image/png") == (SOURCES / name).read_text().count("show(")
+        and "not drawn" not in text
+    )
 
 
 def test_every_figure_stands_in_one_notebook() -> None:
@@ -21,15 +24,22 @@ def test_every_figure_stands_in_one_notebook() -> None:
 
 
 def test_a_failing_cell_is_named_and_fails_the_target(
-    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recorded: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "broken.py").write_text(
         "# %% tags=[\"parameters\"]\noutput_dir = bench_dir = folder = ''\n\n# %%\nvalue = 1 / 0\n"
     )
-    with pytest.raises(NotebookError, match=r"broken.py, cell \d+ \(`value = 1 / 0`\): ZeroDivisionError"):
+    with pytest.raises(
+        NotebookError, match=r"broken.py, cell \d+ \(`value = 1 / 0`\): ZeroDivisionError"
+    ):
         execute(tmp_path / "broken.py", recorded, recorded, tmp_path / "out")
     monkeypatch.setattr(notebook_runner, "SOURCES", tmp_path)
-    monkeypatch.setattr("sys.argv", ["x", "--output-dir", str(recorded), "--to", str(tmp_path / "out")])
+    monkeypatch.setattr(
+        "sys.argv", ["x", "--output-dir", str(recorded), "--to", str(tmp_path / "out")]
+    )
     assert notebook_runner.main() == 1 and "value = 1 / 0" in capsys.readouterr().err
 
 

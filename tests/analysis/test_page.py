@@ -1,4 +1,5 @@
-"""The page's HTML: self-contained, escaped, every run with its command, configuration and provenance."""
+"""The page's HTML: self-contained, escaped, every run with its command, configuration and
+provenance."""
 
 import html
 import json
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import load
-from analysis.figures import FIGURES, Source
-from analysis.page import build, svg
+from ffanalysis import load
+from ffanalysis.figures import FIGURES, Source
+from ffanalysis.page import build, svg
 from ffbench.cli.main import main
 
 NASTY = '</script><img src=x onerror="alert(1)">&"\''
@@ -59,9 +60,14 @@ def test_every_run_has_its_command_configuration_and_provenance(page: str, recor
     for row in load.runs(recorded).itertuples():
         part = page.split(f'<tbody id="run-{row.run_key}"')[1].split("</tbody>")[0]
         config = json.loads((recorded / "runs" / row.run_key / "config.json").read_text())
-        blocks = [html.unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", part, re.DOTALL)]
+        blocks = [
+            html.unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", part, re.DOTALL)
+        ]
         assert html.unescape(part.split("<code>")[1].split("</code>")[0]) == row.command
-        assert json.loads(blocks[0]) == config and json.loads(blocks[1])["recording"] == "test, not measured"
+        assert (
+            json.loads(blocks[0]) == config
+            and json.loads(blocks[1])["recording"] == "test, not measured"
+        )
 
 
 def test_headline_leaves_oracles_out_and_takes_the_lowest_kl(page: str) -> None:
@@ -76,7 +82,9 @@ def test_everything_from_files_is_escaped(change: Callable, copied: Path) -> Non
         json.dumps({"jobs": [{"run_key": f"{6:016x}", "overrides": [NASTY]}]})
     )
     tags = seen(build(Source(copied, copied / "none", [f"{6:016x}"]))).tags
-    assert not [tag for tag in tags if tag[0] == "img" or any(name.startswith("on") for name in tag[1])]
+    assert not [
+        tag for tag in tags if tag[0] == "img" or any(name.startswith("on") for name in tag[1])
+    ]
     assert sum(tag == "script" for tag, _ in tags) == 1
 
 
@@ -113,7 +121,9 @@ def test_report_verb_writes_the_page_and_says_where(
         "--format",
         "html",
     ]
-    assert main([*words, "--to", str(target)]) == 0 and capsys.readouterr().out.strip() == str(target)
+    assert main([*words, "--to", str(target)]) == 0 and capsys.readouterr().out.strip() == str(
+        target
+    )
     assert target.read_text().count("<tbody") == 2 and "Not drawn" in target.read_text()
     assert main([*words, "--to", str(tmp_path / "no" / "page.html")]) == 2
     assert "choose another file with --to" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""The page in a real headless browser: Debian's chromium (apt-get install chromium chromium-driver)."""
+"""The page in a real headless browser: Debian's chromium (apt-get install chromium
+chromium-driver)."""
 
 import os
 import shutil
@@ -8,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from analysis.figures import Source
-from analysis.page import build
+from ffanalysis.figures import Source
+from ffanalysis.page import build
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not CHROMIUM or not DRIVER:
     pytest.skip(
-        "no chromium or chromedriver here: apt-get install chromium chromium-driver", allow_module_level=True
+        "no chromium or chromedriver here: apt-get install chromium chromium-driver",
+        allow_module_level=True,
     )
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'ffbench[dev]'")
 
@@ -84,10 +86,13 @@ def column(browser: Any, name: str) -> list[str]:
 
 
 def until(browser: Any, script: str, *arguments: Any) -> None:
-    """Wait for a condition in JavaScript that the page meets in a later task, such as after a hashchange or a new size."""
+    """Wait for a condition in JavaScript that the page meets in a later task, such as after a
+    hashchange or a new size."""
     from selenium.webdriver.support.wait import WebDriverWait
 
-    WebDriverWait(browser, 30).until(lambda one: one.execute_script(script, *arguments), f"never true: {script}")
+    WebDriverWait(browser, 30).until(
+        lambda one: one.execute_script(script, *arguments), f"never true: {script}"
+    )
 
 
 def press(browser: Any, name: str) -> None:
@@ -101,19 +106,25 @@ def press(browser: Any, name: str) -> None:
 def choose(browser: Any, name: str, value: str) -> None:
     from selenium.webdriver.support.select import Select
 
-    Select(browser.find_element("css selector", f"[data-filter={name}]")).select_by_visible_text(value)
+    Select(browser.find_element("css selector", f"[data-filter={name}]")).select_by_visible_text(
+        value
+    )
 
 
 def test_opens_without_console_messages(opened: Any) -> None:
     opened.find_element("css selector", "th button").click()
-    opened.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    opened.execute_script(
+        "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+    )
     assert opened.get_log("browser") == [] and opened.title == "FFBench: recorded_model"
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_nothing_overflows(opened: Any, width: int) -> None:
     size(opened, width)
-    opened.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    opened.execute_script(
+        "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+    )
     assert opened.execute_script("return document.documentElement.scrollWidth") <= width
     assert opened.execute_script(OVERFLOWING) == []
 
@@ -128,13 +139,21 @@ def test_sorting_both_ways_with_empty_cells_last(opened: Any) -> None:
     )
     press(opened, "KL")
     down = column(opened, "KL")
-    assert [text for text in down if text != "-"] == sorted(up, key=float, reverse=True) and down[-1] == "-"
-    head = next(head for head in opened.find_elements("css selector", "th") if head.text.startswith("KL"))
+    assert [text for text in down if text != "-"] == sorted(up, key=float, reverse=True) and down[
+        -1
+    ] == "-"
+    head = next(
+        head for head in opened.find_elements("css selector", "th") if head.text.startswith("KL")
+    )
     assert head.get_attribute("aria-sort") == "descending"
     press(opened, "method")
     up = column(opened, "method")
     press(opened, "method")
-    assert up[0] == "dense" and column(opened, "method")[0] == "wina + surrogate (per token)" and up != down
+    assert (
+        up[0] == "dense"
+        and column(opened, "method")[0] == "wina + surrogate (per token)"
+        and up != down
+    )
     assert list(dict.fromkeys(column(opened, "method"))) == list(dict.fromkeys(reversed(up)))
 
 
@@ -148,7 +167,9 @@ def test_filters_and_search_and_reset(opened: Any) -> None:
     opened.find_element("id", "search").send_keys(" nothing-like-this")
     assert column(opened, "method") == [] and opened.find_element("id", "none").is_displayed()
     opened.find_element("css selector", "button[type=reset]").click()
-    assert len(column(opened, "method")) == 31 and not opened.find_element("id", "none").is_displayed()
+    assert (
+        len(column(opened, "method")) == 31 and not opened.find_element("id", "none").is_displayed()
+    )
 
 
 def test_narrow_screens_sort_by_a_list(opened: Any) -> None:
@@ -165,7 +186,9 @@ def test_a_run_s_details_are_one_click_away(opened: Any) -> None:
     body = opened.find_element("css selector", "tbody:target")
     assert '"recording": "test, not measured"' in body.text and '"sparsity"' in body.text
     other = opened.find_element("css selector", f"#run-{9:016x} summary")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", other)
+    opened.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", other
+    )
     other.click()
     until(opened, "return arguments[0].parentElement.open", other)
     assert '"block_size": 128' in opened.find_element("id", f"run-{9:016x}").text
@@ -183,7 +206,8 @@ def test_dark_and_print(opened: Any) -> None:
     light = opened.execute_script(background)
     try:
         opened.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": "dark"}]},
         )
         assert opened.execute_script(background) != light
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})

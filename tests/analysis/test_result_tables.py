@@ -7,18 +7,38 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import load, tables
+from ffanalysis import load, tables
 
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
-    base = {"model": "m_1", "task": "t", "scheduler": "uniform", "compensator": "none", "ttft_speedup": 1.1}
+    base = {
+        "model": "m_1",
+        "task": "t",
+        "scheduler": "uniform",
+        "compensator": "none",
+        "ttft_speedup": 1.1,
+    }
     rows = [
         base | {"run_key": "a", "selector": "dense", "sparsity": 0.0, "kl": 0.0},
         base
-        | {"run_key": "b", "selector": "static", "sparsity": 0.5, "kl": 0.6, "kl_low": 0.5, "kl_high": 0.75},
+        | {
+            "run_key": "b",
+            "selector": "static",
+            "sparsity": 0.5,
+            "kl": 0.6,
+            "kl_low": 0.5,
+            "kl_high": 0.75,
+        },
         base
-        | {"run_key": "c", "selector": "trained", "sparsity": 0.5, "kl": 0.4, "kl_low": 0.35, "kl_high": 0.5},
+        | {
+            "run_key": "c",
+            "selector": "trained",
+            "sparsity": 0.5,
+            "kl": 0.4,
+            "kl_low": 0.35,
+            "kl_high": 0.5,
+        },
         base | {"run_key": "d", "selector": "oracle", "sparsity": 0.5, "kl": 0.2},
         base | {"run_key": "e", "selector": "trained", "sparsity": 0.7, "kl": 0.9},
     ]
@@ -27,7 +47,10 @@ def frame() -> pd.DataFrame:
 
 def test_the_best_of_each_sparsity_is_bold_but_no_bound_and_no_tie(frame: pd.DataFrame) -> None:
     text = tables.markdown(frame, ("selector", "sparsity", "kl", "ttft_speedup"))
-    assert text.splitlines()[0] == f"| selector | sparsity | KL {tables.DOWN} | TTFT speedup {tables.UP} |"
+    assert (
+        text.splitlines()[0]
+        == f"| selector | sparsity | KL {tables.DOWN} | TTFT speedup {tables.UP} |"
+    )
     assert text.count("**") == 2 and "| trained | 0.5 | **0.400 (0.350 to 0.500)** | 1.10 |" in text
     assert "| oracle | 0.5 | 0.200 | 1.10 |" in text
 
@@ -69,7 +92,9 @@ def test_special_characters_are_escaped(frame: pd.DataFrame) -> None:
 
 def test_all_formats_tell_the_same(recorded: Path) -> None:
     frame = load.runs(recorded)
-    csv = pd.read_csv(io.StringIO(tables.report(frame, "csv")), dtype={"run_key": str}).set_index("run_key")
+    csv = pd.read_csv(io.StringIO(tables.report(frame, "csv")), dtype={"run_key": str}).set_index(
+        "run_key"
+    )
     rows = {row["run_key"]: row for row in json.loads(tables.report(frame, "json"))}
     key = f"{6:016x}"
     assert csv.loc[key, "kl"] == rows[key]["kl"] == frame.set_index("run_key").loc[key, "kl"]

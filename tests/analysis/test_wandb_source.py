@@ -1,8 +1,8 @@
-"""Run folders from a W&B project: what the tracker sends comes back as the frames of the run it was sent from.
+"""Run folders from a W&B project: what the tracker sends comes back as the frames of the run it was
+sent from.
 
-The API is a double: it serves what `ffbench.runs.mirror` sent, flattened as the tracker does, tables as files. It does
-not show that the real service accepts or returns it.
-"""
+The API is a double: it serves what `ffbench.tracking.mirror` sent, flattened as the tracker does,
+tables as files. It does not show that the real service accepts or returns it."""
 
 import json
 import shutil
@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import load, wandb_source
-from ffbench.runs.mirror import mirror
+from ffanalysis import load, wandb_source
 from ffbench.runs.store import RunStore
+from ffbench.tracking.mirror import mirror
 
 
 class Sent:
@@ -25,7 +25,7 @@ class Sent:
         self.tables: dict[str, list[dict[str, Any]]] = {}
 
     def summary(self, figures: dict[str, Any]) -> None:
-        from ffbench.runs.wandb_tracker import flat
+        from ffbench.tracking.wandb import flat
 
         self.figures |= flat(figures)
 
@@ -42,7 +42,10 @@ class Sent:
 class FakeFile:
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        self.content = {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
+        self.content = {
+            "columns": columns,
+            "data": [[row.get(name) for name in columns] for row in rows],
+        }
 
     def download(self, root: str, replace: bool) -> Any:
         path = Path(root) / "table.json"
@@ -62,7 +65,8 @@ class FakeRun:
             "sparsity": "flat key of a sweep",
         }
         self.summary = sent.figures | {
-            name: {"_type": "table-file", "path": f"media/table/{name}.table.json"} for name in sent.tables
+            name: {"_type": "table-file", "path": f"media/table/{name}.table.json"}
+            for name in sent.tables
         }
         self.summary |= {"_runtime": 12.0, "_timestamp": 1.0}
 
@@ -85,7 +89,9 @@ def test_frames_are_those_of_the_original_run_folders(
     pd.testing.assert_frame_equal(before[common], after[common], check_dtype=False)
 
 
-def test_answers_and_commands_come_back(runs: list[FakeRun], recorded: Path, tmp_path: Path) -> None:
+def test_answers_and_commands_come_back(
+    runs: list[FakeRun], recorded: Path, tmp_path: Path
+) -> None:
     list(wandb_source.fetch(runs, tmp_path))
     key = f"{6:016x}"
     pd.testing.assert_frame_equal(
@@ -107,8 +113,10 @@ def test_runs_of_others_are_left_out_and_those_there_are_not_fetched_again(
     assert list(wandb_source.fetch([runs[1]], tmp_path)) == [(runs[1].name, runs[1].name)]
 
 
-def test_figures_are_drawn_from_what_came_back(runs: list[FakeRun], recorded: Path, tmp_path: Path) -> None:
-    from analysis.figures import Source, draw
+def test_figures_are_drawn_from_what_came_back(
+    runs: list[FakeRun], recorded: Path, tmp_path: Path
+) -> None:
+    from ffanalysis.figures import Source, draw
 
     list(wandb_source.fetch(runs, tmp_path / "from_wandb"))
     shutil.copy(recorded / "kernels.jsonl", tmp_path)

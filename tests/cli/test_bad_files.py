@@ -1,4 +1,5 @@
-"""Bad data files, plans, sweep files and environments: exit code 2, file or name and what to do, no traceback, no model."""
+"""Bad data files, plans, sweep files and environments: exit code 2, file or name and what to do, no
+traceback, no model."""
 
 import json
 import os
@@ -13,20 +14,32 @@ from safetensors.torch import load_file, save_file
 
 from ffbench.cli.main import main
 
-RECORD = {"_id": "a1", "dataset": "qasper", "input": "What?", "context": "Some text.", "answers": ["This."],
-          "length": 2, "all_classes": None, "language": "en"}
+RECORD = {
+    "_id": "a1",
+    "dataset": "qasper",
+    "input": "What?",
+    "context": "Some text.",
+    "answers": ["This."],
+    "length": 2,
+    "all_classes": None,
+    "language": "en",
+}
 TREC = RECORD | {"dataset": "trec", "all_classes": ["Food", "Date"], "answers": ["Food"]}
 
 
 def changed(record: dict[str, Any], **fields: Any) -> str:
     """A record as a line, with other fields; "absent" leaves one out."""
-    return json.dumps({name: value for name, value in (record | fields).items() if value != "absent"})
+    return json.dumps(
+        {name: value for name, value in (record | fields).items() if value != "absent"}
+    )
 
 
 GOOD = json.dumps(RECORD)
 DATA = [
-    ("qasper", [GOOD, "{not json"], "qasper.jsonl line 2: not JSON"), ("qasper", ["", GOOD], "qasper.jsonl line 1: not JSON"),
-    ("qasper", ["[1, 2]"], "a JSON object was expected, got list"), ("qasper", [GOOD, GOOD], "'_id' 'a1' occurs twice"),
+    ("qasper", [GOOD, "{not json"], "qasper.jsonl line 2: not JSON"),
+    ("qasper", ["", GOOD], "qasper.jsonl line 1: not JSON"),
+    ("qasper", ["[1, 2]"], "a JSON object was expected, got list"),
+    ("qasper", [GOOD, GOOD], "'_id' 'a1' occurs twice"),
     ("qasper", [changed(RECORD, context="absent")], "field 'context' must be str"),
     ("qasper", [changed(RECORD, _id=7)], "field '_id' must be str, got int"),
     ("qasper", [changed(RECORD, input=None)], "field 'input' must be str"),
@@ -36,19 +49,23 @@ DATA = [
     ("qasper", [changed(RECORD, answers=[" "])], "holds empty text only"),
     ("qasper", [changed(RECORD, length="two")], "field 'length' must be int"),
     ("qasper", [changed(RECORD, dataset="hotpotqa")], "no record has dataset 'qasper'"),
-    ("qasper", [], "no record has dataset 'qasper'"), ("qasper", [GOOD + "\udcff"], "UTF-8"),
+    ("qasper", [], "no record has dataset 'qasper'"),
+    ("qasper", [GOOD + "\udcff"], "UTF-8"),
     ("trec", [changed(TREC, all_classes=None)], "'all_classes' must name the classes"),
     ("trec", [changed(TREC, all_classes="Food, Date")], "field 'all_classes'"),
     ("hotpotqa", None, "for task 'hotpotqa'"),
 ]
 
 
-def refused(words: list[str], text: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def refused(
+    words: list[str], text: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The command line ends with code 2 in under 5 seconds, says `text`, and loads no model."""
+
     def loads(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("ffbench.stages.pipeline.load_model", loads)
+    monkeypatch.setattr("ffbench.experiment.pipeline.load_model", loads)
     begin = time.perf_counter()
     code = main(words)
     seconds, errors = time.perf_counter() - begin, capsys.readouterr().err
@@ -58,14 +75,30 @@ def refused(words: list[str], text: str, capsys: pytest.CaptureFixture, monkeypa
 
 
 @pytest.mark.parametrize(("task", "lines", "text"), DATA, ids=[text for _, _, text in DATA])
-def test_bad_records(task: str, lines: list[str] | None, text: str, tmp_path: Path, capsys: pytest.CaptureFixture,
-                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_records(
+    task: str,
+    lines: list[str] | None,
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
     if lines is not None:
         (data / f"{task}.jsonl").write_bytes("\n".join(lines).encode(errors="surrogateescape"))
-    refused(["model=tiny_llama", "task=longbench", f"task.tasks=[{task}]", f"task.data_dir={data}",
-             f"output_dir={tmp_path / 'out'}"], text, capsys, monkeypatch)
+    refused(
+        [
+            "model=tiny_llama",
+            "task=longbench",
+            f"task.tasks=[{task}]",
+            f"task.data_dir={data}",
+            f"output_dir={tmp_path / 'out'}",
+        ],
+        text,
+        capsys,
+        monkeypatch,
+    )
     assert not (tmp_path / "out" / "runs").exists()
 
 
@@ -73,8 +106,22 @@ def test_bad_records(task: str, lines: list[str] | None, text: str, tmp_path: Pa
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound plan of the tiny model."""
     folder = tmp_path_factory.mktemp("plans")
-    assert main(["plan", "save", str(folder / "plan"), "model=tiny_llama", "block_size=32", "calibration.tokens=1024",
-                 "calibration.window=512", "compensator.rank=8", f"output_dir={folder / 'out'}"]) == 0
+    assert (
+        main(
+            [
+                "plan",
+                "save",
+                str(folder / "plan"),
+                "model=tiny_llama",
+                "block_size=32",
+                "calibration.tokens=1024",
+                "calibration.window=512",
+                "compensator.rank=8",
+                f"output_dir={folder / 'out'}",
+            ]
+        )
+        == 0
+    )
     return folder / "plan"
 
 
@@ -88,10 +135,12 @@ def tensors_of(folder: Path) -> Path:
 
 def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     """Change the plan's JSON."""
+
     def edit(folder: Path) -> None:
         header = json.loads(header_of(folder).read_text())
         change(header)
         header_of(folder).write_text(json.dumps(header))
+
     return edit
 
 
@@ -102,12 +151,18 @@ def without_a_tensor(folder: Path) -> None:
 
 
 PLANS: dict[str, Callable[[Path], object]] = {
-    "no folder": shutil.rmtree, "no header": lambda folder: header_of(folder).unlink(),
-    "no tensors": lambda folder: tensors_of(folder).unlink(), "header cut short": lambda folder: header_of(
-        folder).write_text(header_of(folder).read_text()[:40]),
+    "no folder": shutil.rmtree,
+    "no header": lambda folder: header_of(folder).unlink(),
+    "no tensors": lambda folder: tensors_of(folder).unlink(),
+    "header cut short": lambda folder: header_of(folder).write_text(
+        header_of(folder).read_text()[:40]
+    ),
     "header is a list": lambda folder: header_of(folder).write_text("[]"),
-    "tensors cut short": lambda folder: tensors_of(folder).write_bytes(tensors_of(folder).read_bytes()[:100]),
-    "tensors empty": lambda folder: tensors_of(folder).write_bytes(b""), "a tensor is missing": without_a_tensor,
+    "tensors cut short": lambda folder: tensors_of(folder).write_bytes(
+        tensors_of(folder).read_bytes()[:100]
+    ),
+    "tensors empty": lambda folder: tensors_of(folder).write_bytes(b""),
+    "a tensor is missing": without_a_tensor,
     "other version": edited(lambda header: header.update(format_version=99)),
     "settings missing": edited(lambda header: header.pop("settings")),
     "layers missing": edited(lambda header: header.pop("layers")),
@@ -117,63 +172,104 @@ PLANS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_bad_plans(name: str, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture,
-                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_plans(
+    name: str,
+    plan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     capsys.readouterr()
     folder = tmp_path / "broken_plan"
     shutil.copytree(plan, folder)
     PLANS[name](folder)
-    refused(["plan", "load", str(folder), "model=tiny_llama", f"output_dir={tmp_path}"], str(folder), capsys, monkeypatch)
+    refused(
+        ["plan", "load", str(folder), "model=tiny_llama", f"output_dir={tmp_path}"],
+        str(folder),
+        capsys,
+        monkeypatch,
+    )
 
 
-SWEEP = ("method: grid\ncommand: ['${env}', '${interpreter}', -m, ffbench, '${args_no_hyphens}']\n"
-         "parameters: {sparsity: {values: [0.3]}}\n")
+SWEEP = (
+    "method: grid\ncommand: ['${env}', '${interpreter}', -m, ffbench, '${args_no_hyphens}']\n"
+    "parameters: {sparsity: {values: [0.3]}}\n"
+)
 SWEEPS = {
-    "not YAML": ("a: [", "is not YAML"), "a list": ("- 1", "is not a sweep file"), "empty": ("", "is not a sweep file"),
+    "not YAML": ("a: [", "is not YAML"),
+    "a list": ("- 1", "is not a sweep file"),
+    "empty": ("", "is not a sweep file"),
     "bayes": (SWEEP.replace("grid", "bayes"), "bayes needs the W&B server"),
     "no method": (SWEEP.replace("method: grid\n", ""), "choose one of grid, random"),
     "no arguments": (SWEEP.replace(", '${args_no_hyphens}'", ""), "args_no_hyphens"),
     "unknown setting": (SWEEP.replace("sparsity", "sparsty"), "did you mean 'sparsity'"),
     "value out of range": (SWEEP.replace("0.3", "1.3"), "sparsity: 1.3"),
-    "range in a grid": (SWEEP.replace("values: [0.3]", "min: 0, max: 1"), "a grid needs value or values"),
-    "a launcher among the parameters": (SWEEP.replace("sparsity: {values: [0.3]}", "launcher: {values: [local, joblib]}"),
-                                        "parameters.launcher: no setting of a run"),
+    "range in a grid": (
+        SWEEP.replace("values: [0.3]", "min: 0, max: 1"),
+        "a grid needs value or values",
+    ),
+    "a launcher among the parameters": (
+        SWEEP.replace("sparsity: {values: [0.3]}", "launcher: {values: [local, joblib]}"),
+        "parameters.launcher: no setting of a run",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_bad_sweep_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_sweep_files(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(SWEEPS[name][0])
-    refused(["sweep", str(path), "--local", "model=tiny_llama", f"output_dir={tmp_path / 'out'}"], SWEEPS[name][1], capsys,
-            monkeypatch)
+    refused(
+        ["sweep", str(path), "--local", "model=tiny_llama", f"output_dir={tmp_path / 'out'}"],
+        SWEEPS[name][1],
+        capsys,
+        monkeypatch,
+    )
 
 
 ENVIRONMENTS = [
     ({"WANDB_MODE": "sometimes"}, [], "WANDB_MODE is 'sometimes'"),
     ({"WANDB_BASE_URL": "nowhere", "WANDB_API_KEY": "k" * 40}, [], "WANDB_BASE_URL is 'nowhere'"),
-    ({"WANDB_SWEEP_ID": "x"}, ["+sweep=sparsity"], "one job"), ({"WANDB_SWEEP_ID": "x"}, ["seed=1,2"], "these words make 2"),
+    ({"WANDB_SWEEP_ID": "x"}, ["+sweep=sparsity"], "one job"),
+    ({"WANDB_SWEEP_ID": "x"}, ["seed=1,2"], "these words make 2"),
     ({"PATH": ""}, ["launcher=slurm"], "launcher: slurm needs sbatch"),
-    ({}, ["output_dir=/proc/ffbench"], "output_dir"), ({}, ["output_dir=/dev/null/x"], "output_dir"),
+    ({}, ["output_dir=/proc/ffbench"], "output_dir"),
+    ({}, ["output_dir=/dev/null/x"], "output_dir"),
     ({}, ["model=folder", "model.name=x", "model.location=/dev/null"], "model"),
 ]
 
 
-@pytest.mark.parametrize(("variables", "words", "text"), ENVIRONMENTS, ids=[text for _, _, text in ENVIRONMENTS])
-def test_bad_environments(variables: dict[str, str], words: list[str], text: str, tmp_path: Path,
-                          capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variables", "words", "text"), ENVIRONMENTS, ids=[text for _, _, text in ENVIRONMENTS]
+)
+def test_bad_environments(
+    variables: dict[str, str],
+    words: list[str],
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     if words == ["launcher=slurm"]:
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    more = [] if any(word.startswith("output_dir") for word in words) else [f"output_dir={tmp_path / 'out'}"]
+    more = (
+        []
+        if any(word.startswith("output_dir") for word in words)
+        else [f"output_dir={tmp_path / 'out'}"]
+    )
     first = [] if any(word.startswith("model") for word in words) else ["model=tiny_llama"]
     refused([*first, "task=none", *words, *more], text, capsys, monkeypatch)
 
 
-def test_sync_without_a_key(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_without_a_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("wandb")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))

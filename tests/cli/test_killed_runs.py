@@ -7,14 +7,31 @@ import sys
 from pathlib import Path
 
 KILLS = 50
-NURSERY = Path(__file__).resolve().parents[1] / "fakes" / "kill_nursery.py"
-STAGES = {"answers", "fit", "mixing", "sensitivity", "teacher", "tune", "hidden", "selection", "fidelity", "speed",
-          "evaluate"}
+NURSERY = Path(__file__).resolve().parents[1] / "support" / "kill_nursery.py"
+STAGES = {
+    "answers",
+    "fit",
+    "mixing",
+    "sensitivity",
+    "teacher",
+    "tune",
+    "hidden",
+    "selection",
+    "fidelity",
+    "speed",
+    "evaluate",
+}
 
 
 def test_killed_runs_give_the_uninterrupted_results(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(NURSERY), str(tmp_path), str(KILLS), "11"], capture_output=True,
-                          text=True, timeout=900, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, str(NURSERY), str(tmp_path), str(KILLS), "11"],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     kills = report["kills"]

@@ -12,7 +12,8 @@ KEYS = [f"{number:016x}" for number in range(5)]
 
 
 class FakeLauncher:
-    """Runs jobs in order; a job in `deadly` leaves an interrupted run and takes the pool down with it."""
+    """Runs jobs in order; a job in `deadly` leaves an interrupted run and takes the pool down with
+    it."""
 
     def __init__(self, store: RunStore, deadly: dict[str, int], failing: dict[str, str]) -> None:
         self.store, self.deadly, self.failing = store, deadly, failing
@@ -38,8 +39,12 @@ class FakeLauncher:
         return returns
 
 
-def rounds_of(folder: Path, monkeypatch: pytest.MonkeyPatch, deadly: dict[str, int] | None = None,
-              failing: dict[str, str] | None = None) -> tuple[Rounds, FakeLauncher]:
+def rounds_of(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deadly: dict[str, int] | None = None,
+    failing: dict[str, str] | None = None,
+) -> tuple[Rounds, FakeLauncher]:
     launcher = FakeLauncher(RunStore(folder), deadly or {}, failing or {})
     rounds = Rounds(None, Task([], KEYS, "."), KEYS, launcher.store, {key: [key] for key in KEYS})
     monkeypatch.setattr(rounds, "_launcher", lambda keys: launcher)
@@ -52,28 +57,45 @@ def test_all_at_once_where_nothing_dies(tmp_path: Path, monkeypatch: pytest.Monk
     assert launcher.rounds == [KEYS] and rounds.reasons == {KEYS[2]: "ValueError: no"}
 
 
-def test_a_death_is_followed_by_a_start_alone_and_the_rest_together(tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_death_is_followed_by_a_start_alone_and_the_rest_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rounds, launcher = rounds_of(tmp_path, monkeypatch, deadly={KEYS[1]: 1})
     assert launcher.rounds == [KEYS, [KEYS[1]], KEYS[2:]] and rounds.reasons == {}
 
 
-def test_two_deaths_are_a_failure_and_stop_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds, launcher = rounds_of(tmp_path, monkeypatch, deadly={KEYS[1]: 2, KEYS[3]: 9}, failing={KEYS[0]: "E: x"})
+def test_two_deaths_are_a_failure_and_stop_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds, launcher = rounds_of(
+        tmp_path, monkeypatch, deadly={KEYS[1]: 2, KEYS[3]: 9}, failing={KEYS[0]: "E: x"}
+    )
     assert set(rounds.reasons) == {KEYS[0], KEYS[1], KEYS[3]} and rounds.reasons[KEYS[0]] == "E: x"
-    assert rounds.reasons[KEYS[1]] == "its process died twice: RuntimeError: a worker process was killed"
-    assert [launcher.store.folder(key).state().state for key in (KEYS[2], KEYS[4])] == ["done", "done"]
+    assert (
+        rounds.reasons[KEYS[1]]
+        == "its process died twice: RuntimeError: a worker process was killed"
+    )
+    assert [launcher.store.folder(key).state().state for key in (KEYS[2], KEYS[4])] == [
+        "done",
+        "done",
+    ]
 
 
-def test_a_launcher_that_starts_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_that_starts_nothing_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Broken(FakeLauncher):
-        def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> list[SimpleNamespace]:
+        def launch(
+            self, job_overrides: list[list[str]], initial_job_idx: int
+        ) -> list[SimpleNamespace]:
             self.rounds.append([])
             raise OSError("no processes")
 
     monkeypatch.setattr("test_launch.FakeLauncher", Broken)
     rounds, launcher = rounds_of(tmp_path, monkeypatch)
-    assert launcher.rounds == [[]] and rounds.reasons == dict.fromkeys(KEYS, "OSError: no processes")
+    assert launcher.rounds == [[]] and rounds.reasons == dict.fromkeys(
+        KEYS, "OSError: no processes"
+    )
 
 
 def test_slurm_without_its_commands_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,11 @@ with live.live_view(store, "mine", store.sweep("mine")["jobs"], True):
         time.sleep(0.3)
 """
     text = on_pty(code, str(store.output_dir))
-    assert re.search(r"mine \|.*\| 1/3", text) and re.search(r"mine \|.*\| 3/3", text) and "1 running" in text
+    assert (
+        re.search(r"mine \|.*\| 1/3", text)
+        and re.search(r"mine \|.*\| 3/3", text)
+        and "1 running" in text
+    )
     assert all(f"label {key}" in text for key in KEYS) and "inner" in text
 
 
@@ -100,7 +104,9 @@ def test_elsewhere_a_line_a_minute(store: RunStore, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.splitlines() == ["mine: 0 of 3 done"] * 2
 
 
-def test_the_view_ends_with_the_block_and_tells_other_processes_to_write_lines(store: RunStore) -> None:
+def test_the_view_ends_with_the_block_and_tells_other_processes_to_write_lines(
+    store: RunStore,
+) -> None:
     before = threading.active_count()
     with (
         pytest.raises(RuntimeError, match="from the block"),
@@ -185,5 +191,7 @@ def test_a_small_terminal_shows_what_matters_first(store: RunStore) -> None:
     run.fail("no memory")
     progress: SweepProgress = sweep_progress(store, sweep_status(store, "mine"))
     lines = status.screen(progress, 5)
-    assert lines[0].startswith("failed") and "no memory" in lines[0] and lines[1] == "... and 2 more"
+    assert (
+        lines[0].startswith("failed") and "no memory" in lines[0] and lines[1] == "... and 2 more"
+    )
     assert len(status.screen(progress, 40)) == 4

@@ -7,12 +7,26 @@ import pytest
 
 from ffbench.cli.main import main
 
-TINY = ["model=tiny_llama", "tracker=none", "task.limit=2", "task.max_length=400", "block_size=32",
-        "calibration.tokens=1024", "calibration.window=512", "fidelity.windows=1", "fidelity.window=256",
-        "speed.rounds=1", "speed.lengths=[256]", "compensator.rank=8", "kernel=torch"]
+TINY = [
+    "model=tiny_llama",
+    "tracker=none",
+    "task.limit=2",
+    "task.max_length=400",
+    "block_size=32",
+    "calibration.tokens=1024",
+    "calibration.window=512",
+    "fidelity.windows=1",
+    "fidelity.window=256",
+    "speed.rounds=1",
+    "speed.lengths=[256]",
+    "compensator.rank=8",
+    "kernel=torch",
+]
 
 
-def test_sweep_runs_then_finds_everything_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_sweep_runs_then_finds_everything_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     command = ["+sweep=sparsity", *TINY, f"output_dir={tmp_path}"]
     assert main(command) == 0
     first = capsys.readouterr().out
@@ -25,7 +39,18 @@ def test_sweep_runs_then_finds_everything_done(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main([*TINY, "sparsity=1.7", "block_size=0", "selector.name=trainde", f"output_dir={tmp_path}"]) == 2
+    assert (
+        main(
+            [
+                *TINY,
+                "sparsity=1.7",
+                "block_size=0",
+                "selector.name=trainde",
+                f"output_dir={tmp_path}",
+            ]
+        )
+        == 2
+    )
     text = capsys.readouterr().err
     assert "sparsity: 1.7" in text and "block_size: 0" in text and "did you mean 'trained'" in text
     assert not list(tmp_path.iterdir())

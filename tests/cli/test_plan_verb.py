@@ -4,12 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
-from ffkernels.bench import main as ffkernels_bench
 from safetensors import safe_open
 
 from ffbench.cli.main import main
+from ffkernels.bench import main as ffkernels_bench
 
-TINY = ["scheduler=uniform", "model=tiny_llama", "block_size=32", "calibration.tokens=1024", "calibration.window=512", "compensator.rank=8"]
+TINY = [
+    "scheduler=uniform",
+    "model=tiny_llama",
+    "block_size=32",
+    "calibration.tokens=1024",
+    "calibration.window=512",
+    "compensator.rank=8",
+]
 
 
 def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -26,11 +33,18 @@ def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "not empty" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["show", "{}/none"], "not a readable plan"), (["save", "{}/x", "sparsity=0"], "needs no plan"),
-    (["save", "{}/x", "sparsity=0.3,0.5"], "2 jobs were given"), (["show", "{}", "sparsity=0.5"], "takes a folder only"),
-])
-def test_refusals(words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["show", "{}/none"], "not a readable plan"),
+        (["save", "{}/x", "sparsity=0"], "needs no plan"),
+        (["save", "{}/x", "sparsity=0.3,0.5"], "2 jobs were given"),
+        (["show", "{}", "sparsity=0.5"], "takes a folder only"),
+    ],
+)
+def test_refusals(
+    words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert main(["plan", *(word.replace("{}", str(tmp_path)) for word in words)]) == 2
     assert text in capsys.readouterr().err
 
@@ -39,16 +53,37 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
     folder = tmp_path / "plan"
     words = [*TINY, f"output_dir={tmp_path / 'out'}", "selector.hot_fraction=0.25", "group_size=8"]
     assert main(["plan", "save", str(folder), *words]) == 0
-    assert main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=200"]) == 0
+    assert (
+        main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=200"])
+        == 0
+    )
     assert "2 layers, 20 blocks of 32 tokens" in capsys.readouterr().out
     with safe_open(folder / "indices.safetensors", "pt") as file:
-        assert file.metadata() == {"d": "64", "f": "160", "block_size": "32", "group_size": "8", "layers": "2"}
+        assert file.metadata() == {
+            "d": "64",
+            "f": "160",
+            "block_size": "32",
+            "group_size": "8",
+            "layers": "2",
+        }
         hot, indices = file.get_tensor("hot").tolist(), file.get_tensor("1.indices")
     assert hot == [16, 16] and indices.shape == (20, 80 - 16)
     assert bool((indices[:, 1:] > indices[:, :-1]).all()) and indices.min() >= 16
-    bench = ["--from-plan", str(folder), "--backend", "torch", "--rounds", "1", "--no-compile", "--json"]
+    bench = [
+        "--from-plan",
+        str(folder),
+        "--backend",
+        "torch",
+        "--rounds",
+        "1",
+        "--no-compile",
+        "--json",
+    ]
     assert ffkernels_bench(bench) == 0
     line = json.loads(capsys.readouterr().out)
     assert (line["group"], line["block"], line["layers"]) == (8, 32, ["layer 0", "layer 1"])
-    assert main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=64"]) == 2
+    assert (
+        main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=64"])
+        == 2
+    )
     assert "hold no sparse blocks" in capsys.readouterr().err

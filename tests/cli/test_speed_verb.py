@@ -7,49 +7,102 @@ import pytest
 
 from ffbench.cli import speed
 from ffbench.cli.main import main
+from ffbench.methods.plan import SparsePlan
 from ffbench.models import shapes
-from ffbench.sparsity.plan import SparsePlan
 
-TINY = ["model=tiny_llama", "block_size=16", "compensator.rank=8", "speed.rounds=1", "kernel=torch", "kernel.threads=1"]
-FIELDS = {"shape", "weights", "plan", "dtype", "layers", "selector", "compensator", "rank", "scheduler", "sparsity", "block",
-          "blocks", "group", "hot_fraction", "rounds", "threads", "backend", "ffn", "ttft", "break_even_tokens", "flops_ratio", "cpu",
-          "torch", "git_sha", "command"}
+TINY = [
+    "model=tiny_llama",
+    "block_size=16",
+    "compensator.rank=8",
+    "speed.rounds=1",
+    "kernel=torch",
+    "kernel.threads=1",
+]
+FIELDS = {
+    "shape",
+    "weights",
+    "plan",
+    "dtype",
+    "layers",
+    "selector",
+    "compensator",
+    "rank",
+    "scheduler",
+    "sparsity",
+    "block",
+    "blocks",
+    "group",
+    "hot_fraction",
+    "rounds",
+    "threads",
+    "backend",
+    "ffn",
+    "ttft",
+    "break_even_tokens",
+    "flops_ratio",
+    "cpu",
+    "torch",
+    "git_sha",
+    "command",
+}
 
 
 def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "speed.jsonl").read_text().splitlines()]
 
 
-def test_a_line_per_job_is_printed_and_appended(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_line_per_job_is_printed_and_appended(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     words = [*TINY, "speed.lengths=[70,40]", "sparsity=0.3,0.5", f"output_dir={tmp_path}"]
     assert main(["speed", *words, "--json"]) == 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert printed == lines(tmp_path) and [one["sparsity"] for one in printed] == [0.3, 0.5]
     assert set(printed[0]) == FIELDS
-    assert (printed[0]["shape"], printed[0]["weights"], printed[0]["plan"]) == ("tiny_llama", "random", "random")
-    assert [one["tokens"] for one in printed[0]["ttft"]] == [70, 40] and printed[0]["backend"] == "torch"
+    assert (printed[0]["shape"], printed[0]["weights"], printed[0]["plan"]) == (
+        "tiny_llama",
+        "random",
+        "random",
+    )
+    assert [one["tokens"] for one in printed[0]["ttft"]] == [70, 40] and printed[0][
+        "backend"
+    ] == "torch"
     assert main(["speed", *words[:-2], f"output_dir={tmp_path}"]) == 0
     text = capsys.readouterr().out
     assert "TTFT speedup" in text and "break-even" in text and len(lines(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("form", [["shape=small"], ["--shape", "small"]], ids=str)
-def test_shapes_have_random_weights(form: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shapes.SHAPES, "small", shapes.ModelShape("qwen2", 64, 160, 9, 2, 4, 2, 16, 300, 1e6, True))
+def test_shapes_have_random_weights(
+    form: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        shapes.SHAPES, "small", shapes.ModelShape("qwen2", 64, 160, 9, 2, 4, 2, 16, 300, 1e6, True)
+    )
     words = [*TINY[1:], "model.dtype=bfloat16", "speed.lengths=[50]", f"output_dir={tmp_path}"]
     assert main(["speed", *form, *words]) == 0
     line = lines(tmp_path)[0]
-    assert (line["shape"], line["weights"], line["dtype"], line["layers"]) == ("small", "random", "bfloat16", 2)
+    assert (line["shape"], line["weights"], line["dtype"], line["layers"]) == (
+        "small",
+        "random",
+        "bfloat16",
+        2,
+    )
 
 
 @pytest.mark.parametrize(("least", "expected"), [(40, 40), (None, 71)])
-def test_a_plan_learns_its_break_even_length(least: int | None, expected: int, tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_plan_learns_its_break_even_length(
+    least: int | None,
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     import torch
 
+    from ffbench.evaluation import speed as stage
     from ffbench.models.loading import ModelSpec, load_tiny
     from ffbench.models.sparse_prefill import sparse_prefill
-    from ffbench.stages import speed as stage
 
     folder = tmp_path / "plan"
     fast = ["calibration.tokens=256", "calibration.window=128", f"output_dir={tmp_path}"]
@@ -69,9 +122,9 @@ def test_a_plan_learns_its_break_even_length(least: int | None, expected: int, t
 def test_short_prompts_say_that_they_run_dense(caplog: pytest.LogCaptureFixture) -> None:
     import torch
 
+    from ffbench.methods.plan import PlanSettings
     from ffbench.models.loading import ModelSpec, load_tiny
     from ffbench.models.sparse_prefill import sparse_prefill
-    from ffbench.sparsity.plan import PlanSettings
 
     model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
     plan = shapes.random_plan(model, PlanSettings("static", "none", "uniform", 16, 0.5))
@@ -83,29 +136,59 @@ def test_short_prompts_say_that_they_run_dense(caplog: pytest.LogCaptureFixture)
             assert torch.allclose(model(ids).logits, dense, atol=1e-4)
             model(ids)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["a prompt of 80 tokens runs dense: this plan was measured to pay off from 100 tokens on"]
+    assert told == [
+        "a prompt of 80 tokens runs dense: this plan was measured to pay off from 100 tokens on"
+    ]
     assert prefill.density == 1
 
 
 def test_everything_wrong_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["speed", "shape=llama-9b", f"plan={tmp_path}", "sparsity=1.5", "speed.rounds=0", "speed.lengths=[0]",
-                 "selector=cats"]) == 2
+    assert (
+        main(
+            [
+                "speed",
+                "shape=llama-9b",
+                f"plan={tmp_path}",
+                "sparsity=1.5",
+                "speed.rounds=0",
+                "speed.lengths=[0]",
+                "selector=cats",
+            ]
+        )
+        == 2
+    )
     text = capsys.readouterr().err
-    assert all(word in text for word in ("shape: 'llama-9b' is unknown", "plan: a saved plan belongs to its model", "sparsity: 1.5",
-                                         "speed.rounds: 0", "speed.lengths: 0", "selector.name: 'cats' works token by token"))
+    assert all(
+        word in text
+        for word in (
+            "shape: 'llama-9b' is unknown",
+            "plan: a saved plan belongs to its model",
+            "sparsity: 1.5",
+            "speed.rounds: 0",
+            "speed.lengths: 0",
+            "selector.name: 'cats' works token by token",
+        )
+    )
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["sparsity=0"], "sparsity: 0 is the dense model"), (["speed.length=[5]"], "speed.length: no such setting"),
-    (["model=tiny_llama", "plan={}/none"], "not a readable plan"),
-])
-def test_refusals(words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["sparsity=0"], "sparsity: 0 is the dense model"),
+        (["speed.length=[5]"], "speed.length: no such setting"),
+        (["model=tiny_llama", "plan={}/none"], "not a readable plan"),
+    ],
+)
+def test_refusals(
+    words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert main(["speed", *(word.replace("{}", str(tmp_path)) for word in words)]) == 2
     assert text in capsys.readouterr().err
 
 
-def test_a_model_that_cannot_be_loaded_names_its_shape(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
-                                                       tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_names_its_shape(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
     from ffbench.models import loading
 
     def unreachable(spec: loading.ModelSpec) -> None:

@@ -1,4 +1,5 @@
-"""Per-token rules on the command line: what they cannot be combined with, and runs without a speed."""
+"""Per-token rules on the command line: what they cannot be combined with, and runs without a
+speed."""
 
 import json
 from pathlib import Path
@@ -7,28 +8,49 @@ import pytest
 
 from ffbench.cli.main import main
 
-TINY = ["model=tiny_llama", "tracker=none", "task=none", "block_size=32", "calibration.tokens=1024",
-        "calibration.window=512", "fidelity.windows=1", "fidelity.window=256", "speed.rounds=1", "speed.lengths=[256]",
-        "compensator.rank=8", "kernel=torch"]
+TINY = [
+    "model=tiny_llama",
+    "tracker=none",
+    "task=none",
+    "block_size=32",
+    "calibration.tokens=1024",
+    "calibration.window=512",
+    "fidelity.windows=1",
+    "fidelity.window=256",
+    "speed.rounds=1",
+    "speed.lengths=[256]",
+    "compensator.rank=8",
+    "kernel=torch",
+]
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    ("selector=cats selector.hot_fraction=0.5", "token by token; choose 0"), ("selector=teal", "choose none"),
-    ("selector=cats compensator=rsparse", "none, bias or surrogate"),
-    ("selector=wina compensator=none group_size=32", "group_size: 32, but"),
-    ("selector=cats blocks=similar", "blocks: 'similar', but"),
-    ("compensator=none blocks=similar", "choose consecutive, or compensator=surrogate"),
-    ("selector=previous_block blocks=similar", "needs blocks in the order of the text"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("selector=cats selector.hot_fraction=0.5", "token by token; choose 0"),
+        ("selector=teal", "choose none"),
+        ("selector=cats compensator=rsparse", "none, bias or surrogate"),
+        ("selector=wina compensator=none group_size=32", "group_size: 32, but"),
+        ("selector=cats blocks=similar", "blocks: 'similar', but"),
+        ("compensator=none blocks=similar", "choose consecutive, or compensator=surrogate"),
+        ("selector=previous_block blocks=similar", "needs blocks in the order of the text"),
+    ],
+)
 def test_refusals(words: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["model=tiny_llama", f"output_dir={tmp_path}", *words.split()]) == 2
     assert text in capsys.readouterr().err
 
 
-def test_a_run_of_a_per_token_rule_has_no_speed_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_of_a_per_token_rule_has_no_speed_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert main([*TINY, "selector=teal", "compensator=none", f"output_dir={tmp_path / 'out'}"]) == 0
     result = json.loads(next(tmp_path.glob("out/runs/*/result.json")).read_text())
-    assert result["speed"] is None and "token by token" in result["speed_reason"] and result["recall_at_k"] is None
+    assert (
+        result["speed"] is None
+        and "token by token" in result["speed_reason"]
+        and result["recall_at_k"] is None
+    )
     assert result["fidelity"]["mean"]["kl"] > 0
     words = [*TINY, "selector=teal", "compensator=none", f"output_dir={tmp_path / 'out'}"]
     capsys.readouterr()

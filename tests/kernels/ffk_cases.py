@@ -1,4 +1,5 @@
-"""Random problems, an independent masked dense computation, and the tolerance that follows from it."""
+"""Random problems, an independent masked dense computation, and the tolerance that follows from
+it."""
 
 from typing import Any
 
@@ -14,18 +15,36 @@ ACTS = {
 }
 
 
-def make(tokens: int, d: int, f: int, block: int, k: int, *, hot: int = 0, rank: int = 0, bias: bool = False,
-         dtype: torch.dtype = torch.float32, seed: int = 0) -> dict[str, Any]:
+def make(
+    tokens: int,
+    d: int,
+    f: int,
+    block: int,
+    k: int,
+    *,
+    hot: int = 0,
+    rank: int = 0,
+    bias: bool = False,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Return keyword arguments of `sparse_gated_ffn` with random tensors."""
     gen = torch.Generator().manual_seed(seed)
 
     def rand(*shape: int, scale: float = 1.0) -> Tensor:
         return (torch.randn(*shape, generator=gen, dtype=torch.float64) * scale).to(dtype)
 
-    rows = [torch.randperm(f - hot, generator=gen)[:k].sort()[0] + hot for _ in range(-(-tokens // block))]
+    rows = [
+        torch.randperm(f - hot, generator=gen)[:k].sort()[0] + hot
+        for _ in range(-(-tokens // block))
+    ]
     args: dict[str, Any] = {
-        "x": rand(tokens, d), "w_gate": rand(f, d, scale=d**-0.5), "w_up": rand(f, d, scale=d**-0.5),
-        "w_down_t": rand(f, d, scale=f**-0.5), "block_size": block, "hot": hot,
+        "x": rand(tokens, d),
+        "w_gate": rand(f, d, scale=d**-0.5),
+        "w_up": rand(f, d, scale=d**-0.5),
+        "w_down_t": rand(f, d, scale=f**-0.5),
+        "block_size": block,
+        "hot": hot,
         "indices": torch.stack(rows) if rows else torch.empty(0, k, dtype=torch.int64),
     }
     if rank:
@@ -54,11 +73,12 @@ def masked_dense(args: dict[str, Any], dtype: torch.dtype, activation: str = "si
 
 
 def assert_close(got: Tensor, args: dict[str, Any], activation: str = "silu") -> None:
-    """Compare with float64; allow four times the worst error of the masked computation in the input dtype.
+    """Compare with float64; allow four times the worst error of the masked computation in the input
+    dtype.
 
-    float64 has no exact counterpart, so its worst error is that of float32 scaled by the ratio of their eps.
-    One more rounding of the largest output is allowed, for results that are exact in the masked computation.
-    """
+    float64 has no exact counterpart, so its worst error is that of float32 scaled by the ratio of
+    their eps. One more rounding of the largest output is allowed, for results that are exact in the
+    masked computation."""
     dtype = args["x"].dtype
     exact = masked_dense(args, torch.float64, activation)
     assert got.dtype == dtype and got.shape == exact.shape and got.is_contiguous()

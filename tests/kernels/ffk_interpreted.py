@@ -1,7 +1,8 @@
-"""Run the Triton backend under its interpreter on CPU tensors: TRITON_INTERPRET must be set before triton is imported.
+"""Run the Triton backend under its interpreter on CPU tensors: TRITON_INTERPRET must be set before
+triton is imported.
 
-Started by test_ffk_triton_numbers.py in a process of its own; prints one JSON object, case name -> "ok" or what failed.
-"""
+Started by test_ffk_triton_numbers.py in a process of its own; prints one JSON object, case name ->
+"ok" or what failed."""
 
 import json
 import os
@@ -12,11 +13,19 @@ import torch
 
 F16, F32 = torch.float16, torch.float32
 SHAPES = {  # tokens, d, f, block, K, hot
-    "odd": (37, 24, 50, 8, 13, 0), "shorter_than_block": (5, 24, 50, 8, 13, 3), "one_token": (1, 7, 9, 1, 3, 1),
-    "nothing_kept": (37, 24, 50, 8, 0, 0), "only_hot": (37, 24, 50, 8, 0, 20), "hot_and_any": (70, 33, 301, 32, 129, 50),
-    "all_dynamic": (37, 24, 50, 8, 50, 0), "all_hot": (37, 24, 50, 8, 0, 50), "hot_and_rest": (37, 24, 50, 8, 40, 10),
-    "no_tokens": (0, 24, 50, 8, 13, 10), "two_tiles_a_block": (150, 64, 96, 140, 70, 10),
-    "several_columns": (20, 150, 64, 16, 20, 8), "one_neuron": (20, 16, 64, 16, 1, 0),
+    "odd": (37, 24, 50, 8, 13, 0),
+    "shorter_than_block": (5, 24, 50, 8, 13, 3),
+    "one_token": (1, 7, 9, 1, 3, 1),
+    "nothing_kept": (37, 24, 50, 8, 0, 0),
+    "only_hot": (37, 24, 50, 8, 0, 20),
+    "hot_and_any": (70, 33, 301, 32, 129, 50),
+    "all_dynamic": (37, 24, 50, 8, 50, 0),
+    "all_hot": (37, 24, 50, 8, 0, 50),
+    "hot_and_rest": (37, 24, 50, 8, 40, 10),
+    "no_tokens": (0, 24, 50, 8, 13, 10),
+    "two_tiles_a_block": (150, 64, 96, 140, 70, 10),
+    "several_columns": (20, 150, 64, 16, 20, 8),
+    "one_neuron": (20, 16, 64, 16, 1, 0),
 }
 
 
@@ -38,7 +47,8 @@ def grouped(group: int, dtype: torch.dtype, hot: int, rank: int = 0) -> dict:
 
 
 def strided(dtype: torch.dtype) -> dict:
-    """A problem with strides other than the shapes' own, and NaN in the gaps between weight rows."""
+    """A problem with strides other than the shapes' own, and NaN in the gaps between weight
+    rows."""
     args = ffk_cases.make(37, 24, 50, 8, 12, hot=5, rank=4, bias=True, dtype=dtype)
     args["x"] = args["x"].T.contiguous().T
     args["z"] = torch.cat([args["z"], args["z"]], 1)[:, ::2]
@@ -74,17 +84,32 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
     """Every case with its name."""
     for dtype, name in ((F16, "f16"), (F32, "f32")):
         for shape, (tokens, d, f, block, k, hot) in SHAPES.items():
-            yield f"{shape}-{name}", lambda a=(tokens, d, f, block, k), h=hot, t=dtype: run(
-                ffk_cases.make(*a, hot=h, dtype=t))
+            yield (
+                f"{shape}-{name}",
+                lambda a=(tokens, d, f, block, k), h=hot, t=dtype: run(
+                    ffk_cases.make(*a, hot=h, dtype=t)
+                ),
+            )
         for rank, bias in ((6, True), (6, False), (0, True), (33, True)):
-            yield f"correction_{rank}_{bias}-{name}", lambda r=rank, b=bias, t=dtype: run(
-                ffk_cases.make(70, 33, 101, 32, 49, hot=20, rank=r, bias=b, dtype=t))
+            yield (
+                f"correction_{rank}_{bias}-{name}",
+                lambda r=rank, b=bias, t=dtype: run(
+                    ffk_cases.make(70, 33, 101, 32, 49, hot=20, rank=r, bias=b, dtype=t)
+                ),
+            )
         for group in (8, 16, 32, 64):
             yield f"group_{group}-{name}", lambda g=group, t=dtype: run(grouped(g, t, 0))
-            yield f"group_{group}_hot-{name}", lambda g=group, t=dtype: run(grouped(g, t, 64, rank=5))
+            yield (
+                f"group_{group}_hot-{name}",
+                lambda g=group, t=dtype: run(grouped(g, t, 64, rank=5)),
+            )
         for activation in ffk_cases.ACTS:
-            yield f"{activation}-{name}", lambda n=activation, t=dtype: run(
-                ffk_cases.make(37, 24, 60, 8, 23, hot=20, dtype=t), n)
+            yield (
+                f"{activation}-{name}",
+                lambda n=activation, t=dtype: run(
+                    ffk_cases.make(37, 24, 60, 8, 23, hot=20, dtype=t), n
+                ),
+            )
         yield f"strides-{name}", lambda t=dtype: run(strided(t))
         yield f"nan_scratch-{name}", lambda t=dtype: nan_scratch(t)
     yield "refuses_bfloat16", refuses_bfloat16

@@ -1,15 +1,33 @@
-"""The benchmark's command line, its correctness gate, its text and its JSON; no assertion on speed."""
+"""The benchmark's command line, its correctness gate, its text and its JSON; no assertion on
+speed."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from ffkernels import bench, bench_cases, shapes, timing
 from safetensors.torch import save_file
 
-FIELDS = ("ratio_eager", "ratio_compiled", "ratio_self", "ideal", "gflops", "peak_gflops", "p20", "p80", "backend",
-          "threads", "cpu", "git_sha", "d", "f", "indices", "command")
+from ffkernels import bench, bench_cases, shapes, timing
+
+FIELDS = (
+    "ratio_eager",
+    "ratio_compiled",
+    "ratio_self",
+    "ideal",
+    "gflops",
+    "peak_gflops",
+    "p20",
+    "p80",
+    "backend",
+    "threads",
+    "cpu",
+    "git_sha",
+    "d",
+    "f",
+    "indices",
+    "command",
+)
 SMALL = ["--tokens", "40", "--block", "16", "--rounds", "2", "--no-compile"]
 TORCH = ["--shape", "smollm2-135m", "--backend", "torch", *SMALL]
 
@@ -25,8 +43,18 @@ def result_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("extra", [[], ["--hot-fraction", "0.5"], ["--group", "32"], ["--sparsity", "0.7"],
-                                   ["--dtype", "bf16"], ["--group", "16", "--hot-fraction", "0.5"]], ids=str)
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [],
+        ["--hot-fraction", "0.5"],
+        ["--group", "32"],
+        ["--sparsity", "0.7"],
+        ["--dtype", "bf16"],
+        ["--group", "16", "--hot-fraction", "0.5"],
+    ],
+    ids=str,
+)
 def test_last_line_is_json(extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     result = result_of([*TORCH, *extra], capsys)
     assert all(name in result for name in FIELDS)
@@ -39,7 +67,10 @@ def test_last_line_is_json(extra: list[str], capsys: pytest.CaptureFixture[str])
 def test_text_shows_every_variant_and_the_ideal(capsys: pytest.CaptureFixture[str]) -> None:
     bench.main(TORCH)
     text = capsys.readouterr().out
-    assert all(word in text for word in ("torch eager, dense", "same kernel, dense", "ideal 2.000", "any rows"))
+    assert all(
+        word in text
+        for word in ("torch eager, dense", "same kernel, dense", "ideal 2.000", "any rows")
+    )
 
 
 def test_lines_are_appended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +80,9 @@ def test_lines_are_appended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert len(lines) == 2 and json.loads(lines[-1]) == result
 
 
-def test_compiled_dense_is_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_dense_is_timed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bench, "compiled_dense", lambda case: (case.eager, None))
     result = result_of([word for word in TORCH if word != "--no-compile"], capsys)
     assert result["ratio_compiled"] > 0 and result["compiled_skipped"] is None
@@ -66,10 +99,19 @@ def record(folder: Path, **changes: str) -> Path:
 
 
 def test_recorded_sets_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = result_of([*TORCH, "--from-plan", str(record(tmp_path / "plan")), "--layers", "2"], capsys)
+    result = result_of(
+        [*TORCH, "--from-plan", str(record(tmp_path / "plan")), "--layers", "2"], capsys
+    )
     assert result["layers"] == ["layer 0", "layer 2"] and result["indices"] == "plan"
-    assert (result["block"], result["group"], result["tokens"], result["shape"]) == (16, 8, 40, "smollm2-135m")
-    assert result["density"] == pytest.approx((64 + 96) / 2 / 256) and result["hot_fraction"] == pytest.approx(32 / 160)
+    assert (result["block"], result["group"], result["tokens"], result["shape"]) == (
+        16,
+        8,
+        40,
+        "smollm2-135m",
+    )
+    assert result["density"] == pytest.approx((64 + 96) / 2 / 256) and result[
+        "hot_fraction"
+    ] == pytest.approx(32 / 160)
 
 
 def test_unusable_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,8 +139,15 @@ def test_every_bad_option_is_named_at_once(capsys: pytest.CaptureFixture[str]) -
         bench.parse(["--sparsity", "1.5", "--block", "0", "--backend", "cuda", "--group", "7"])
     text = capsys.readouterr().err
     assert stop.value.code == 2
-    assert all(word in text for word in ("--sparsity: expected 0 to 1", "--block: expected at least 1",
-                                         "--backend: expected auto", "--group: expected a divisor of f = 8192"))
+    assert all(
+        word in text
+        for word in (
+            "--sparsity: expected 0 to 1",
+            "--block: expected at least 1",
+            "--backend: expected auto",
+            "--group: expected a divisor of f = 8192",
+        )
+    )
 
 
 @pytest.mark.parametrize("bad", [["--shape", "x"], ["--dtype", "f8"]], ids=str)

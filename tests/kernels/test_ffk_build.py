@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ffk_cases
-import ffkernels
 import pytest
+
+import ffkernels
 from ffkernels import build, native
 
 
@@ -30,7 +31,9 @@ def script(folder: Path, text: str) -> str:
 
 def check_torch_runs_instead(reason: str) -> None:
     args = ffk_cases.make(37, 24, 50, 8, 13)
-    with pytest.warns(UserWarning, match=f"no native CPU kernels .*{re.escape(reason)}.*the torch backend is used"):
+    with pytest.warns(
+        UserWarning, match=f"no native CPU kernels .*{re.escape(reason)}.*the torch backend is used"
+    ):
         ffk_cases.assert_close(ffkernels.sparse_gated_ffn(**args), args)
     assert reason in ffkernels.available_backends()["native"]
     with pytest.raises(ValueError, match=f"received 'native': .*{re.escape(reason)}"):
@@ -43,7 +46,12 @@ def test_no_compiler(unbuilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_fails(unbuilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", script(unbuilt, '[ "$1" = --version ] || { echo "error: unknown flag -mamx" >&2; exit 1; }'))
+    monkeypatch.setenv(
+        "CXX",
+        script(
+            unbuilt, '[ "$1" = --version ] || { echo "error: unknown flag -mamx" >&2; exit 1; }'
+        ),
+    )
     check_torch_runs_instead("compiler failed: error: unknown flag -mamx")
 
 
@@ -56,11 +64,19 @@ def test_a_cache_folder_that_cannot_be_used(unbuilt: Path, monkeypatch: pytest.M
 
 def test_built_once_and_found_again(unbuilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = unbuilt / "log"
-    monkeypatch.setenv("CXX", script(unbuilt, f'echo "$@" >> {log}; while [ $# -gt 0 ]; do [ "$1" = -o ] && touch "$2"; shift; done'))
+    monkeypatch.setenv(
+        "CXX",
+        script(
+            unbuilt,
+            f'echo "$@" >> {log}; while [ $# -gt 0 ]; do [ "$1" = -o ] && touch "$2"; shift; done',
+        ),
+    )
     units = (("one", ("entry.cpp",)), ("two", ("entry.cpp", "-DX")))
     first = build.library(units)
     build.library.cache_clear()
     assert build.library(units) == first and first.exists()
     calls = log.read_text().splitlines()
-    assert sum(" -c " in line for line in calls) == 2 and sum("-shared" in line for line in calls) == 1
+    assert (
+        sum(" -c " in line for line in calls) == 2 and sum("-shared" in line for line in calls) == 1
+    )
     assert build.library((("one", ("entry.cpp", "-DY")),)) != first

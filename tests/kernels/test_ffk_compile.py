@@ -1,11 +1,13 @@
-"""The registered torch operator: torch.compile without a graph break, fake tensors, torch's own checks."""
+"""The registered torch operator: torch.compile without a graph break, fake tensors, torch's own
+checks."""
 
 import ffk_cases
-import ffkernels
 import pytest
 import torch
-from ffkernels.op import sparse_op
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+import ffkernels
+from ffkernels.op import sparse_op
 
 ARGS = ffk_cases.make(37, 24, 50, 8, 13, hot=10, rank=4, bias=True)
 TENSORS = {name: value for name, value in ARGS.items() if isinstance(value, torch.Tensor)}
@@ -37,8 +39,11 @@ def test_index_values_are_checked_inside_a_compiled_graph() -> None:
 def test_groups_compile_and_are_checked_inside_the_graph() -> None:
     args = ffk_cases.make(37, 24, 64, 8, 16, hot=16)
     whole = {**args, "indices": torch.arange(24, 40).repeat(5, 1)}
-    compiled = torch.compile(lambda a: ffkernels.sparse_gated_ffn(**a, group=8, backend="torch"), fullgraph=True,
-                             backend="aot_eager")
+    compiled = torch.compile(
+        lambda a: ffkernels.sparse_gated_ffn(**a, group=8, backend="torch"),
+        fullgraph=True,
+        backend="aot_eager",
+    )
     assert torch.equal(compiled(whole), ffkernels.sparse_gated_ffn(**whole, backend="torch"))
     with pytest.raises(ValueError, match="whole groups of 8"):
         compiled({**whole, "indices": whole["indices"] + 1})
@@ -47,12 +52,18 @@ def test_groups_compile_and_are_checked_inside_the_graph() -> None:
 def test_fake_tensors_pass_with_groups() -> None:
     args = ffk_cases.make(37, 24, 64, 8, 16, hot=16)
     with FakeTensorMode() as mode:
-        fake = {name: mode.from_tensor(one) if isinstance(one, torch.Tensor) else one for name, one in args.items()}
+        fake = {
+            name: mode.from_tensor(one) if isinstance(one, torch.Tensor) else one
+            for name, one in args.items()
+        }
         assert ffkernels.sparse_gated_ffn(**fake, group=8, backend="auto").shape == (37, 24)
 
 
 def test_fake_tensors_give_shape_and_dtype() -> None:
-    half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in TENSORS.items()}
+    half = {
+        name: value.bfloat16() if value.is_floating_point() else value
+        for name, value in TENSORS.items()
+    }
     with FakeTensorMode() as mode:
         fake = {name: mode.from_tensor(value) for name, value in half.items()}
         fake["x"] = fake["x"].T.contiguous().T
@@ -62,11 +73,29 @@ def test_fake_tensors_give_shape_and_dtype() -> None:
 
 def test_torch_accepts_the_registration() -> None:
     a = ARGS
-    torch.library.opcheck(sparse_op, (a["x"], a["w_gate"], a["w_up"], a["w_down_t"], a["indices"], 8, 10, "silu",
-                                      a["z"], a["v"], a["c"], 1, "torch"))
+    torch.library.opcheck(
+        sparse_op,
+        (
+            a["x"],
+            a["w_gate"],
+            a["w_up"],
+            a["w_down_t"],
+            a["indices"],
+            8,
+            10,
+            "silu",
+            a["z"],
+            a["v"],
+            a["c"],
+            1,
+            "torch",
+        ),
+    )
 
 
 def test_dense_is_the_op_with_every_neuron_hot() -> None:
     args = ffk_cases.make(37, 24, 50, 8, 0, hot=50)
-    got = ffkernels.dense_gated_ffn(*(args[n] for n in ("x", "w_gate", "w_up", "w_down_t")), backend="torch")
+    got = ffkernels.dense_gated_ffn(
+        *(args[n] for n in ("x", "w_gate", "w_up", "w_down_t")), backend="torch"
+    )
     ffk_cases.assert_close(got, args)

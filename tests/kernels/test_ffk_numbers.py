@@ -1,21 +1,32 @@
-"""Every backend and every instruction set of this machine against an independent computation in float64."""
+"""Every backend and every instruction set of this machine against an independent computation in
+float64."""
 
 import os
 from collections.abc import Iterator
 from unittest import mock
 
 import ffk_cases
-import ffkernels
 import pytest
 import torch
+
+import ffkernels
 from ffkernels import native
 
 HALF = (torch.bfloat16, torch.float16)
 F32, F64 = torch.float32, torch.float64
 SHAPES = [  # tokens, d, f, block, K, hot
-    (37, 24, 50, 8, 13, 0), (5, 24, 50, 8, 13, 0), (64, 32, 96, 16, 32, 32), (37, 24, 50, 8, 0, 0),
-    (37, 24, 50, 8, 0, 20), (37, 24, 50, 8, 40, 10), (37, 24, 50, 8, 50, 0), (37, 24, 50, 8, 0, 50),
-    (1, 7, 9, 1, 3, 1), (70, 33, 301, 32, 129, 50), (0, 24, 50, 8, 13, 10), (33, 40, 210, 256, 100, 3),
+    (37, 24, 50, 8, 13, 0),
+    (5, 24, 50, 8, 13, 0),
+    (64, 32, 96, 16, 32, 32),
+    (37, 24, 50, 8, 0, 0),
+    (37, 24, 50, 8, 0, 20),
+    (37, 24, 50, 8, 40, 10),
+    (37, 24, 50, 8, 50, 0),
+    (37, 24, 50, 8, 0, 50),
+    (1, 7, 9, 1, 3, 1),
+    (70, 33, 301, 32, 129, 50),
+    (0, 24, 50, 8, 13, 10),
+    (33, 40, 210, 256, 100, 3),
     (129, 16, 700, 128, 350, 0),
 ]
 
@@ -95,14 +106,18 @@ def test_repeated_and_solid_rows() -> None:
 @pytest.mark.parametrize(("group", "hot"), [(16, 0), (16, 48), (32, 0), (32, 32)])
 def test_groups(group: int, hot: int, dtype: torch.dtype) -> None:
     args = ffk_cases.make(70, 33, 320, 32, 0, hot=hot, rank=5, bias=True, dtype=dtype)
-    groups = torch.stack([torch.randperm((320 - hot) // group)[:3].sort()[0] for _ in range(3)]) + hot // group
+    groups = (
+        torch.stack([torch.randperm((320 - hot) // group)[:3].sort()[0] for _ in range(3)])
+        + hot // group
+    )
     args["indices"] = (groups[..., None] * group + torch.arange(group)).flatten(1)
     check(args | {"group": group})
 
 
 @pytest.mark.parametrize("dtype", [F32, torch.bfloat16], ids=str)
 def test_several_passes_over_inputs_neurons_and_columns(dtype: torch.dtype) -> None:
-    """Sizes beyond one pass of the native code (KC, NC, JC), in groups that tiles read in place and in single rows."""
+    """Sizes beyond one pass of the native code (KC, NC, JC), in groups that tiles read in place and
+    in single rows."""
     args = ffk_cases.make(45, 608, 640, 45, 0, hot=32, rank=64, bias=True, dtype=dtype)
     groups = torch.randperm(19)[:16].sort()[0] + 1
     args["indices"] = (groups[:, None] * 32 + torch.arange(32)).view(1, -1)

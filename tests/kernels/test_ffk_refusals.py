@@ -1,13 +1,15 @@
-"""Input outside the domain is refused with the argument, what was expected and what was received."""
+"""Input outside the domain is refused with the argument, what was expected and what was
+received."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import ffk_cases
-import ffkernels
 import pytest
 import torch
+
+import ffkernels
 
 I64 = torch.int64
 
@@ -25,24 +27,61 @@ def poke(row, col, value):
         indices = indices.clone()
         indices[row, col] = value
         return indices
+
     return edit("indices", put)
 
 
 CASES = [
     (change(x=[1.0]), TypeError, "x: expected a torch.Tensor, received list"),
-    (edit("x", lambda t: t[None]), ValueError, r"x: expected 2 dimensions, received shape \[1, 37, 24\]"),
-    (edit("x", lambda t: t.to(torch.int32)), TypeError, "x: expected dtype float32.*received torch.int32"),
-    (edit("w_up", lambda t: t[:49]), ValueError, r"w_up: expected shape \[50, 24\].*received \[49, 24\]"),
-    (edit("w_down_t", lambda t: t.T), ValueError, r"w_down_t: expected shape \[50, 24\].*received \[24, 50\]"),
-    (edit("w_gate", lambda t: t.T.contiguous().T), ValueError, "w_gate: expected rows contiguous.*stride 50"),
-    (edit("w_gate", lambda t: t.double()), TypeError, "w_gate: expected the dtype of x, torch.float32, received"),
-    (edit("indices", lambda t: t.int()), TypeError, "indices: expected dtype torch.int64, received torch.int32"),
+    (
+        edit("x", lambda t: t[None]),
+        ValueError,
+        r"x: expected 2 dimensions, received shape \[1, 37, 24\]",
+    ),
+    (
+        edit("x", lambda t: t.to(torch.int32)),
+        TypeError,
+        "x: expected dtype float32.*received torch.int32",
+    ),
+    (
+        edit("w_up", lambda t: t[:49]),
+        ValueError,
+        r"w_up: expected shape \[50, 24\].*received \[49, 24\]",
+    ),
+    (
+        edit("w_down_t", lambda t: t.T),
+        ValueError,
+        r"w_down_t: expected shape \[50, 24\].*received \[24, 50\]",
+    ),
+    (
+        edit("w_gate", lambda t: t.T.contiguous().T),
+        ValueError,
+        "w_gate: expected rows contiguous.*stride 50",
+    ),
+    (
+        edit("w_gate", lambda t: t.double()),
+        TypeError,
+        "w_gate: expected the dtype of x, torch.float32, received",
+    ),
+    (
+        edit("indices", lambda t: t.int()),
+        TypeError,
+        "indices: expected dtype torch.int64, received torch.int32",
+    ),
     (edit("indices", lambda t: t[:4]), ValueError, "indices: expected 5 rows.*received 4"),
-    (edit("indices", lambda t: torch.arange(50).repeat(5, 1)), ValueError, "at most 40 columns.*received 50"),
+    (
+        edit("indices", lambda t: torch.arange(50).repeat(5, 1)),
+        ValueError,
+        "at most 40 columns.*received 50",
+    ),
     (poke(0, 0, 3), ValueError, r"indices: expected values in \[10, 50\).*received 3"),
     (poke(0, 0, -1), ValueError, r"indices: expected values in \[10, 50\).*received -1"),
     (poke(4, 12, 50), ValueError, r"indices: expected values in \[10, 50\).*received 50"),
-    (edit("indices", lambda t: t.flip(1)), ValueError, "indices: expected each row sorted.*row 0, columns 0 and 1"),
+    (
+        edit("indices", lambda t: t.flip(1)),
+        ValueError,
+        "indices: expected each row sorted.*row 0, columns 0 and 1",
+    ),
     (edit("indices", lambda t: t[:, [0, 0, *range(2, 13)]]), ValueError, "without duplicates"),
     (change(block_size=0), ValueError, "block_size: expected at least 1, received 0"),
     (change(block_size=8.0), TypeError, "block_size: expected an int, received float"),
@@ -52,18 +91,42 @@ CASES = [
     (change(activation="swish"), ValueError, "activation: expected one of silu.*received 'swish'"),
     (change(activation=None), TypeError, "activation: expected a str"),
     (change(backend="cuda"), ValueError, "backend: expected auto.*received 'cuda'"),
-    (change(z=torch.ones(37, 4)), ValueError, "v: expected a tensor because z is given, received None"),
-    (change(v=torch.ones(50, 4)), ValueError, "z: expected a tensor because v is given, received None"),
+    (
+        change(z=torch.ones(37, 4)),
+        ValueError,
+        "v: expected a tensor because z is given, received None",
+    ),
+    (
+        change(v=torch.ones(50, 4)),
+        ValueError,
+        "z: expected a tensor because v is given, received None",
+    ),
     (change(z=torch.ones(36, 4), v=torch.ones(50, 4)), ValueError, "z: expected shape"),
     (change(z=torch.ones(37, 4), v=torch.ones(50, 5)), ValueError, "v: expected shape"),
     (change(c=torch.ones(49)), ValueError, r"c: expected shape \[50\]"),
     (change(c=torch.ones(50).double()), TypeError, "c: expected the dtype of x"),
     (change(group=0), ValueError, "group: expected at least 1, received 0"),
     (change(group=4), ValueError, r"hot: expected a multiple of group \(4\), received 10"),
-    (change(group=2), ValueError, r"indices: columns: expected a multiple of group \(2\), received 13"),
-    (change(group=2, indices=torch.tensor([[10, 12]] * 5)), ValueError, "whole groups of 2 .* received 10 to 12 at row 0"),
-    (change(group=2, indices=torch.tensor([[10, 11, 13, 14]] * 5)), ValueError, "received 13 to 14 at row 0, columns 2 to 3"),
-    (edit("w_up", lambda t: t.clone().requires_grad_()), ValueError, "requires_grad: expected inference"),
+    (
+        change(group=2),
+        ValueError,
+        r"indices: columns: expected a multiple of group \(2\), received 13",
+    ),
+    (
+        change(group=2, indices=torch.tensor([[10, 12]] * 5)),
+        ValueError,
+        "whole groups of 2 .* received 10 to 12 at row 0",
+    ),
+    (
+        change(group=2, indices=torch.tensor([[10, 11, 13, 14]] * 5)),
+        ValueError,
+        "received 13 to 14 at row 0, columns 2 to 3",
+    ),
+    (
+        edit("w_up", lambda t: t.clone().requires_grad_()),
+        ValueError,
+        "requires_grad: expected inference",
+    ),
 ]
 
 

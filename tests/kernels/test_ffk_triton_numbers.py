@@ -1,4 +1,5 @@
-"""The Triton kernels' arithmetic under the interpreter, in a process of its own; on a card where there is one."""
+"""The Triton kernels' arithmetic under the interpreter, in a process of its own; on a card where
+there is one."""
 
 import json
 import os
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import ffk_cases
 import ffk_interpreted
-import ffkernels
 import pytest
 import torch
+
+import ffkernels
 
 HERE = Path(__file__).resolve().parent
 pytest.importorskip("triton")
@@ -19,8 +21,13 @@ pytest.importorskip("triton")
 @pytest.fixture(scope="module")
 def outcome() -> dict[str, str]:
     paths = [str(HERE), str(Path(ffkernels.__file__).resolve().parents[1])]
-    done = subprocess.run([sys.executable, str(HERE / "ffk_interpreted.py")], capture_output=True, text=True, check=False,
-                          env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)})
+    done = subprocess.run(
+        [sys.executable, str(HERE / "ffk_interpreted.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)},
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -32,7 +39,9 @@ def test_interpreted(outcome: dict[str, str], case: str) -> None:
 
 def test_cpu_tensors_are_refused_without_the_interpreter() -> None:
     args = ffk_cases.make(5, 24, 50, 8, 13)
-    with pytest.raises(ValueError, match="backend: expected one that can run this input, received 'triton'"):
+    with pytest.raises(
+        ValueError, match="backend: expected one that can run this input, received 'triton'"
+    ):
         ffkernels.sparse_gated_ffn(**args, backend="triton")
 
 
@@ -45,7 +54,12 @@ def test_on_a_card(dtype: torch.dtype, group: int, block: int) -> None:
     from ffkernels import shapes
 
     args = ffk_cases.make(500, 256, 1024, block, 512, hot=96, rank=40, bias=True, dtype=dtype)
-    args["indices"] = shapes.index_sets(-(-500 // block), 1024, 96, 512, group, torch.Generator().manual_seed(2))
-    there = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in args.items()}
+    args["indices"] = shapes.index_sets(
+        -(-500 // block), 1024, 96, 512, group, torch.Generator().manual_seed(2)
+    )
+    there = {
+        name: value.cuda() if isinstance(value, torch.Tensor) else value
+        for name, value in args.items()
+    }
     got = ffkernels.sparse_gated_ffn(**there, group=group, backend="triton")
     ffk_cases.assert_close(got.cpu(), args)

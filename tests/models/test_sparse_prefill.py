@@ -7,19 +7,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.methods.similar_blocks import token_order
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import as_slice, sparse_prefill
-from ffbench.sparsity.blocks import token_order
-from ffbench.sparsity.plan import PlanSettings, SparsePlan
 
 BLOCK = 16
 
 
 def plan_for(model: Any, **changes: Any) -> SparsePlan:
-    values = {"selector": "trained", "compensator": "none", "scheduler": "uniform", "block_size": BLOCK,
-              "sparsity": 0.5, "rank": 8}
+    values = {
+        "selector": "trained",
+        "compensator": "none",
+        "scheduler": "uniform",
+        "block_size": BLOCK,
+        "sparsity": 0.5,
+        "rank": 8,
+    }
     return random_plan(model, PlanSettings(**(values | changes)))
 
 
@@ -33,7 +39,8 @@ def prompt(tokens: int, seed: int = 0) -> Tensor:
 
 
 def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
-    """Logits of the dense model with the skipped neurons' activations replaced by the estimate, block by block."""
+    """Logits of the dense model with the skipped neurons' activations replaced by the estimate,
+    block by block."""
     settings, tokens, handles = plan.settings, ids.shape[1], []
     last = (tokens - 1) // settings.block_size * settings.block_size
     start = settings.block_size if settings.dense_first else 0
@@ -51,12 +58,15 @@ def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
             for rows in middle.split(settings.block_size):
                 scores = layer.predictor.scores(x[rows].unsqueeze(0))[0]
                 size = settings.group_size
-                ranked = scores.view(-1, size).sum(1).argsort(descending=True)[layer.kept // size:]
+                ranked = scores.view(-1, size).sum(1).argsort(descending=True)[layer.kept // size :]
                 skipped = (ranked[:, None] * size + torch.arange(size)).flatten()
                 a[0, rows[:, None], skipped] = layer.surrogate.estimate(x[rows])[:, skipped]
             return (a,)
 
-        handles += [ffn.module.register_forward_pre_hook(look), ffn.module.down_proj.register_forward_pre_hook(mask)]
+        handles += [
+            ffn.module.register_forward_pre_hook(look),
+            ffn.module.down_proj.register_forward_pre_hook(mask),
+        ]
     try:
         return model(ids).logits
     finally:
@@ -78,22 +88,35 @@ def test_gathered_equals_masked_dense(model: Any, tokens: int, compensator: str)
 @pytest.mark.parametrize("tokens", [30, 64, 70, 100])
 @pytest.mark.parametrize("dense_last", [True, False])
 def test_blocks_of_similar_tokens(model: Any, tokens: int, dense_last: bool) -> None:
-    plan, ids = plan_for(model, compensator="surrogate", blocks="similar", dense_last=dense_last), prompt(tokens)
+    plan, ids = (
+        plan_for(model, compensator="surrogate", blocks="similar", dense_last=dense_last),
+        prompt(tokens),
+    )
     found = {}
     for blocks in ("similar", "consecutive"):
         one = replace(plan, settings=replace(plan.settings, blocks=blocks))
         with sparse_prefill(model, one, "torch"):
             found[blocks] = model(ids).logits
-        torch.testing.assert_close(found[blocks], masked_dense(model, one, ids), atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            found[blocks], masked_dense(model, one, ids), atol=2e-5, rtol=1e-4
+        )
     assert torch.equal(found["similar"], found["consecutive"]) == (tokens == 30)
 
 
 def test_blocks_of_similar_tokens_need_a_surrogate(model: Any) -> None:
-    with (pytest.raises(ValueError, match="compensator 'none' does not have"),
-          sparse_prefill(model, plan_for(model, blocks="similar"), "torch")):
+    with (
+        pytest.raises(ValueError, match="compensator 'none' does not have"),
+        sparse_prefill(model, plan_for(model, blocks="similar"), "torch"),
+    ):
         pass
-    with (pytest.raises(ValueError, match="needs blocks in the order of the text"),
-          sparse_prefill(model, plan_for(model, blocks="similar", compensator="surrogate", selector="previous_block"), "torch")):
+    with (
+        pytest.raises(ValueError, match="needs blocks in the order of the text"),
+        sparse_prefill(
+            model,
+            plan_for(model, blocks="similar", compensator="surrogate", selector="previous_block"),
+            "torch",
+        ),
+    ):
         pass
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
 
@@ -147,13 +170,17 @@ def test_padding_between_tokens_counts_nowhere(model: Any) -> None:
     row = torch.zeros(1, 67, dtype=torch.long)
     row[mask.bool()] = ids[0]
     with sparse_prefill(model, plan, "torch"):
-        found = model(row, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0)).logits
+        found = model(
+            row, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0)
+        ).logits
         alone = model(ids).logits
     torch.testing.assert_close(found[mask.bool()], alone[0], atol=2e-5, rtol=1e-4)
 
 
 def test_positions_become_a_slice_where_they_are_neighbours() -> None:
-    assert as_slice(torch.tensor([2, 3, 4])) == slice(2, 5) and as_slice(torch.tensor([], dtype=torch.long)) == slice(0, 0)
+    assert as_slice(torch.tensor([2, 3, 4])) == slice(2, 5) and as_slice(
+        torch.tensor([], dtype=torch.long)
+    ) == slice(0, 0)
     assert torch.equal(as_slice(torch.tensor([1, 3])), torch.tensor([1, 3]))
 
 
@@ -166,7 +193,7 @@ def test_generate_is_a_sparse_prompt_and_dense_decoding(model: Any) -> None:
     for _ in range(5):
         expected.append(int(step))
         step = model(step.view(1, 1), past_key_values=past, use_cache=True).logits[0, -1].argmax()
-    assert found.tolist() == expected[:len(found)] and (len(found) == 5 or found[-1] == 2)
+    assert found.tolist() == expected[: len(found)] and (len(found) == 5 or found[-1] == 2)
 
 
 @pytest.mark.parametrize("hot", [0.0, 0.5, 1.0])
@@ -182,16 +209,24 @@ def test_the_model_is_as_before_after_an_error(model: Any, hot: float) -> None:
 
 def test_nesting_and_a_wrong_plan_are_refused(model: Any) -> None:
     plan = plan_for(model)
-    with (sparse_prefill(model, plan, "torch"), pytest.raises(RuntimeError, match="already active"),
-          sparse_prefill(model, plan, "torch")):
+    with (
+        sparse_prefill(model, plan, "torch"),
+        pytest.raises(RuntimeError, match="already active"),
+        sparse_prefill(model, plan, "torch"),
+    ):
         pass
     short = SparsePlan(plan.settings, plan.fingerprint, plan.layers[:1])
-    with pytest.raises(ValueError, match="the plan has 1 layers"), sparse_prefill(model, short, "torch"):
+    with (
+        pytest.raises(ValueError, match="the plan has 1 layers"),
+        sparse_prefill(model, short, "torch"),
+    ):
         pass
 
 
 def test_zero_sparsity_equals_dense(model: Any) -> None:
-    plan = plan_for(model, sparsity=0.0, compensator="surrogate", dense_first=False, dense_last=False)
+    plan = plan_for(
+        model, sparsity=0.0, compensator="surrogate", dense_first=False, dense_last=False
+    )
     with sparse_prefill(model, plan, "torch"):
         found = model(prompt(70)).logits
     torch.testing.assert_close(found, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
@@ -218,7 +253,8 @@ def test_the_hot_set_changes_nothing_but_the_arithmetic(model: Any) -> None:
 
 @pytest.mark.parametrize("dense_from", [0, 20, BLOCK * 2, 37, 70, 99])
 def test_all_is_dense_from_the_given_token_on(model: Any, dense_from: int) -> None:
-    """Against the same tokens as a prompt whose last block is not dense, the rest run dense on its cache."""
+    """Against the same tokens as a prompt whose last block is not dense, the rest run dense on its
+    cache."""
     ids = prompt(70)
     plan = plan_for(model, compensator="surrogate")
     whole = plan_for(model, compensator="surrogate", dense_last=False)
@@ -229,8 +265,14 @@ def test_all_is_dense_from_the_given_token_on(model: Any, dense_from: int) -> No
         first = model(ids[:, :dense_from], use_cache=True) if dense_from else None
         state.paused = True
         past = first.past_key_values if first else None
-        rest = model(ids[:, dense_from:], past_key_values=past).logits if dense_from < 70 else found[:, :0]
+        rest = (
+            model(ids[:, dense_from:], past_key_values=past).logits
+            if dense_from < 70
+            else found[:, :0]
+        )
     expected = torch.cat([first.logits, rest], 1) if first else rest
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
     used = min(dense_from, 70) - BLOCK
-    assert state.density == pytest.approx(1 - 0.5 * max(used, 0) / min(dense_from, 70) if dense_from else 1)
+    assert state.density == pytest.approx(
+        1 - 0.5 * max(used, 0) / min(dense_from, 70) if dense_from else 1
+    )

@@ -7,7 +7,8 @@ from made_results import CPU, DEFAULTS, KL, MODEL, SHA, fidelity, speed
 
 
 def kernel_lines() -> list[dict[str, Any]]:
-    """What `python -m ffkernels.bench --json` prints, for two shapes, dtypes, block sizes and groups."""
+    """What `python -m ffkernels.bench --json` prints, for two shapes, dtypes, block sizes and
+    groups."""
     rows = []
     for shape, d, f in (("llama3.2-1b", 2048, 8192), ("qwen3-0.6b", 1024, 3072)):
         for dtype, peak in (("bf16", 900.0), ("f32", 110.0)):

@@ -54,10 +54,18 @@ def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, 
         "loss_abs_low": loss - half,
         "loss_abs_high": loss + half,
     }
-    figures |= {f"loss_rel{end}": figures[f"loss_abs{end}"] / dense for end in ("", "_low", "_high")}
+    figures |= {
+        f"loss_rel{end}": figures[f"loss_abs{end}"] / dense for end in ("", "_low", "_high")
+    }
     gain = max(0.0, loss) / 40
-    gains = {"nll_gain_abs": gain, "nll_gain_abs_low": gain - 0.03, "nll_gain_abs_high": gain + 0.04}
-    gains |= {f"nll_gain_rel{end}": gains[f"nll_gain_abs{end}"] / 1.2 for end in ("", "_low", "_high")}
+    gains = {
+        "nll_gain_abs": gain,
+        "nll_gain_abs_low": gain - 0.03,
+        "nll_gain_abs_high": gain + 0.04,
+    }
+    gains |= {
+        f"nll_gain_rel{end}": gains[f"nll_gain_abs{end}"] / 1.2 for end in ("", "_low", "_high")
+    }
     return figures | gains | {"nll_dense": 1.2, "nll": 1.2 + gain}
 
 
@@ -70,7 +78,9 @@ def none_lost(figures: dict[str, Any]) -> dict[str, Any]:
 def task_figures(s: dict[str, Any], kl: float, draw: random.Random) -> dict[str, Any]:
     """Figures of every task, their groups and their mean."""
     tasks: dict[str, Any] = {}
-    for name, (category, dense, *chance) in (EMBEDDED if s["task"] == "embedded" else LONGBENCH).items():
+    for name, (category, dense, *chance) in (
+        EMBEDDED if s["task"] == "embedded" else LONGBENCH
+    ).items():
         one = losses(dense, dense * 0.15 * kl, 24, draw)
         one |= {
             "metric": "edit_similarity" if category == "code" else "f1",
@@ -110,7 +120,10 @@ def average(rows: list[dict[str, Any]]) -> dict[str, Any]:
         )
     return (
         mean
-        | {f"loss_rel{end}": mean[f"loss_abs{end}"] / mean["score_dense"] for end in ("", "_low", "_high")}
+        | {
+            f"loss_rel{end}": mean[f"loss_abs{end}"] / mean["score_dense"]
+            for end in ("", "_low", "_high")
+        }
         | {"n": sum(row["n"] for row in rows)}
     )
 
@@ -157,7 +170,9 @@ def speed(s: dict[str, Any], ratio: float, draw: random.Random) -> dict[str, Any
     def ttft(tokens: int) -> dict[str, Any]:
         dense_ffn, other = tokens * 1.2e-3, tokens * 1.1e-3 + tokens**2 * 1.2e-7
         blocks = tokens / s["block_size"]
-        sparse_ffn = dense_ffn * ((blocks - 2) / ffn + 2) / blocks + 0.02 if blocks > 2 else dense_ffn + 0.02
+        sparse_ffn = (
+            dense_ffn * ((blocks - 2) / ffn + 2) / blocks + 0.02 if blocks > 2 else dense_ffn + 0.02
+        )
         return one(tokens, (dense_ffn + other) / (sparse_ffn + other), dense_ffn + other)
 
     return {
@@ -178,7 +193,9 @@ def layers(s: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
         place = layer / (LAYERS - 1) - 0.5
         density = min(1.0, max(0.05, (1 - s["sparsity"]) * (1 - slope * place)))
         recall = (
-            1.0 if quality == 1 else min(0.98, quality * (0.85 + 0.15 * (place + 0.5)) + draw.gauss(0, 0.01))
+            1.0
+            if quality == 1
+            else min(0.98, quality * (0.85 + 0.15 * (place + 0.5)) + draw.gauss(0, 0.01))
         )
         rows.append(
             {
@@ -196,9 +213,16 @@ def layers(s: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
 def result(key: str, s: dict[str, Any]) -> dict[str, Any]:
     """The result.json of one run."""
     draw = random.Random(key)
-    kl = KL[s["selector"]] * WORSE[s["compensator"]] * SCHEDULE[s["scheduler"]] * (s["sparsity"] / 0.5) ** 2
+    kl = (
+        KL[s["selector"]]
+        * WORSE[s["compensator"]]
+        * SCHEDULE[s["scheduler"]]
+        * (s["sparsity"] / 0.5) ** 2
+    )
     kl *= (
-        (s["block_size"] / 128) ** 0.2 * (1.12 if s["group_size"] > 1 else 1) * (1 + 0.1 * s["hot_fraction"])
+        (s["block_size"] / 128) ** 0.2
+        * (1.12 if s["group_size"] > 1 else 1)
+        * (1 + 0.1 * s["hot_fraction"])
     )
     head = {
         "schema_version": 1,
@@ -228,15 +252,32 @@ def result(key: str, s: dict[str, Any]) -> dict[str, Any]:
     tasks = task_figures(s, kl, draw)
     if not s["sparsity"]:
         return (
-            head | dense_names | unmeasured | tasks | {"cost": {"answers": 80.0}, "dense_answers": "recorded"}
+            head
+            | dense_names
+            | unmeasured
+            | tasks
+            | {"cost": {"answers": 80.0}, "dense_answers": "recorded"}
         )
-    by_layer, ratio = layers(s, draw), 1 - s["sparsity"] + (0.0 if s["compensator"] == "none" else 0.09)
-    means = {name: sum(row[name] for row in by_layer) / LAYERS for name in ("recall_at_k", "retained_energy")}
+    by_layer, ratio = (
+        layers(s, draw),
+        1 - s["sparsity"] + (0.0 if s["compensator"] == "none" else 0.09),
+    )
+    means = {
+        name: sum(row[name] for row in by_layer) / LAYERS
+        for name in ("recall_at_k", "retained_energy")
+    }
     return (
         head
         | {
             name: s[name]
-            for name in ("selector", "compensator", "scheduler", "block_size", "hot_fraction", "group_size")
+            for name in (
+                "selector",
+                "compensator",
+                "scheduler",
+                "block_size",
+                "hot_fraction",
+                "group_size",
+            )
         }
         | means
         | tasks

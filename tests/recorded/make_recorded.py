@@ -1,8 +1,9 @@
-"""Make the recorded runs that the analysis tests and notebooks are executed on: python tests/recorded/make_recorded.py
+"""Make the recorded runs that the analysis tests and notebooks are executed on: python
+tests/recorded/make_recorded.py
 
-They are test recordings, not measurements: values follow simple formulas with seeded noise, so that every figure has
-something plausible to draw. Model and processor are named so that no picture of them can pass for a result.
-"""
+They are test recordings, not measurements: values follow simple formulas with seeded noise, so that
+every figure has something plausible to draw. Model and processor are named so that no picture of
+them can pass for a result."""
 
 import json
 import random
@@ -129,7 +130,8 @@ def make(folder: Path) -> None:
         sweeps.setdefault(sweep, []).append({"run_key": key, "overrides": words})
         if not s["sparsity"] and s["task"] == "embedded":
             write_lines(
-                folder / "stages" / "answers" / "recorded" / "answers.jsonl", answers(figures, "dense")
+                folder / "stages" / "answers" / "recorded" / "answers.jsonl",
+                answers(figures, "dense"),
             )
         elif sweep == "sparsity" and s["sparsity"] == 0.5:
             write_lines(run / "answers.jsonl", answers(figures, key))

@@ -21,6 +21,7 @@ def write(text: str, log: Path | None = None, seconds: float = 0.0):
                 handle.write("made\n")
         (folder / "data.txt").write_text(text)
         time.sleep(seconds)
+
     return make
 
 
@@ -28,7 +29,10 @@ def test_made_once_with_its_seconds(tmp_path: Path) -> None:
     cache, log = StageCache(tmp_path), tmp_path / "log"
     assert not cache.has("collect", "k") and cache.seconds("collect", "k") is None
     folder = cache.get_or_make("collect", "k", write("one", log, 0.05))
-    assert folder == tmp_path / "stages" / "collect" / "k" and (folder / "data.txt").read_text() == "one"
+    assert (
+        folder == tmp_path / "stages" / "collect" / "k"
+        and (folder / "data.txt").read_text() == "one"
+    )
     assert 0.05 <= cache.seconds("collect", "k") < 5
     assert StageCache(tmp_path).get_or_make("collect", "k", write("two", log)) == folder
     assert log.read_text() == "made\n" and (folder / "data.txt").read_text() == "one"
@@ -36,8 +40,17 @@ def test_made_once_with_its_seconds(tmp_path: Path) -> None:
 
 def test_other_keys_and_stages_are_apart(tmp_path: Path) -> None:
     cache = StageCache(tmp_path)
-    paths = {cache.get_or_make(stage, key, write(stage + key)) for stage in ("collect", "fit") for key in ("a", "b")}
-    assert len(paths) == 4 and {(p / "data.txt").read_text() for p in paths} == {"collecta", "collectb", "fita", "fitb"}
+    paths = {
+        cache.get_or_make(stage, key, write(stage + key))
+        for stage in ("collect", "fit")
+        for key in ("a", "b")
+    }
+    assert len(paths) == 4 and {(p / "data.txt").read_text() for p in paths} == {
+        "collecta",
+        "collectb",
+        "fita",
+        "fitb",
+    }
 
 
 def test_a_failure_passes_and_leaves_nothing(tmp_path: Path) -> None:
@@ -95,7 +108,9 @@ def in_process(output: Path, log: Path) -> None:
 
 
 def test_processes_that_start_together_make_it_once(tmp_path: Path) -> None:
-    processes = [CONTEXT.Process(target=in_process, args=(tmp_path, tmp_path / "log")) for _ in range(4)]
+    processes = [
+        CONTEXT.Process(target=in_process, args=(tmp_path, tmp_path / "log")) for _ in range(4)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -109,6 +124,7 @@ def hang(output: Path, started: Event) -> None:
         (folder / "half").write_text("x")
         started.set()
         signal.pause()
+
     StageCache(output).get_or_make("collect", "k", make)
 
 
@@ -118,7 +134,9 @@ def test_a_lock_times_out_while_its_process_lives_and_is_free_when_it_dies(tmp_p
     process.start()
     assert started.wait(10)
     cache = StageCache(tmp_path)
-    with pytest.raises(StoreError, match="stage collect k was still being made by another process after 0 s"):
+    with pytest.raises(
+        StoreError, match="stage collect k was still being made by another process after 0 s"
+    ):
         cache.get_or_make("collect", "k", write("x"), timeout=0.1)
     process.kill()
     process.join()

@@ -16,7 +16,9 @@ from ffbench.runs.store import RunStore
 KEY = "0123456789abcdef"
 
 
-def test_a_partly_written_answer_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_written_answer_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = AnswerLog(tmp_path / "answers.jsonl")
     log.append({"record_id": 0})
     whole, write = (tmp_path / "answers.jsonl").read_bytes(), os.write
@@ -27,7 +29,9 @@ def test_a_partly_written_answer_is_taken_back(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(answers_module.os, "write", full)
-    with pytest.raises(StoreError, match=r"cannot append to .*answers\.jsonl: the disk is full.*kept"):
+    with pytest.raises(
+        StoreError, match=r"cannot append to .*answers\.jsonl: the disk is full.*kept"
+    ):
         log.append({"record_id": 1234567890})
     assert (tmp_path / "answers.jsonl").read_bytes() == whole
     monkeypatch.undo()
@@ -36,15 +40,18 @@ def test_a_partly_written_answer_is_taken_back(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("number", [30, 13], ids=["read-only", "no permission"])
-def test_what_cannot_be_written_names_the_folder_and_the_setting(number: int, tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_names_the_folder_and_the_setting(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), str(tmp_path / "out"))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    for action in (lambda: RunStore(tmp_path / "out").folder(KEY).start({}, {}),
-                   lambda: StageCache(tmp_path / "out").get_or_make("fit", "k", lambda folder: None),
-                   lambda: RunStore(tmp_path / "out").save_sweep("s", [])):
+    for action in (
+        lambda: RunStore(tmp_path / "out").folder(KEY).start({}, {}),
+        lambda: StageCache(tmp_path / "out").get_or_make("fit", "k", lambda folder: None),
+        lambda: RunStore(tmp_path / "out").save_sweep("s", []),
+    ):
         with pytest.raises(StoreError, match="output_dir=FOLDER") as caught:
             action()
         assert str(tmp_path / "out") in str(caught.value)
@@ -68,8 +75,11 @@ def test_a_real_read_only_folder(tmp_path: Path) -> None:
 
 
 def test_a_shared_file_in_use_is_said(tmp_path: Path) -> None:
-    with (locked(tmp_path / "x.json"), pytest.raises(StoreError, match="in use by another process"),
-          locked(tmp_path / "x.json", timeout=0.05)):
+    with (
+        locked(tmp_path / "x.json"),
+        pytest.raises(StoreError, match="in use by another process"),
+        locked(tmp_path / "x.json", timeout=0.05),
+    ):
         pass
 
 
@@ -107,12 +117,22 @@ MOUNT = 'mount -t tmpfs -o size=256k none "$1" && head -c 40000 /dev/zero > "$1/
 def test_a_really_full_disk(tmp_path: Path) -> None:
     command = ["unshare", "--map-root-user", "--mount", "sh", "-ec", MOUNT, "sh", str(tmp_path)]
     try:
-        possible = subprocess.run([*command, "true"], capture_output=True, timeout=20, check=False).returncode == 0
+        possible = (
+            subprocess.run(
+                [*command, "true"], capture_output=True, timeout=20, check=False
+            ).returncode
+            == 0
+        )
     except FileNotFoundError:
         possible = False
     if not possible:
         pytest.skip("no permission to mount a small tmpfs in a namespace of its own")
-    done = subprocess.run([*command, sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True,
-                          timeout=60, check=False)
+    done = subprocess.run(
+        [*command, sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("the disk is full") == 2 and done.stdout.endswith("whole\n")

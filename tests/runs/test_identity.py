@@ -13,7 +13,13 @@ from ffbench.runs import identity
 from ffbench.runs.files import StoreError
 from ffbench.runs.identity import content_key, file_hash
 
-BASE = {"model": {"name": "m", "revision": "r"}, "seeds": [0, 1], "sparsity": 0.5, "dense_first": True, "data": None}
+BASE = {
+    "model": {"name": "m", "revision": "r"},
+    "seeds": [0, 1],
+    "sparsity": 0.5,
+    "dense_first": True,
+    "data": None,
+}
 
 
 def test_key_is_the_hash_of_sorted_compact_json() -> None:
@@ -22,30 +28,57 @@ def test_key_is_the_hash_of_sorted_compact_json() -> None:
     assert content_key({"b": {"d": True, "c": None}, "a": (1.0, 2.5, "é")}) == expected
 
 
-@pytest.mark.parametrize(("left", "right"), [
-    ({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({"a": 0.5}, {"a": 0.50}), ({"a": 1}, {"a": 1.0}),
-    ({"a": -0.0}, {"a": 0}), ({"a": [1, 2]}, {"a": (1, 2)}), ({"a": 1e-3}, {"a": 0.001}),
-], ids=["order", "spelling", "integer float", "minus zero", "tuple", "exponent"])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"a": 0.5}, {"a": 0.50}),
+        ({"a": 1}, {"a": 1.0}),
+        ({"a": -0.0}, {"a": 0}),
+        ({"a": [1, 2]}, {"a": (1, 2)}),
+        ({"a": 1e-3}, {"a": 0.001}),
+    ],
+    ids=["order", "spelling", "integer float", "minus zero", "tuple", "exponent"],
+)
 def test_same_meaning_same_key(left: dict, right: dict) -> None:
     assert content_key(left) == content_key(right)
 
 
 def test_every_change_changes_the_key() -> None:
-    variants = [BASE, BASE | {"sparsity": 0.5000000000000001}, BASE | {"seeds": [1, 0]}, BASE | {"seeds": [0, 1, 2]},
-                BASE | {"dense_first": 1}, BASE | {"dense_first": "true"}, BASE | {"data": ""}, BASE | {"extra": None},
-                BASE | {"model": {"name": "m", "revision": "s"}}, BASE | {"sparsity": "0.5"}, BASE | {"data": {}},
-                BASE | {"data": []}, {"model.name": "m"} | BASE]
+    variants = [
+        BASE,
+        BASE | {"sparsity": 0.5000000000000001},
+        BASE | {"seeds": [1, 0]},
+        BASE | {"seeds": [0, 1, 2]},
+        BASE | {"dense_first": 1},
+        BASE | {"dense_first": "true"},
+        BASE | {"data": ""},
+        BASE | {"extra": None},
+        BASE | {"model": {"name": "m", "revision": "s"}},
+        BASE | {"sparsity": "0.5"},
+        BASE | {"data": {}},
+        BASE | {"data": []},
+        {"model.name": "m"} | BASE,
+    ]
     keys = [content_key(variant) for variant in variants]
     assert all(a != b for a, b in itertools.combinations(keys, 2))
 
 
-@pytest.mark.parametrize(("value", "error", "words"), [
-    ({"a": {"b": Path("x")}}, TypeError, "a.b is a PosixPath"), ({"a": [1, {2}]}, TypeError, "a[1] is a set"),
-    ({1: 2}, TypeError, "keys must be text"), ({"a": float("nan")}, ValueError, "a is nan"),
-    ({"a": [float("inf")]}, ValueError, "a[0] is inf"), ({"a": b"x"}, TypeError, "bytes"),
-    ({"a": object}, TypeError, "a is a type"),
-])
-def test_what_has_no_key_is_refused_by_name(value: dict, error: type[Exception], words: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ({"a": {"b": Path("x")}}, TypeError, "a.b is a PosixPath"),
+        ({"a": [1, {2}]}, TypeError, "a[1] is a set"),
+        ({1: 2}, TypeError, "keys must be text"),
+        ({"a": float("nan")}, ValueError, "a is nan"),
+        ({"a": [float("inf")]}, ValueError, "a[0] is inf"),
+        ({"a": b"x"}, TypeError, "bytes"),
+        ({"a": object}, TypeError, "a is a type"),
+    ],
+)
+def test_what_has_no_key_is_refused_by_name(
+    value: dict, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match="content key") as caught:
         content_key(value)
     assert words in str(caught.value)
@@ -63,7 +96,9 @@ def old_file(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_file_hash_equals_sha256_and_is_remembered_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_hash_equals_sha256_and_is_remembered_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, cache = old_file(tmp_path / "model.gguf", b"weights" * 1000), tmp_path / "hashes.json"
     expected = hashlib.sha256(b"weights" * 1000).hexdigest()
     assert file_hash(path, cache) == expected

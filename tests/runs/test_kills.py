@@ -1,4 +1,5 @@
-"""SIGKILL at random moments: every result equals the uninterrupted one and little work is done twice."""
+"""SIGKILL at random moments: every result equals the uninterrupted one and little work is done
+twice."""
 
 import hashlib
 import json
@@ -30,7 +31,11 @@ def note(log: Path, word: str) -> None:
 
 def compute(key: str, record: int) -> dict:
     pause()
-    return {"task": "t", "record_id": record, "prediction": hashlib.sha256(f"{key}{record}".encode()).hexdigest()}
+    return {
+        "task": "t",
+        "record_id": record,
+        "prediction": hashlib.sha256(f"{key}{record}".encode()).hexdigest(),
+    }
 
 
 def stage_program(output: Path, log: Path, key: str) -> None:
@@ -55,8 +60,13 @@ def stage_program(output: Path, log: Path, key: str) -> None:
     for record in range(len(run.answers()), RECORDS):
         note(log, f"{key} sparse {record}")
         run.append_answer(compute(key, record))
-    run.finish({"collect": (stage / "a").read_text() + (stage / "b").read_text(), "answers": run.answers(),
-                "dense": AnswerLog(answers_folder / "answers.jsonl").read()})
+    run.finish(
+        {
+            "collect": (stage / "a").read_text() + (stage / "b").read_text(),
+            "answers": run.answers(),
+            "dense": AnswerLog(answers_folder / "answers.jsonl").read(),
+        }
+    )
 
 
 def start(output: Path, log: Path, key: str) -> int:
@@ -105,8 +115,12 @@ def test_random_kills(tmp_path: Path) -> None:
         repeats[word.split()[0]] += times - 1
     for number in range(key_number + 1):
         key = f"{number:016x}"
-        assert (output / "runs" / key / "result.json").read_text() == uninterrupted(tmp_path / "whole", key)
-        assert repeats[key] <= kills[key], f"{key}: {repeats[key]} answers computed again after {kills[key]} kills"
+        assert (output / "runs" / key / "result.json").read_text() == uninterrupted(
+            tmp_path / "whole", key
+        )
+        assert repeats[key] <= kills[key], (
+            f"{key}: {repeats[key]} answers computed again after {kills[key]} kills"
+        )
     assert kills.total() >= 50 and key_number >= 3
     assert [p for p in output.rglob("*") if ".part" in p.name or "tmp" in p.name] == []
     assert json.loads((output / "runs" / last / "state.json").read_text())["state"] == "done"

@@ -32,7 +32,9 @@ def job(folder: Path, name: str, stages: int) -> None:
 
 
 def test_nothing_else_happens_during_a_measurement(tmp_path: Path) -> None:
-    processes = [CONTEXT.Process(target=job, args=(tmp_path, str(number), 9)) for number in range(4)]
+    processes = [
+        CONTEXT.Process(target=job, args=(tmp_path, str(number), 9)) for number in range(4)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -51,7 +53,9 @@ def test_nothing_else_happens_during_a_measurement(tmp_path: Path) -> None:
             working.add(name)
         else:
             working.discard(name)
-    assert any(rows[i][0] != rows[i + 1][0] for i in range(len(rows) - 1)), "the jobs never ran side by side"
+    assert any(rows[i][0] != rows[i + 1][0] for i in range(len(rows) - 1)), (
+        "the jobs never ran side by side"
+    )
 
 
 def hold(folder: Path, alone: bool) -> None:

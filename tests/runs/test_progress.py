@@ -36,10 +36,15 @@ def test_lines_pass_items_through_and_need_no_total() -> None:
     assert list(progress_bar(iter("abc"), desc="x")) == ["a", "b", "c"]
     rows = np.arange(4).reshape(2, 2)  # has no truth value, as tensors have none
     assert [row.tolist() for row in progress_bar(rows)] == rows.tolist()
-    assert isinstance(progress_bar(total=3), LineBar) and LineBar(None, None, 0, "x").line(1.0) == "x: 0 of ?"
+    assert (
+        isinstance(progress_bar(total=3), LineBar)
+        and LineBar(None, None, 0, "x").line(1.0) == "x: 0 of ?"
+    )
 
 
-def test_bars_only_on_a_terminal_that_no_other_process_draws_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_only_on_a_terminal_that_no_other_process_draws_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
     assert on_terminal()
     monkeypatch.setenv(progress.PLAIN, "1")
@@ -58,7 +63,9 @@ def store(tmp_path: Path) -> RunStore:
     done, running = (store.folder(key) for key in KEYS[:2])
     done.start({}, {"started": "2026-01-01T00:00:00+00:00"})
     done.finish({"model": "m", "cost": {"fit": 1000.0}})
-    state = json.loads((done.path / "state.json").read_text()) | {"updated": "2026-01-01T00:01:40+00:00"}
+    state = json.loads((done.path / "state.json").read_text()) | {
+        "updated": "2026-01-01T00:01:40+00:00"
+    }
     (done.path / "state.json").write_text(json.dumps(state))
     running.start({}, {})
     running.append_answer({"task": "a", "record_id": "1"})

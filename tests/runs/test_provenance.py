@@ -16,7 +16,10 @@ from ffbench.runs import provenance
 
 def test_collect() -> None:
     found = provenance.collect(["ffbench", "sparsity=0.5"])
-    assert found["command"] == ["ffbench", "sparsity=0.5"] and found["python"] == platform.python_version()
+    assert (
+        found["command"] == ["ffbench", "sparsity=0.5"]
+        and found["python"] == platform.python_version()
+    )
     assert found["cores"] >= 1 and found["memory_bytes"] > 2**28
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", found["started"])
     assert found["git_sha"] is None or re.fullmatch("[0-9a-f]{40}", found["git_sha"])
@@ -25,11 +28,25 @@ def test_collect() -> None:
 
 def test_no_names_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    words = ["/home/somebody/bin/ffbench", "tracker.api_key=abc", "hf_token=xyz", "WANDB_API_KEY=k", "x=1",
-             "calibration.tokens=2048", "my.tokens=a1"]
+    words = [
+        "/home/somebody/bin/ffbench",
+        "tracker.api_key=abc",
+        "hf_token=xyz",
+        "WANDB_API_KEY=k",
+        "x=1",
+        "calibration.tokens=2048",
+        "my.tokens=a1",
+    ]
     found = provenance.collect(words)
-    assert found["command"] == ["~/bin/ffbench", "tracker.api_key=***", "hf_token=***", "WANDB_API_KEY=***", "x=1",
-                                "calibration.tokens=2048", "my.tokens=***"]
+    assert found["command"] == [
+        "~/bin/ffbench",
+        "tracker.api_key=***",
+        "hf_token=***",
+        "WANDB_API_KEY=***",
+        "x=1",
+        "calibration.tokens=2048",
+        "my.tokens=***",
+    ]
     text = json.dumps(found)
     assert socket.gethostname() not in text and str(Path.cwd()) not in text
     assert getpass.getuser() == "root" or getpass.getuser() not in text
@@ -37,8 +54,12 @@ def test_no_names_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dirty_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=tmp_path, check=True,
-                       capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
 
     monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
     state = provenance.git_state.__wrapped__
@@ -56,8 +77,14 @@ def test_dirty_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_it_imports_no_torch() -> None:
-    code = ("import sys; from ffbench.runs import provenance, store, cache, sync, status, tracking, local_sweep; "
-            "found = provenance.collect([]); "
-            "print([name for name in ('torch', 'wandb', 'hydra', 'omegaconf') if name in sys.modules], found['gpu'])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          timeout=60).stdout == "[] None\n"
+    code = (
+        "import sys; from ffbench.runs import provenance, store, cache, status; from ffbench.tracking import sync, base, sweep_file; "
+        "found = provenance.collect([]); "
+        "print([name for name in ('torch', 'wandb', 'hydra', 'omegaconf') if name in sys.modules], found['gpu'])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        == "[] None\n"
+    )

@@ -34,7 +34,9 @@ def test_every_job_has_its_state_and_reason(store: RunStore) -> None:
     assert status.counts == {"done": 1, "running": 1, "missing": 1, "failed": 2}
     assert [job.run_key for job in status.failures] == KEYS[1:3]
     assert status.failures[0].reason == "ValueError: no such record"
-    assert "state.json is damaged" in (status.failures[1].reason or "") and status.failures[1].folder.endswith(KEYS[2])
+    assert "state.json is damaged" in (status.failures[1].reason or "") and status.failures[
+        1
+    ].folder.endswith(KEYS[2])
     lines = status.lines()
     assert lines[1] == f"failed   {KEYS[1]}  sparsity=0.1  (ValueError: no such record)"
     assert lines[-1] == "mine: 5 jobs: 1 done, 1 running, 1 missing, 2 failed"
@@ -44,19 +46,26 @@ def test_planned_jobs_and_loose_runs(store: RunStore) -> None:
     assert jobs_status(store, "dry", JOBS[4:]).counts["missing"] == 1
     assert [status.name for status in all_status(store)] == ["mine"]
     store.folder("f" * 16).start({}, {})
-    assert [(status.name, len(status.jobs)) for status in all_status(store)] == [("mine", 5), ("(no sweep)", 1)]
+    assert [(status.name, len(status.jobs)) for status in all_status(store)] == [
+        ("mine", 5),
+        ("(no sweep)", 1),
+    ]
     assert all_status(RunStore(store.output_dir / "empty")) == []
 
 
 def test_cost_estimate(store: RunStore) -> None:
-    assert estimate_cost(store, 4).seconds == 120 and estimate_cost(store, 4, "other").seconds == 120
+    assert (
+        estimate_cost(store, 4).seconds == 120 and estimate_cost(store, 4, "other").seconds == 120
+    )
     run = store.folder("e" * 16)
     run.start({}, {})
     run.finish({"model": "big", "cost": {"evaluate": 600.0}})
     assert estimate_cost(store, 2, "big").seconds == 1200
     assert estimate_cost(store, 2, "big").line() == (
-        "2 jobs to do, at most about 20.0 minutes one after the other (median of 1 past runs)")
+        "2 jobs to do, at most about 20.0 minutes one after the other (median of 1 past runs)"
+    )
     assert estimate_cost(store, 2).based_on == 2
     assert estimate_cost(RunStore(store.output_dir / "empty"), 3).line() == (
-        "3 jobs to do; no past run to estimate their cost from")
+        "3 jobs to do; no past run to estimate their cost from"
+    )
     assert estimate_cost(store, 0).line() == "nothing to do"

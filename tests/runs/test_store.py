@@ -31,7 +31,10 @@ def test_life_of_a_run(run: RunFolder, tmp_path: Path) -> None:
     assert run.state().state == "missing"
     assert run.start({"model": {"name": "m"}}, PROVENANCE)
     assert sorted(p.name for p in run.path.iterdir() if p.suffix == ".json") == [
-        "config.json", "provenance.json", "state.json"]
+        "config.json",
+        "provenance.json",
+        "state.json",
+    ]
     assert run.state().state == RunStore(tmp_path).folder(KEY).state().state == "running"
     run.append_answer(answer(0))
     run.append_answer(answer(1))
@@ -119,9 +122,13 @@ def test_a_torn_last_answer_is_dropped_and_overwritten(run: RunFolder, cut: int)
 
 
 @pytest.mark.parametrize("line", ["{half\n", "[1]\n"])
-def test_a_damaged_answer_inside_the_file_is_an_error_with_its_line(run: RunFolder, line: str) -> None:
+def test_a_damaged_answer_inside_the_file_is_an_error_with_its_line(
+    run: RunFolder, line: str
+) -> None:
     run.start({}, PROVENANCE)
-    (run.path / "answers.jsonl").write_text(json.dumps(answer(0)) + "\n" + line + json.dumps(answer(1)) + "\n")
+    (run.path / "answers.jsonl").write_text(
+        json.dumps(answer(0)) + "\n" + line + json.dumps(answer(1)) + "\n"
+    )
     with pytest.raises(StoreError, match="answers.jsonl line 2"):
         run.answers()
 
@@ -135,7 +142,9 @@ def test_values_that_are_not_json_are_refused_and_nothing_is_written(run: RunFol
     assert run.answers() == [] and run.state().state == "running"
 
 
-def test_a_failed_atomic_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_atomic_write_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"old": 1})
 
@@ -145,7 +154,9 @@ def test_a_failed_atomic_write_keeps_the_old_file(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(StoreError, match="disk is full"):
         write_json(path, {"new": 2})
-    assert json.loads(path.read_text()) == {"old": 1} and [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert json.loads(path.read_text()) == {"old": 1} and [p.name for p in tmp_path.iterdir()] == [
+        "result.json"
+    ]
 
 
 def test_a_damaged_state_names_the_file(run: RunFolder) -> None:
@@ -164,7 +175,9 @@ def test_a_result_that_was_removed_is_made_again(run: RunFolder) -> None:
     assert run.start({}, PROVENANCE)
 
 
-@pytest.mark.parametrize("key", ["", "xyz", "0123456789ABCDEF", "0123456789abcde", "../0123456789abc"])
+@pytest.mark.parametrize(
+    "key", ["", "xyz", "0123456789ABCDEF", "0123456789abcde", "../0123456789abc"]
+)
 def test_run_keys_are_checked(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="16 hex digits"):
         RunStore(tmp_path).folder(key)

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from ffbench.data.embedded_text import KINDS, PARTS, data_hash, documents
+from ffbench.tasks.base import TaskError, TaskRecord
 from ffbench.tasks.embedded import completable, edit_similarity, retrieval_score
-from ffbench.tasks.registry import TaskError, TaskRecord, get_spec, task_names
-from ffbench.tasks.text import KINDS, PARTS, data_hash, documents
+from ffbench.tasks.registry import get_spec, task_names
 
 
 def record(*answers: str, classes: tuple[str, ...] = ()) -> TaskRecord:
@@ -36,7 +37,11 @@ def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next
     for one in get_spec("embedded_code").load("test", 24):
         names = set(re.findall(r"[A-Za-z_]\w+", one.answers[0]))
         assert len(names) >= 2 and names <= set(re.findall(r"[A-Za-z_]\w+", one.context))
-        assert one.answers[0].startswith("\n") and not one.context.endswith("\n") and len(one.context) > 1500
+        assert (
+            one.answers[0].startswith("\n")
+            and not one.context.endswith("\n")
+            and len(one.context) > 1500
+        )
 
 
 def test_retrieval_records_show_the_passage_once_under_the_right_label() -> None:
@@ -47,17 +52,31 @@ def test_retrieval_records_show_the_passage_once_under_the_right_label() -> None
         assert len(labelled) == 6 == len(set(one.all_classes))
 
 
-@pytest.mark.parametrize(("prediction", "answer", "score"), [
-    ("\n    return x\nmore", "\n    return x", 100), ("# note\nreturn x", "return x", 100), ("", "abcd", 0),
-    ("abxx", "abcd", 50), ("`code`\nabcd", "abcd", 100),
-])
+@pytest.mark.parametrize(
+    ("prediction", "answer", "score"),
+    [
+        ("\n    return x\nmore", "\n    return x", 100),
+        ("# note\nreturn x", "return x", 100),
+        ("", "abcd", 0),
+        ("abxx", "abcd", 50),
+        ("`code`\nabcd", "abcd", 100),
+    ],
+)
 def test_edit_similarity(prediction: str, answer: str, score: float) -> None:
     assert edit_similarity(prediction, record(answer)) == pytest.approx(score)
 
 
-@pytest.mark.parametrize(("prediction", "score"), [
-    (" stone]", 100), (" river]", 0), (" stone or river", 50), ("", 0), (" none\nstone", 0), (" stones", 0),
-])
+@pytest.mark.parametrize(
+    ("prediction", "score"),
+    [
+        (" stone]", 100),
+        (" river]", 0),
+        (" stone or river", 50),
+        ("", 0),
+        (" none\nstone", 0),
+        (" stones", 0),
+    ],
+)
 def test_retrieval_score(prediction: str, score: float) -> None:
     assert retrieval_score(prediction, record(" stone", classes=("stone", "river"))) == score
 

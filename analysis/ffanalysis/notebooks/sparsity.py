@@ -1,0 +1,56 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     name: python3
+#     display_name: Python 3
+#     language: python
+# ---
+
+# %% [markdown]
+# # Loss and speed against sparsity
+# One row a run. Brackets and bars: 95% bootstrap; for speedups p20 to p80 of paired rounds.
+
+# %% tags=["parameters"]
+output_dir = "outputs"
+bench_dir = "benchmarks/results"
+folder = "outputs/plots"
+
+# %%
+from pathlib import Path
+
+from ffanalysis.figures import Source
+from ffanalysis.notebook import show, table
+
+source = Source(Path(output_dir), Path(bench_dir))
+
+# %% [markdown]
+# ## Every run
+
+# %%
+from ffanalysis.tables import COLUMNS
+
+table(source.runs(), COLUMNS)
+
+# %% [markdown]
+# ## Loss against measured speedup
+
+# %%
+show("pareto", source, folder)
+
+# %% [markdown]
+# ## Loss against sparsity
+
+# %%
+show("loss_by_sparsity", source, folder)
+
+# %% [markdown]
+# ## Block size
+
+# %%
+show("block_size", source, folder)
+
+# %% [markdown]
+# ## Task by task
+
+# %%
+show("tasks", source, folder)

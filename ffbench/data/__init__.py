@@ -1,0 +1,1 @@
+"""Text that plans are fitted on and judged on; no torch."""

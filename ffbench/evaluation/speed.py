@@ -1,0 +1,219 @@
+"""Time of dense against sparse prefill in one process: the FFNs alone, and the time to the first
+token.
+"""
+
+import copy
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench.methods.plan import SparsePlan
+from ffbench.methods.selectors import untimed
+from ffbench.models.adapters import gated_ffns
+from ffbench.models.sparse_prefill import sparse_prefill
+from ffkernels import timing
+
+
+@dataclass
+class PrefillTimes:
+    """Seconds of each round: whole prefills (to the logits of the last token), and their FFNs
+    alone.
+    """
+
+    tokens: int
+    prefill: dict[str, list[float]] = field(default_factory=lambda: {"dense": [], "sparse": []})
+    ffn: dict[str, list[float]] = field(default_factory=lambda: {"dense": [], "sparse": []})
+
+    def figures(self, part: dict[str, list[float]]) -> dict[str, Any]:
+        """Speed figures of docs/result-schema.md: medians, and the median of the rounds' ratios."""
+        ratio, p20, p80 = timing.ratios(part["dense"], part["sparse"])
+        return {
+            "tokens": self.tokens,
+            "ratio": ratio,
+            "p20": p20,
+            "p80": p80,
+            "dense_s": statistics.median(part["dense"]),
+            "sparse_s": statistics.median(part["sparse"]),
+            "rounds": len(part["dense"]),
+        }
+
+
+class Stopwatch:
+    """Clock of one measurement: processor time with one thread, wall time with more or on an
+    accelerator.
+    """
+
+    def __init__(self, threads: int, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._read = time.process_time if threads == 1 and not self._cuda else time.perf_counter
+
+    def now(self) -> float:
+        """Seconds, after all work given to the device is done."""
+        if self._cuda:
+            torch.cuda.synchronize()
+        return self._read()
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Use `threads` threads of torch inside, the former number afterwards; ValueError below 1."""
+    if threads < 1:
+        raise ValueError(f"threads: expected at least 1, received {threads}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def twin_of(model: Any) -> Any:
+    """A second model object on the same weights, so that one can run sparse while the other stays
+    dense.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
+
+
+@contextmanager
+def ffn_seconds(model: Any, watch: Stopwatch) -> Iterator[list[float]]:
+    """Collect the seconds that each FFN call of the model takes, selector and compensator
+    included.
+    """
+    seconds: list[float] = []
+    started = [0.0]
+
+    def start(module: Any, args: tuple) -> None:
+        started[0] = watch.now()
+
+    def stop(module: Any, args: tuple, output: Any) -> None:
+        seconds.append(watch.now() - started[0])
+
+    handles = []
+    for ffn in gated_ffns(model):
+        handles += [
+            ffn.module.register_forward_pre_hook(start),
+            ffn.module.register_forward_hook(stop),
+        ]
+    try:
+        yield seconds
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
+    """Ids [1, tokens] of one prompt: the beginning of `ids` [n], or random ones where there are
+    none.
+
+    Raises ValueError where `ids` is shorter than the prompt or the prompt is empty.
+    """
+    if tokens < 1:
+        raise ValueError(f"tokens: expected at least 1, received {tokens}")
+    if ids is None:
+        ids = torch.randint(
+            model.config.vocab_size, (tokens,), generator=torch.Generator().manual_seed(0)
+        )
+    if ids.dim() != 1 or len(ids) < tokens:
+        raise ValueError(
+            f"ids: expected at least {tokens} token ids in one dimension, received {list(ids.shape)}"
+        )
+    return ids[:tokens].unsqueeze(0).to(model.device)
+
+
+@torch.no_grad()
+def prefill_times(
+    model: Any,
+    plan: SparsePlan,
+    lengths: list[int],
+    rounds: int,
+    threads: int,
+    backend: str,
+    ids: Tensor | None = None,
+) -> list[PrefillTimes]:
+    """Time dense and sparse prefill in turn on the same ids, one warm-up of each first, for each
+    length.
+
+    A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting
+    the plan up happens once and is not timed; the plan's own min_tokens does not count here. Raises
+    ValueError for lengths, rounds or threads below 1, and for per-token rules.
+    """
+    reason = untimed(plan)
+    if reason:
+        raise ValueError(f"speed: {reason}")
+    if rounds < 1:
+        raise ValueError(f"rounds: expected at least 1, received {rounds}")
+    prompts = [prompt_ids(model, ids, length) for length in lengths]
+    watch, twin = Stopwatch(threads, model.device), twin_of(model)
+    results = []
+    with thread_count(threads), sparse_prefill(twin, replace(plan, min_tokens=0), backend):
+        for prompt in prompts:
+            times = PrefillTimes(prompt.shape[1])
+            for number in range(rounds + 1):
+                for name, one in (("dense", model), ("sparse", twin)):
+                    with ffn_seconds(one, watch) as seconds:
+                        start = watch.now()
+                        one(prompt, use_cache=True, logits_to_keep=1)
+                        end = watch.now()
+                    if number:
+                        times.prefill[name].append(end - start)
+                        times.ffn[name].append(sum(seconds))
+            results.append(times)
+    return results
+
+
+def measure_ffn(
+    model: Any,
+    plan: SparsePlan,
+    tokens: int,
+    rounds: int,
+    threads: int,
+    backend: str,
+    ids: Tensor | None = None,
+) -> dict[str, Any]:
+    """Speed figures of all layers' FFNs inside real prefills of `tokens` tokens.
+
+    `ids` [n >= tokens] are the prompt; random ones where none are given. Raises ValueError as
+    `prefill_times` does.
+    """
+    times = prefill_times(model, plan, [tokens], rounds, threads, backend, ids)[0]
+    return times.figures(times.ffn)
+
+
+def measure_ttft(
+    model: Any,
+    plan: SparsePlan,
+    lengths: list[int],
+    rounds: int,
+    threads: int,
+    backend: str,
+    ids: Tensor | None = None,
+) -> list[dict[str, Any]]:
+    """Speed figures of the time to first token, one entry per prompt length, in the order given.
+
+    `ids` as in `measure_ffn`. Raises ValueError as `prefill_times` does.
+    """
+    return [
+        times.figures(times.prefill)
+        for times in prefill_times(model, plan, lengths, rounds, threads, backend, ids)
+    ]
+
+
+def break_even(figures: list[dict[str, Any]]) -> int | None:
+    """Shortest measured length from which sparse prefill is never slower at any longer one; None
+    where it is.
+
+    `figures` are speed figures of one plan at several lengths, in any order.
+    """
+    shortest = None
+    for figure in sorted(figures, key=lambda one: one["tokens"], reverse=True):
+        if figure["ratio"] < 1:
+            break
+        shortest = figure["tokens"]
+    return shortest

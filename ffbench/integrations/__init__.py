@@ -1,0 +1,1 @@
+"""FFBench inside other programs, one package per host."""

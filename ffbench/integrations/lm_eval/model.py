@@ -1,0 +1,241 @@
+"""The lm-eval model `ffbench`: Hugging Face models whose prompts run by a sparse plan."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import register_model
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from tqdm import tqdm
+
+from ffbench.evaluation.decoding import Ending, Reader, ending
+from ffbench.evaluation.prompts import (
+    TEMPLATE_DATE,
+    PromptError,
+    PromptIds,
+    chat_frame,
+    cut_middle,
+    has_template,
+    prompt_ids,
+    special_head,
+    stop_ids,
+)
+from ffbench.integrations.lm_eval import MODEL
+from ffbench.integrations.lm_eval.plans import load_plan
+from ffbench.integrations.lm_eval.records import PREFIX, record_of
+from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.tasks.registry import get_spec
+
+PROTOCOLS = ("whole", "context")
+Encoded = tuple[tuple[str, str], list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request to answer: its place, prompt, end, and the texts at which the answer is cut."""
+
+    place: int
+    prompt: PromptIds
+    rule: Ending
+    until: tuple[str, ...]
+
+
+@register_model(MODEL)
+class FFBenchLM(HFLM):
+    """HFLM with a plan's sparse prefill, middle truncation, every end token, thinking off; greedy
+    only.
+
+    Besides HFLM's arguments: `plan` (a folder; none: dense), `backend` of ffkernels, `protocol`
+    ("whole" or "context", the latter for FFBench's own LongBench tasks only) and `model_name` (the
+    name in the plan's model config; with it the plan's model fingerprint is checked, without it
+    only its sizes). Raises ValueError for an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        plan: str | None = None,
+        backend: str = "auto",
+        protocol: str = "whole",
+        model_name: str | None = None,
+        **options: Any,
+    ) -> None:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol: {protocol!r} is unknown; valid: {', '.join(PROTOCOLS)}")
+        if options.get("enable_thinking"):
+            raise ValueError("enable_thinking: this model answers with thinking off; leave it out")
+        if str(options.get("batch_size", 1)).startswith("auto"):
+            raise ValueError(
+                "batch_size: give a number; 'auto' would measure another batch than the one that is scored"
+            )
+        fixed = {"enable_thinking": False, "date_string": TEMPLATE_DATE}
+        options["chat_template_args"] = (options.get("chat_template_args") or {}) | fixed
+        super().__init__(*arguments, **options)
+        self.model.requires_grad_(False)
+        self.backend_name, self.protocol = backend, protocol
+        self.plan = load_plan(Path(plan), self.model, model_name, options) if plan else None
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """The model as a reader of prompts, by the plan where there is one."""
+        opened = (
+            sparse_prefill(self.model, self.plan, self.backend_name) if self.plan else nullcontext()
+        )
+        with opened as prefill:
+            yield Reader(self.model, self.tokenizer.pad_token_id or 0, prefill, self.protocol)
+
+    def own_tasks_only(self) -> None:
+        """Raise ValueError where the protocol needs a question that only FFBench's tasks mark."""
+        if self.protocol == "context":
+            raise ValueError(
+                f"protocol=context: only the tasks {PREFIX}* say where the question begins; use protocol=whole"
+            )
+
+    def asked(self, place: int, request: Instance) -> Asked:
+        """A request as token ids: by LongBench's rules for FFBench's own tasks, else by lm-eval's
+        text.
+        """
+        text, options = request.args
+        chosen = normalize_gen_kwargs(options, self.max_gen_toks)
+        if chosen.get("do_sample") or chosen.get("temperature"):
+            raise ValueError(
+                f"{request.task_name}: the model ffbench decodes greedily; remove do_sample and temperature"
+            )
+        if (request.task_name or "").startswith(PREFIX):
+            spec = get_spec(request.doc["task"])
+            prompt = prompt_ids(self.tokenizer, spec, record_of(request.doc), self.max_length)
+            return Asked(place, prompt, ending(self.model, self.tokenizer, spec), ())
+        self.own_tasks_only()
+        until, limit = tuple(stop for stop in chosen["until"] if stop), chosen["max_gen_toks"]
+
+        def finished(ids: list[int]) -> bool:
+            said = self.tokenizer.decode(ids, skip_special_tokens=True)
+            return any(stop in said for stop in until)
+
+        return Asked(
+            place,
+            self.framed(text, limit),
+            Ending(stop_ids(self.model, self.tokenizer), limit, 0, finished),
+            until,
+        )
+
+    def framed(self, text: str, new_tokens: int) -> PromptIds:
+        """Ids of a text with room for `new_tokens`: cut in the middle inside the chat template,
+        where it is there.
+        """
+
+        def encode(part: str) -> list[int]:
+            return list(self.tokenizer.encode(part, add_special_tokens=False))
+
+        before, after = special_head(self.tokenizer), []
+        if has_template(self.tokenizer):
+            start, end = chat_frame(self.tokenizer)
+            if text.startswith(start) and text.endswith(end) and len(text) >= len(start) + len(end):
+                before, after, text = (
+                    encode(start),
+                    encode(end),
+                    text[len(start) : len(text) - len(end)],
+                )
+        ids = encode(text)
+        if not after and before and ids[: len(before)] == before:
+            ids = ids[len(before) :]
+        room = self.max_length - new_tokens - len(before) - len(after)
+        if room < 2:
+            raise PromptError(
+                f"max_length={self.max_length}: an answer of up to {new_tokens} tokens leaves {room} for the "
+                f"prompt; choose {self.max_length - room + 2} or more"
+            )
+        return cut_middle(before, ids, after, room, len(ids))
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Greedy answers, prompts of similar length together; each goes to lm-eval's cache as it
+        comes.
+        """
+        asked = sorted(
+            (self.asked(i, request) for i, request in enumerate(requests)),
+            key=lambda one: (one.rule.limit, len(one.prompt.ids), one.place),
+        )
+        found = [""] * len(asked)
+        size = int(self.batch_size)
+        with (
+            self.reading() as reader,
+            tqdm(total=len(asked), disable=disable_tqdm, desc="ffbench: answers") as bar,
+        ):
+            for start in range(0, len(asked), size):
+                batch = asked[start : start + size]
+                answers = reader.greedy(
+                    reader.read([one.prompt for one in batch]), [one.rule for one in batch]
+                )
+                for one, ids in zip(batch, answers, strict=True):
+                    said = self.tokenizer.decode(ids, skip_special_tokens=True)
+                    found[one.place] = postprocess_generated_text(said, list(one.until), None)
+                    self.cache_hook.add_partial(
+                        "generate_until", requests[one.place].args, found[one.place]
+                    )
+                bar.update(len(batch))
+        return found
+
+    def _loglikelihood_tokens(
+        self, requests: list[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """Log-probability of each continuation after its context; a context that several share is
+        read once.
+        """
+        self.own_tasks_only()
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for place, (_, context, continuation) in enumerate(requests):
+            prompt = cut_middle([], context, [], self.max_length - len(continuation), len(context))
+            groups.setdefault(tuple(prompt.ids), []).append(place)
+        ordered = sorted(groups.items(), key=lambda pair: len(pair[0]))
+        found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        size = override_bs or int(self.batch_size)
+        with (
+            self.reading() as reader,
+            tqdm(total=len(requests), disable=disable_tqdm, desc="ffbench: likelihoods") as bar,
+        ):
+            for start in range(0, len(ordered), size):
+                batch = ordered[start : start + size]
+                read = reader.read([PromptIds(list(ids), len(ids), 0) for ids, _ in batch])
+                for turn in range(max(len(places) for _, places in batch)):
+                    wanted = [
+                        requests[places[turn]][2] if turn < len(places) else []
+                        for _, places in batch
+                    ]
+                    for (_, places), one in zip(
+                        batch, reader.likelihoods(read, wanted), strict=True
+                    ):
+                        if turn < len(places):
+                            found[places[turn]] = (sum(one.tokens), one.greedy)
+                            self.cache_hook.add_partial(
+                                "loglikelihood", requests[places[turn]][0], found[places[turn]]
+                            )
+                            bar.update()
+        return found
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probability of whole texts, window by window; a window is one prompt, so it runs by
+        the plan.
+        """
+        self.own_tasks_only()
+        found = []
+        with self.reading() as reader:
+            for request in tqdm(requests, disable=disable_tqdm, desc="ffbench: texts"):
+                windows = get_rolling_token_windows(
+                    token_list=self.tok_encode(request.args[0]),
+                    context_len=1,
+                    prefix_token=self.prefix_token_id,
+                    max_seq_len=self.max_length,
+                )
+                pairs = map(make_disjoint_window, windows)
+                found.append(
+                    sum(reader.score(context + text, len(text)) for context, text in pairs)
+                )
+                self.cache_hook.add_partial("loglikelihood_rolling", request.args, found[-1])
+        return found

@@ -1,0 +1,42 @@
+"""Share a layer's kept neurons out over the blocks of a prompt (our design)."""
+
+import torch
+from torch import Tensor
+
+TILE = 32
+
+
+def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> list[int]:
+    """Neurons of each block: multiples of `tile`, or all there are, `total` rounded down to tiles
+    in all.
+
+    scores [n, f], not negative. The pairs of block and neuron with the largest scores win. `energy`
+    compares scores as they are, `mass` after each block's are scaled to sum one: a block whose
+    scores are spread out gets more. What a block won is rounded to tiles by the largest remainders.
+
+    Raises ValueError for an unknown rule or a total that is not in 0..n * f.
+    """
+    count, f = scores.shape
+    if rule not in ("mass", "energy"):
+        raise ValueError(f"rule: {rule!r} is unknown; valid: mass, energy")
+    if not 0 <= total <= count * f:
+        raise ValueError(f"total: {total} is not in 0..{count * f}")
+    if total == count * f:
+        return [f] * count
+    values = scores.float()
+    if rule == "mass":
+        values = values / values.sum(1, keepdim=True).clamp_min(1e-30)
+    winners = values.flatten().topk(total).indices // f
+    won = torch.bincount(winners, minlength=count).double() / tile
+    tiles = won.floor()
+    left = total // tile - int(tiles.sum())
+    order = (won - tiles).argsort(descending=True, stable=True).tolist()
+    limit = f // tile
+    while left > 0:
+        open_ones = [i for i in order if tiles[i] < limit]
+        for i in open_ones[:left]:
+            tiles[i] += 1
+        left -= min(left, len(open_ones))
+        if not open_ones:
+            break
+    return [int(one) * tile for one in tiles]

@@ -1,0 +1,1 @@
+"""Compensators: estimates of what skipped neurons would have added."""

@@ -1,1 +1,0 @@
-"""The mathematics of block-wise FFN sparsity; torch only."""

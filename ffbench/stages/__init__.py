@@ -1,1 +1,0 @@
-"""Stages of a run: collect, fit, schedule, evaluate, speed, report."""

@@ -1,0 +1,1 @@
+"""LongBench: tasks, records and metrics."""

@@ -1,0 +1,171 @@
+"""The 21 LongBench and 13 LongBench-E tasks (THUDM/LongBench, MIT): prompts, rules, records and
+scores.
+"""
+
+import ast
+import json
+from collections.abc import Callable
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task, choose_evenly
+from ffbench.tasks.longbench import metrics as scores
+from ffbench.tasks.longbench.records import lines, source
+
+RULES: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("tasks.json").read_text(encoding="utf-8")
+)
+
+
+def prompt(rule: dict[str, Any], context: str, question: str) -> tuple[str, str]:
+    """The prompt in two parts: all up to the end of the context, and what follows it."""
+    head, tail = rule["template"].split("{context}")
+    return head + context, tail.replace("{input}", question)
+
+
+def class_names(value: Any) -> tuple[str, ...]:
+    """`all_classes` of a record: null, a list, or a list written as text; ValueError otherwise."""
+    found = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value or []
+    if not isinstance(found, (list, tuple)) or not all(isinstance(name, str) for name in found):
+        raise ValueError("is no list of text")
+    return tuple(found)
+
+
+def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord | None:
+    """The record on a line, None where it is of another split; TaskError naming `place` and the
+    field.
+    """
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise TaskError(f"{place}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise TaskError(f"{place}: a JSON object was expected, got {type(row).__name__}")
+    for field, kind in {
+        "_id": str,
+        "dataset": str,
+        "input": str,
+        "context": str,
+        "answers": list,
+        "length": int,
+    }.items():
+        if not isinstance(row.get(field), kind):
+            raise TaskError(
+                f"{place}: field {field!r} must be {kind.__name__}, got {type(row.get(field)).__name__}"
+            )
+    if row["dataset"] != task:
+        return None
+    if not row["answers"] or not all(isinstance(answer, str) for answer in row["answers"]):
+        raise TaskError(f"{place}: field 'answers' must hold at least one text, and only text")
+    if not any(answer.strip() for answer in row["answers"]):
+        raise TaskError(f"{place}: field 'answers' holds empty text only")
+    try:
+        classes = class_names(row.get("all_classes"))
+    except (ValueError, SyntaxError) as error:
+        raise TaskError(f"{place}: field 'all_classes' {error}") from None
+    if rule["metric"] == "classification" and not classes:
+        raise TaskError(f"{place}: field 'all_classes' must name the classes")
+    context, question = prompt(rule, row["context"], row["input"])
+    return TaskRecord(
+        row["_id"], task, context, question, tuple(row["answers"]), classes, row["length"]
+    )
+
+
+@lru_cache(maxsize=64)
+def records_of(task: str, path: Path, member: str | None, modified: int) -> tuple[TaskRecord, ...]:
+    """Every record of a task in a file; TaskError for the first that is malformed, or where there
+    is none.
+    """
+    name = member or path.name
+    found: dict[str, TaskRecord] = {}
+    with lines(path, member) as text:
+        for number, line in enumerate(text, 1):
+            record = parse(line, f"{name} line {number}", task, rule_of(task))
+            if record is not None and record.record_id in found:
+                raise TaskError(
+                    f"{name} line {number}: field '_id' {record.record_id!r} occurs twice"
+                )
+            if record is not None:
+                found[record.record_id] = record
+    if not found:
+        raise TaskError(f"{name}: no record has dataset {task!r}")
+    return tuple(found.values())
+
+
+def rule_of(task: str) -> dict[str, Any]:
+    """Prompt, limits and metric of a task."""
+    return RULES[task.removesuffix("_e")]
+
+
+def missing_packages(rule: dict[str, Any]) -> list[str]:
+    """Packages that a task's metric needs and that are not installed."""
+    needed = ["rouge"] * (rule["metric"] == "rouge_l")
+    needed += ["jieba"] * (rule.get("chinese", False) and rule["metric"] in ("f1", "rouge_l"))
+    return [name for name in needed if find_spec(name) is None]
+
+
+def load(task: str, data_dir: str | None, limit: int | None) -> list[TaskRecord]:
+    """`limit` records of a task, chosen by `choose_evenly`, from a folder or (None) the published
+    archive.
+    """
+    missing = missing_packages(rule_of(task))
+    if missing:
+        raise TaskError(
+            f"task {task!r} is scored with {' and '.join(missing)}, which is not installed; install it with: "
+            "pip install 'ffbench[eval]'"
+        )
+    path, member = source(task, data_dir)
+    return choose_evenly(list(records_of(task, path, member, path.stat().st_mtime_ns)), limit)
+
+
+def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
+    """Best score over the gold answers, points."""
+    if rule.get("first_line"):
+        prediction = scores.first_line(prediction)
+    chinese = rule.get("chinese", False)
+    metrics: dict[str, Callable[[str, str], float]] = {
+        "f1": partial(scores.f1, chinese=chinese),
+        "rouge_l": partial(scores.rouge_l, chinese=chinese),
+        "retrieval": partial(scores.retrieval, chinese=chinese),
+        "count": scores.number_share,
+        "classification": partial(scores.classification, classes=record.all_classes),
+        "code_similarity": scores.code_similarity,
+    }
+    return max(metrics[rule["metric"]](prediction, gold) for gold in record.answers)
+
+
+def other_answer_chance(rule: dict[str, Any], records: list[TaskRecord]) -> float | None:
+    """Mean score of the next record's answer, points; None for a single record."""
+    if len(records) < 2:
+        return None
+    pairs = zip(records, records[1:] + records[:1], strict=True)
+    return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
+
+
+def register(task: str, published: int) -> None:
+    """Add one task, of `published` records in all, to the registry."""
+    rule = rule_of(task)
+    add_task(
+        TaskSpec(
+            task,
+            rule["category"],
+            rule["metric"],
+            rule["max_new_tokens"],
+            lambda part, limit: load(task, None, limit),
+            partial(score, rule),
+            partial(other_answer_chance, rule),
+            headline=rule.get("headline", True),
+            chat=rule.get("chat", True),
+            stop=rule.get("stop", "end"),
+            published=published,
+            load_folder=partial(load, task),
+        )
+    )
+
+
+for name, rules in RULES.items():
+    register(name, rules["records"])
+    if rules["records_extended"]:
+        register(f"{name}_e", rules["records_extended"])

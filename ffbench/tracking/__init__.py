@@ -1,0 +1,1 @@
+"""Trackers: mirrors of run files."""

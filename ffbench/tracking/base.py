@@ -1,0 +1,205 @@
+"""Trackers: mirrors of a run's files. A tracker never stops a run and never makes it wait long."""
+
+import netrc
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+DEFAULT_SERVER = "https://api.wandb.ai"
+KINDS = ("wandb", "none")
+PROBE_SHARE, START_SHARE = 0.3, 0.5
+MODES = ("auto", "online", "offline", "disabled")
+WANDB_MODES = ("auto", "online", "offline", "disabled", "dryrun", "run")
+
+_said: set[str] = set()
+
+
+@dataclass
+class TrackerSettings:
+    """Which tracker, and how long it may take.
+
+    `mode` auto is online where an API key is found, else offline; the variable WANDB_MODE wins over
+    auto. `timeout` bounds, in seconds, what an unreachable server costs at the start, and what one
+    that goes away during the run costs.
+    """
+
+    kind: str = "wandb"
+    mode: str = "auto"
+    project: str = "ffbench"
+    entity: str | None = None
+    timeout: float = 10.0
+
+    def problems(self) -> list[str]:
+        """Every invalid value, one sentence each."""
+        found = []
+        if self.kind not in KINDS:
+            found.append(f"tracker.kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if self.mode not in MODES:
+            found.append(f"tracker.mode is {self.mode!r}; choose one of {', '.join(MODES)}")
+        if not self.project or set(self.project) & set("/\\#?%:"):
+            found.append(
+                f"tracker.project is {self.project!r}; it needs a name without / \\ # ? % :"
+            )
+        if not 0.5 <= self.timeout <= 60:
+            found.append(f"tracker.timeout is {self.timeout}; choose 0.5 to 60 seconds")
+        return found if self.kind == "none" else found + environment_problems(self.mode)
+
+
+def environment_problems(mode: str) -> list[str]:
+    """Every invalid value among W&B's environment variables that would be used with tracker mode
+    `mode`.
+    """
+    found, named = [], os.environ.get("WANDB_MODE", "auto")
+    if mode == "auto" and named not in WANDB_MODES:
+        found.append(
+            f"WANDB_MODE is {named!r}; choose one of {', '.join(WANDB_MODES[1:])}, or unset it"
+        )
+    address = urlsplit(server())
+    if address.scheme not in ("http", "https") or not address.netloc:
+        found.append(
+            f"WANDB_BASE_URL is {server()!r}; give http://HOST or https://HOST, or unset it"
+        )
+    return found
+
+
+class Tracker(Protocol):
+    """What a run mirrors: figures, tables, pictures and the plan folder."""
+
+    def log(self, figures: dict[str, Any]) -> None:
+        """Log named numbers as the next step of a history (nested mappings are joined with '/')."""
+
+    def summary(self, figures: dict[str, Any]) -> None:
+        """Set the final figures; setting them again changes nothing."""
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Log rows as a table; the columns are those of all rows, in order of appearance."""
+
+    def image(self, name: str, path: Path) -> None:
+        """Log a picture file."""
+
+    def artifact(self, folder: Path) -> None:
+        """Log a folder as an artifact named after it and the run."""
+
+    def finish(self, status: str) -> None:
+        """End the mirror; `status` is done or failed."""
+
+
+class NullTracker:
+    """Mirrors nothing."""
+
+    def log(self, figures: dict[str, Any]) -> None:
+        """Does nothing."""
+
+    def summary(self, figures: dict[str, Any]) -> None:
+        """Does nothing."""
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Does nothing."""
+
+    def image(self, name: str, path: Path) -> None:
+        """Does nothing."""
+
+    def artifact(self, folder: Path) -> None:
+        """Does nothing."""
+
+    def finish(self, status: str) -> None:
+        """Does nothing."""
+
+
+def say(text: str) -> None:
+    """Print one line to stderr, the same line once a process."""
+    if text not in _said:
+        _said.add(text)
+        print(text, file=sys.stderr, flush=True)
+
+
+def chosen_mode(settings: TrackerSettings) -> str:
+    """online, offline or disabled: the setting, else WANDB_MODE, else by whether a key and a server
+    are there.
+    """
+    mode = settings.mode
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE", "auto")
+        mode = "offline" if mode == "dryrun" else mode
+    if settings.kind == "none" or mode in ("disabled", "offline"):
+        return "disabled" if settings.kind == "none" else mode
+    if not has_key():
+        say(
+            "W&B: offline, since there is no API key; runs can be sent later with `python -m ffbench sync`."
+        )
+        return "offline"
+    problem = unreachable(server(), settings.timeout * PROBE_SHARE)
+    if problem:
+        say(
+            f"W&B: offline, since {server()} does not answer ({problem}); send the runs later with "
+            "`python -m ffbench sync`."
+        )
+        return "offline"
+    return "online"
+
+
+def server() -> str:
+    """Base address of the W&B server in use."""
+    return os.environ.get("WANDB_BASE_URL", DEFAULT_SERVER).rstrip("/")
+
+
+def has_key() -> bool:
+    """True where the environment or the netrc file holds a key for the server (the key itself is
+    not kept).
+    """
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        return netrc.netrc(path).authenticators(urlsplit(server()).netloc) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def unreachable(url: str, timeout: float) -> str | None:
+    """Why no HTTP answer came from `url` within `timeout` seconds, name look-up included; None
+    where one came.
+    """
+    outcome: list[str | None] = []
+    bounded(lambda: outcome.append(_probe(url, timeout)), timeout)
+    return outcome[0] if outcome else f"no answer in {timeout:.0f} s"
+
+
+def _probe(url: str, timeout: float) -> str | None:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=timeout):
+            return None
+    except urllib.error.HTTPError as error:
+        return f"HTTP {error.code}" if error.code >= 500 else None
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def bounded(call: Callable[[], object], timeout: float) -> bool:
+    """Run `call` in a daemon thread for at most `timeout` seconds; True where it ended by then.
+
+    Raises:
+        BaseException: whatever `call` raised in time.
+
+    """
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if errors:
+        raise errors[0]
+    return not thread.is_alive()

@@ -1,0 +1,101 @@
+"""What a tracker gets from a finished run: always from its files, so a later sync sends the
+same.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ffbench.runs.store import RunFolder
+from ffbench.tracking.base import Tracker
+
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of a result.json, nested as there; the lists and texts, which go to tables, are left
+    out.
+    """
+    out: dict[str, Any] = {}
+    for name, value in result.items():
+        if isinstance(value, dict):
+            inner = figures(value)
+            if inner:
+                out[name] = inner
+        elif isinstance(value, (int, float)):
+            out[name] = value
+    return out
+
+
+def objective(kl: float | None, flops_ratio: float | None) -> float | None:
+    """One figure for a search over plans (our design): KL to dense in nats a token + sparse FFN
+    FLOPs over dense.
+
+    None where either was not measured. During a run `kl` is the mean over the windows so far.
+    """
+    return None if kl is None or flops_ratio is None else kl + flops_ratio
+
+
+def result_objective(result: dict[str, Any]) -> float | None:
+    """`objective` of a result.json."""
+    fidelity = (result.get("fidelity") or {}).get("mean") or {}
+    return objective(fidelity.get("kl"), (result.get("flops") or {}).get("ratio"))
+
+
+def tables(
+    result: dict[str, Any], answers: list[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables `tasks`, `layers`, `ttft` and `answers`; a table without rows is left
+    out.
+    """
+    speed = result.get("speed") or {}
+    found = {
+        "tasks": [{"task": name} | row for name, row in (result.get("tasks") or {}).items()],
+        "layers": result.get("layers") or [],
+        "ttft": speed.get("ttft") or [],
+        "answers": answers,
+    }
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def mirror(tracker: Tracker, run: RunFolder) -> None:
+    """Send figures, tables, pictures and the plan of a done run; call it after
+    `run.finish(result)`.
+
+    Raises:
+        StoreError: the run is not done, or a file of it is damaged.
+
+    """
+    result = run.result()
+    tracker.summary(
+        figures(result)
+        | {
+            "objective": result_objective(result),
+            "provenance": provenance_figures(run.provenance()),
+        }
+    )
+    for name, rows in tables(result, run.answers()).items():
+        tracker.table(name, rows)
+    for picture in pictures(run.path):
+        tracker.image(picture.stem, picture)
+    if (run.path / "plan").is_dir():
+        tracker.artifact(run.path / "plan")
+
+
+def provenance_figures(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Provenance as W&B shows it: texts and numbers, lists as one text."""
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in provenance.items()
+        if name != "earlier"
+    }
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Picture files in a run folder and in its `plots` folder."""
+    return sorted(
+        path
+        for place in (folder, folder / "plots")
+        if place.is_dir()
+        for path in place.iterdir()
+        if path.suffix in PICTURES
+    )

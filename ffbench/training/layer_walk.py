@@ -1,0 +1,134 @@
+"""Walk calibration text through the dense model layer by layer; only one layer's activations exist
+at a time.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench.models.adapters import GatedFFN, decoder_layers, gated_ffns
+from ffbench.runs.progress import progress_bar
+
+SINK_TOKENS = 128
+HELD_BYTES = 512 * 2**20
+
+
+def windows(model_tokenizer: Any, documents: Iterable[str], tokens: int, length: int) -> Tensor:
+    """Token windows [tokens // length, length] of the documents joined; ValueError when there is
+    too little text.
+    """
+    ids: list[int] = []
+    for text in documents:
+        ids.extend(model_tokenizer.encode(text, add_special_tokens=False))
+        if len(ids) >= tokens:
+            break
+    count = min(len(ids), tokens) // length
+    if count == 0:
+        raise ValueError(f"collect: the text has {len(ids)} tokens, one window needs {length}")
+    return torch.tensor(ids[: count * length]).view(count, length)
+
+
+@dataclass
+class LayerData:
+    """One layer's FFN with its inputs x [T, d] a window, and its activations [T, f] where they fit
+    into memory.
+
+    The first SINK_TOKENS of each window are left out (at most half of it): they are attention sinks
+    and run dense.
+    """
+
+    ffn: GatedFFN
+    inputs: list[Tensor]
+    held: list[Tensor]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and activations of each window."""
+        for i, x in enumerate(self.inputs):
+            yield x, self.held[i] if self.held else self.activations(x)
+
+    def activations(self, x: Tensor) -> Tensor:
+        """Exact activations [T, f] of x [T, d]."""
+        module: Any = self.ffn.module
+        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)
+
+
+class _Stop(Exception):
+    """Ends a forward pass once the first layer's arguments are known."""
+
+
+def first_hidden(model: Any, ids: Tensor) -> Tensor:
+    """Hidden states [1, T, d] that enter the first layer."""
+    seen: list[Tensor] = []
+
+    def stop(module: Any, args: tuple, kwargs: dict) -> None:
+        seen.append(args[0] if args else kwargs["hidden_states"])
+        raise _Stop
+
+    handle = decoder_layers(model)[0].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
+    except _Stop:
+        return seen[0]
+    finally:
+        handle.remove()
+    raise AssertionError("the first layer was not called")
+
+
+def layer_arguments(model: Any, ids: Tensor) -> list[dict[str, Any]]:
+    """Keyword arguments (masks, positions) that each layer gets for a window of this length."""
+    found: list[dict[str, Any]] = []
+    handles = [
+        layer.register_forward_pre_hook(
+            lambda module, args, kwargs: found.append(
+                {k: v for k, v in kwargs.items() if k != "hidden_states"}
+            ),
+            with_kwargs=True,
+        )
+        for layer in decoder_layers(model)
+    ]
+    try:
+        model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def through(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
+    """One decoder layer's output [1, T, d]."""
+    out = layer(hidden, **arguments)
+    return out[0] if isinstance(out, tuple) else out
+
+
+@torch.no_grad()
+def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator[LayerData]:
+    """Data of every layer over windows [n, T], in layer order."""
+    arguments = layer_arguments(model, batches[0])
+    hidden = [first_hidden(model, ids) for ids in batches]
+    skipped = min(SINK_TOKENS, batches.shape[1] // 2)
+    for layer, ffn, kwargs in zip(
+        progress_bar(decoder_layers(model), desc=label), gated_ffns(model), arguments, strict=True
+    ):
+        data = LayerData(ffn, [], [])
+        holds = 4 * batches.numel() * ffn.w_gate.shape[0] <= HELD_BYTES
+        hooks = [
+            ffn.module.register_forward_pre_hook(
+                lambda module, args, data=data: data.inputs.append(args[0][0, skipped:])
+            )
+        ]
+        if holds:
+            hooks.append(
+                ffn.module.down_proj.register_forward_pre_hook(  # type: ignore[union-attr, operator]
+                    lambda module, args, data=data: data.held.append(args[0][0, skipped:])
+                )
+            )
+        try:
+            for i, states in enumerate(hidden):
+                hidden[i] = through(layer, states, kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        yield data

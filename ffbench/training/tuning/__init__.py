@@ -1,0 +1,1 @@
+"""Tuning of a plan against the dense model."""

@@ -1,0 +1,144 @@
+"""Answers of tiny models: against generate and one forward pass, batched against alone, stopped and
+taken up again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ffbench.evaluation.answers import Protocol, evaluate
+from ffbench.evaluation.decoding import Ending, Reader
+from ffbench.evaluation.prompts import PromptIds, gold_ids, prompt_ids
+from ffbench.methods.plan import PlanSettings
+from ffbench.models.loading import FAMILIES, ModelSpec, load_model
+from ffbench.models.shapes import random_plan
+from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.runs.answers import AnswerLog
+from ffbench.tasks.base import TaskRecord, TaskSpec
+
+RECORDS = [
+    TaskRecord(
+        f"r{i}", "t", "The cat sat on the mat. " * (3 + 4 * i), "Who sat?", ("cat " * (i + 1),)
+    )
+    for i in range(5)
+]
+SETTINGS = PlanSettings("trained", "surrogate", "uniform", 16, 0.5, rank=8)
+
+
+def spec(stop: str = "end") -> TaskSpec:
+    return TaskSpec(
+        "t",
+        "c",
+        "m",
+        12,
+        lambda part, limit: [],
+        lambda text, record: float(len(text)),
+        lambda records: None,
+        stop=stop,
+    )
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def tiny(request: pytest.FixtureRequest) -> tuple:
+    return load_model(ModelSpec("tiny", "tiny", request.param))
+
+
+def answers(tiny: tuple, path: Path, **options: Any) -> list[dict[str, Any]]:
+    plan = options.pop("plan", None)
+    protocol = Protocol(400, options.pop("batch_size", 1), options.pop("name", "whole"), "torch")
+    return evaluate(
+        *tiny,
+        plan,
+        [(spec(), options.pop("records", RECORDS))],
+        AnswerLog(path / "a.jsonl"),
+        protocol,
+    )
+
+
+def test_answer_equals_generate_and_one_forward_pass(tiny: tuple, tmp_path: Path) -> None:
+    model, tokenizer = tiny
+    found = answers(tiny, tmp_path, records=RECORDS[:1])[0]
+    prompt, gold = (
+        prompt_ids(tokenizer, spec(), RECORDS[0], 400).ids,
+        gold_ids(tokenizer, spec(), RECORDS[0]),
+    )
+    assert prompt[0] == tokenizer.bos_token_id and prompt.count(1) == 1
+    out = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[
+        0, len(prompt) :
+    ]
+    assert found["prediction"] == tokenizer.decode(out)
+    rows = model(torch.tensor([prompt + gold])).logits[0, len(prompt) - 1 : -1]
+    assert found["nll"] == pytest.approx(
+        float(torch.nn.functional.cross_entropy(rows, torch.tensor(gold))), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["whole", "context"])
+def test_the_plan_acts_on_prompts_only(tiny: tuple, tmp_path: Path, name: str) -> None:
+    model, tokenizer = tiny
+    plan = random_plan(model, SETTINGS)
+    found = answers(tiny, tmp_path, plan=plan, name=name, records=RECORDS[1:2])[0]
+    prompt, gold = (
+        prompt_ids(tokenizer, spec(), RECORDS[1], 400),
+        gold_ids(tokenizer, spec(), RECORDS[1]),
+    )
+    assert tokenizer.decode(prompt.ids[prompt.question_at :]) == "Who sat?"
+    with sparse_prefill(model, plan, "torch") as state:
+        state.dense_from = [prompt.question_at] if name == "context" else None
+        first = model(torch.tensor([prompt.ids]), use_cache=True)
+    rest = model(torch.tensor([gold[:-1]]), past_key_values=first.past_key_values).logits[0]
+    rows = torch.cat([first.logits[0, -1:], rest])
+    assert found["nll"] == pytest.approx(
+        float(torch.nn.functional.cross_entropy(rows, torch.tensor(gold))), abs=1e-4
+    )
+    assert found["density"] == pytest.approx(state.density) and state.density < 1
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_batch_gives_what_each_prompt_gives_alone(
+    tiny: tuple, tmp_path: Path, sparse: bool
+) -> None:
+    plan = random_plan(tiny[0], SETTINGS) if sparse else None
+    alone = answers(tiny, tmp_path / "1", plan=plan)
+    batched = {
+        one["record_id"]: one for one in answers(tiny, tmp_path / "3", plan=plan, batch_size=3)
+    }
+    for one in alone:
+        other = batched[one["record_id"]]
+        assert one["nll"] == pytest.approx(other["nll"], abs=1e-4)
+        assert one["prediction"] == other["prediction"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_cut_log_is_taken_up_without_loss_or_repetition(
+    tiny: tuple, tmp_path: Path, batch_size: int
+) -> None:
+    whole = answers(tiny, tmp_path / "whole", batch_size=batch_size)
+    lines = (tmp_path / "whole" / "a.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "a.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    again = answers(tiny, tmp_path / "cut", batch_size=batch_size)
+    for one in whole + again:
+        del one["seconds"]
+    assert again == whole
+
+
+def test_stop_ids_are_held_back_for_the_least_number_of_tokens() -> None:
+    model, tokenizer = load_model(ModelSpec("tiny", "tiny", "llama"))
+    reader, prompt = Reader(model, 0), PromptIds(tokenizer.encode("abc"), 0, 0)
+    best = reader.read([prompt]).logits[0].topk(2).indices.tolist()
+    assert reader.greedy(reader.read([prompt]), [Ending({best[0]}, 4, 0, lambda ids: False)]) == [
+        []
+    ]
+    kept = reader.greedy(reader.read([prompt]), [Ending({best[0]}, 4, 1, lambda ids: False)])[0]
+    assert kept[0] == best[1]
+    assert best[0] not in kept
+    assert (
+        len(
+            reader.greedy(reader.read([prompt]), [Ending(set(), 9, 0, lambda ids: len(ids) == 2)])[
+                0
+            ]
+        )
+        == 2
+    )

@@ -1,0 +1,35 @@
+"""A run whose process is told to end is interrupted, one that breaks has failed."""
+
+from pathlib import Path
+
+import pytest
+
+from ffbench.experiment import identity as keys
+from ffbench.experiment import pipeline
+from ffbench.runs.store import RunStore
+from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
+
+
+@pytest.mark.parametrize(
+    ("error", "interrupted"),
+    [(SystemExit(1), True), (KeyboardInterrupt(), True), (RuntimeError("out of luck"), False)],
+)
+def test_what_the_run_folder_says(
+    error: BaseException, interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RunSettings(
+        model=ModelSettings("tiny", "tiny", "llama"),
+        tracker=TrackerSettings(kind="none"),
+        sparsity=0.0,
+        output_dir=str(tmp_path),
+    )
+
+    def breaks(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "Pipeline", breaks)
+    with pytest.raises(type(error)):
+        pipeline.execute(settings, ["python", "-m", "ffbench"])
+    state = RunStore(tmp_path).folder(keys.run_key(settings)).state()
+    assert state.state == "failed" and state.interrupted == interrupted
+    assert interrupted or state.reason == "RuntimeError: out of luck"

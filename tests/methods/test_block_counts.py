@@ -1,0 +1,50 @@
+"""Sharing a layer's neurons out over blocks: budgets, tiles, and the greedy choice itself."""
+
+import pytest
+import torch
+
+from ffbench.methods.block_counts import block_counts
+
+
+@pytest.mark.parametrize("rule", ["mass", "energy"])
+@pytest.mark.parametrize(
+    ("blocks", "f", "tile"), [(1, 40, 8), (3, 160, 32), (15, 96, 16), (7, 50, 1)]
+)
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
+def test_the_budget_is_met_to_within_one_tile(
+    rule: str, blocks: int, f: int, tile: int, density: float
+) -> None:
+    scores = torch.rand(blocks, f, generator=torch.Generator().manual_seed(f)).pow(4)
+    total = round(blocks * f * density)
+    counts = block_counts(scores, total, rule, tile)
+    assert all(count % tile == 0 and 0 <= count <= f for count in counts)
+    assert total - tile < sum(counts) <= total or sum(counts) == blocks * (f // tile) * tile
+
+
+def test_single_tiles_are_the_greedy_choice() -> None:
+    scores = torch.tensor([[8.0, 7.0, 6.0, 5.0], [9.0, 1.0, 0.0, 0.0], [100.0, 50.0, 25.0, 24.0]])
+    assert block_counts(scores, 6, "energy", 1) == [1, 1, 4]
+    assert block_counts(scores, 6, "mass", 1) == [3, 1, 2]
+
+
+def test_a_flat_block_gets_more_by_mass_and_a_strong_one_by_energy() -> None:
+    flat, peaked = torch.ones(64), torch.linspace(0, 1, 64).pow(8) * 1000
+    mass, energy = (
+        block_counts(torch.stack([flat, peaked]), 64, rule, 8) for rule in ("mass", "energy")
+    )
+    assert mass[0] > mass[1] and energy[1] > energy[0]
+
+
+def test_equal_blocks_get_equal_shares_and_everything_is_everything() -> None:
+    row = torch.rand(64)
+    assert block_counts(row.expand(4, -1), 4 * 32, "mass", 32) == [32] * 4
+    assert block_counts(torch.rand(3, 50), 150, "energy", 32) == [50] * 3
+
+
+@pytest.mark.parametrize(
+    ("total", "rule", "text"),
+    [(5, "fair", "'fair' is unknown"), (9, "mass", "9 is not in 0..8"), (-1, "mass", "-1")],
+)
+def test_refusals(total: int, rule: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        block_counts(torch.rand(2, 4), total, rule)

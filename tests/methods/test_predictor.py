@@ -1,0 +1,60 @@
+"""The predictor's fit against ridge regression by hand, and its score."""
+
+import pytest
+import torch
+
+from ffbench.methods.predictor import CLIP, EnergySums, Predictor, fit_predictor
+
+D, F, T = 10, 7, 3000
+
+
+def sums_of(x: torch.Tensor, energy: torch.Tensor, scale: torch.Tensor) -> EnergySums:
+    sums = EnergySums.zeros(D, scale)
+    for start in range(0, len(x), 1000):
+        sums.add(x[start : start + 1000], energy[start : start + 1000])
+    return sums
+
+
+def test_the_fit_is_ridge_regression_on_standardised_inputs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(T, D, generator=generator) * torch.arange(1, D + 1) + 3
+    energy = torch.rand(T, F, generator=generator).square() * torch.arange(1, F + 1)
+    scale = energy.mean(0)
+    found = fit_predictor(sums_of(x, energy, scale), ridge=0.3)
+    z = ((x - x.mean(0)) / x.std(0, unbiased=False)).double()
+    r = (energy / scale).clamp_max(CLIP).double()
+    slope = torch.linalg.solve(z.T @ z / T + 0.3 * torch.eye(D), z.T @ (r - r.mean(0)) / T)
+    expected = (slope / x.std(0, unbiased=False).double()[:, None]).T
+    torch.testing.assert_close(found.weights.double(), expected, atol=2e-4, rtol=1e-2)
+    torch.testing.assert_close(found.prior, energy.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_predictable_neuron_rises_and_falls_with_its_input() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(T, D, generator=generator)
+    energy = torch.ones(T, F)
+    energy[:, 2] = x[:, 0].mul(0.8).exp()
+    predictor = fit_predictor(sums_of(x, energy, energy.mean(0)))
+    high, low = torch.zeros(2, 16, D)
+    high[:, 0], low[:, 0] = 2, -2
+    scores = predictor.scores(torch.stack([high, low]))
+    assert scores.shape == (2, F) and scores[0, 2] > 2 * predictor.prior[2] > 4 * scores[1, 2] * 0.9
+    others = [0, 1, 3, 4, 5, 6]
+    torch.testing.assert_close(scores[0, others], predictor.prior[others], rtol=0.05, atol=0.05)
+
+
+def test_without_slope_the_score_is_the_prior_and_order_of_tokens_is_nothing() -> None:
+    predictor = Predictor(torch.zeros(D), torch.zeros(F, D), torch.rand(F))
+    torch.testing.assert_close(predictor.scores(torch.randn(3, 5, D)), predictor.prior.expand(3, F))
+    steep = Predictor(torch.zeros(D), torch.randn(F, D), torch.rand(F))
+    block = torch.randn(1, 9, D)
+    torch.testing.assert_close(steep.scores(block), steep.scores(block.flip(1)))
+
+
+def test_cost_and_refusal() -> None:
+    assert (
+        Predictor(torch.zeros(D), torch.zeros(F, D), torch.rand(F)).flops(128)
+        == 128 * D + 2 * F * D
+    )
+    with pytest.raises(ValueError, match="no calibration tokens"):
+        fit_predictor(EnergySums.zeros(D, torch.ones(F)))

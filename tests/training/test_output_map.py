@@ -1,0 +1,107 @@
+"""Maps of the output: the closed form against least squares, and what they do to a plan's error."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tiny_text import windows
+
+from ffbench.evaluation.fidelity import last_hidden
+from ffbench.methods.compensators.surrogate import fit_output_map
+from ffbench.methods.moments import Moments
+from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.models.adapters import gated_ffns
+from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.training.layer_fit import build_plan, fit_layer
+from ffbench.training.layer_walk import walk_layers
+from ffbench.training.output_map import fit_leftover_maps
+from ffbench.training.tuning.trainable_ffn import trainable
+
+BLOCK = 16
+
+
+def plan_of(model: Any, selector: str = "trained", hot_fraction: float = 0.0) -> SparsePlan:
+    settings = PlanSettings(
+        selector,
+        "surrogate_map",
+        "uniform",
+        BLOCK,
+        0.5,
+        hot_fraction,
+        8,
+        dense_last=False,
+        map_rank=12,
+    )
+    fits = [fit_layer(data, "surrogate", 8, 40) for data in walk_layers(model, windows(2, 300))]
+    return build_plan(settings, {}, fits, [40] * len(fits))
+
+
+def test_full_rank_is_ridge_regression_and_less_is_its_best_approximation() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, noise = torch.randn(500, 6, generator=generator), torch.randn(500, 6, generator=generator)
+    missing = x @ torch.randn(6, 6, generator=generator) + 0.1 * noise + 3
+    moments = Moments.zeros(6, 6)
+    moments.add(x, missing)
+    ones = torch.cat([x, torch.ones(500, 1)], 1)
+    expected = ones @ torch.linalg.lstsq(ones, missing).solution
+    errors = []
+    for rank in range(1, 7):
+        one = fit_output_map(moments, rank, ridge=1e-9)
+        found = one.b + x @ one.p.T @ one.u.T
+        errors.append((found - missing).square().sum().item())
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    assert errors == sorted(errors, reverse=True)
+    # Eckart and Young: rank r loses exactly the discarded singular values of the fitted values
+    lost = torch.linalg.svdvals((expected - expected.mean(0)).double())[3:].square().sum().item()
+    assert errors[2] - errors[5] == pytest.approx(lost, rel=1e-2)
+    assert torch.equal(fit_output_map(moments, 9, ridge=1e-9).u, one.u)
+    with pytest.raises(ValueError, match=r"compensator\.map_rank: 0 is too small"):
+        fit_output_map(moments, 0)
+
+
+@pytest.mark.parametrize(("selector", "hot"), [("trained", 0.0), ("static", 0.0), ("trained", 0.5)])
+def test_a_plan_with_maps_is_nearer_to_the_dense_model(
+    model: Any, selector: str, hot: float
+) -> None:
+    plan, text = plan_of(model, selector, hot), windows(20, 6 * BLOCK + 5, 2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    maps = fit_leftover_maps(model, plan, text, 12)
+    mapped = replace(
+        plan,
+        layers=[
+            replace(layer, output_map=one) for layer, one in zip(plan.layers, maps, strict=True)
+        ],
+    )
+    errors = []
+    with torch.no_grad():
+        for one in (plan, mapped):
+            with sparse_prefill(model, one, "reference"):
+                sparse = [last_hidden(model, ids[: 6 * BLOCK]) for ids in text]
+            errors.append(
+                sum(
+                    (last_hidden(model, ids[: 6 * BLOCK]) - found).square().sum().item()
+                    for ids, found in zip(text, sparse, strict=True)
+                )
+            )
+    assert errors[1] < 0.95 * errors[0]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with trainable(model, mapped), torch.no_grad():
+        found = last_hidden(model, text[-1][: 6 * BLOCK])
+    torch.testing.assert_close(found, sparse[-1], atol=1e-4, rtol=1e-3)
+    assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
+
+
+def test_windows_must_hold_two_blocks(model: Any) -> None:
+    with pytest.raises(ValueError, match="do not hold two blocks of 16"):
+        fit_leftover_maps(model, plan_of(model), windows(1, 31), 12)
+
+
+def test_on_dense_inputs_only_the_first_layer_s_map_is_the_same(model: Any) -> None:
+    plan, text = plan_of(model), windows(6, 6 * BLOCK, 2)
+    sparse, dense = (
+        fit_leftover_maps(model, plan, text, 12, dense_inputs) for dense_inputs in (False, True)
+    )
+    torch.testing.assert_close(dense[0].u @ dense[0].p, sparse[0].u @ sparse[0].p)
+    assert not torch.allclose(dense[1].u @ dense[1].p, sparse[1].u @ sparse[1].p, rtol=1e-2)
+    assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))

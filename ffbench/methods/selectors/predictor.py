@@ -1,13 +1,18 @@
 """The trained predictor: each neuron's residual energy from a block's mean input (our design)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-RIDGE = 0.1
-CLIP = 40.0
-LIMIT = 4.0
+from ffbench.methods.linalg import Moments
+from ffbench.methods.tensors import NEURON, Axes, reordered
+
+RIDGE = 0.1  # of the inputs' correlation; chosen on the tuning part (docs/experiments)
+CLIP = 40.0  # relative energies above it are outliers of single tokens that a linear fit follows
+LIMIT = 4.0  # of a log-score's shift: e^4 is beyond any real ratio to the prior
 
 
 @dataclass
@@ -21,6 +26,31 @@ class Predictor:
     mean: Tensor
     weights: Tensor
     prior: Tensor
+
+    axes: ClassVar[Axes] = {
+        "mean": ("input",),
+        "weights": (NEURON, "input"),
+        "prior": (NEURON,),
+    }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of `axes` by name."""
+        return {name: getattr(self, name) for name in self.axes}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Predictor":
+        """The predictor that `tensors()` gave."""
+        return cls(**{name: tensors[name] for name in cls.axes})
+
+    def permuted(self, order: Tensor) -> "Predictor":
+        """The same predictor with neurons in the given order [f]."""
+        return Predictor(
+            **{n: reordered(getattr(self, n), axes, order) for n, axes in self.axes.items()}
+        )
+
+    def to(self, device: torch.device) -> "Predictor":
+        """The same predictor on a device."""
+        return Predictor(**{name: value.to(device) for name, value in self.tensors().items()})
 
     def scores(self, blocks: Tensor) -> Tensor:
         """Scores [n, f] of blocks [n, B, d]."""
@@ -42,17 +72,13 @@ class Predictor:
 
 @dataclass
 class EnergySums:
-    """Sums over tokens for the fit, float64: count, x [d], x x^T [d, d], e [f], r [f], x r^T [d,
-    f].
+    """Sums over tokens for the fit, float64: e [f], r [f], x r^T [d, f].
 
     e is the residual energy of each neuron, r = min(e / scale, CLIP) with `scale` [f] near the mean
-    of e.
+    of e. The sums over the inputs alone are those of `Moments` over the same tokens.
     """
 
     scale: Tensor
-    count: int
-    x: Tensor
-    xx: Tensor
     e: Tensor
     r: Tensor
     xr: Tensor
@@ -60,42 +86,36 @@ class EnergySums:
     @classmethod
     def zeros(cls, d: int, scale: Tensor) -> "EnergySums":
         """Empty sums for inputs of width `d` and neurons of the given energy scale [f]."""
-        kind, f = torch.float64, len(scale)
-        shapes = ((d,), (d, d), (f,), (f,), (d, f))
-        return cls(
-            scale.clamp_min(1e-30), 0, *(torch.zeros(*shape, dtype=kind) for shape in shapes)
-        )
+        f, kind = len(scale), {"dtype": torch.float64, "device": scale.device}
+        sums = (torch.zeros(*shape, **kind) for shape in ((f,), (f,), (d, f)))
+        return cls(scale.clamp_min(1e-30), *sums)
 
     def add(self, x: Tensor, energy: Tensor) -> None:
         """Add tokens: inputs x [T, d] and residual energies [T, f]; products in float32, sums in
         float64.
         """
-        x, relative = x.float(), (energy / self.scale).clamp_max(CLIP)
-        self.count += len(x)
-        self.x += x.sum(0)
-        self.xx += x.T @ x
+        relative = (energy / self.scale).clamp_max(CLIP)
         self.e += energy.sum(0)
         self.r += relative.sum(0)
-        self.xr += x.T @ relative
+        self.xr += x.float().T @ relative
 
 
-def fit_predictor(sums: EnergySums, ridge: float = RIDGE) -> Predictor:
+def fit_predictor(moments: Moments, sums: EnergySums, ridge: float = RIDGE) -> Predictor:
     """Ridge regression of relative token energies on standardised inputs; the slope is used as a
     log-slope.
 
     A block's energy is the sum over its tokens, so a linear map fitted on tokens applies to the
     block's mean input, and learns from as many samples as there are tokens. `ridge` is added to the
-    inputs' correlation matrix. Raises ValueError when nothing was collected.
+    inputs' correlation matrix. Raises ValueError if nothing was collected.
     """
-    if sums.count == 0:
+    n = moments.count
+    if n == 0:
         raise ValueError("fit: no calibration tokens were seen")
-    n = sums.count
-    mean, relative = sums.x / n, sums.r / n
-    covariance = sums.xx / n - torch.outer(mean, mean)
+    mean, relative = moments.x / n, sums.r / n
+    covariance = moments.xx / n - torch.outer(mean, mean)
     scale = covariance.diagonal().clamp_min(1e-12).sqrt()
     cross = (sums.xr / n - torch.outer(mean, relative)) / scale[:, None]
-    correlation = covariance / torch.outer(scale, scale) + ridge * torch.eye(
-        len(scale), dtype=torch.float64
-    )
+    identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
+    correlation = covariance / torch.outer(scale, scale) + ridge * identity
     slope = torch.linalg.solve(correlation, cross) / scale[:, None]
     return Predictor(mean.float(), slope.T.contiguous().half(), (sums.e / n).float())

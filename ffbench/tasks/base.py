@@ -84,7 +84,7 @@ class TaskSpec:
     category: str
     metric: str
     max_new_tokens: int
-    load: Callable[[str, int | None], list[TaskRecord]]
+    load: Callable[[int | None], list[TaskRecord]]
     score: Callable[[str, TaskRecord], float]
     chance: Callable[[list[TaskRecord]], float | None]
     headline: bool = True
@@ -98,11 +98,7 @@ class TaskSpec:
         """The test records: from `data_dir` where the task reads a folder; TaskError where they
         cannot be had.
         """
-        return (
-            self.load("test", limit)
-            if self.load_folder is None
-            else self.load_folder(data_dir, limit)
-        )
+        return self.load(limit) if self.load_folder is None else self.load_folder(data_dir, limit)
 
 
 TASKS: dict[str, TaskSpec] = {}

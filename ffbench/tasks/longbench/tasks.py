@@ -153,7 +153,7 @@ def register(task: str, published: int) -> None:
             rule["category"],
             rule["metric"],
             rule["max_new_tokens"],
-            lambda part, limit: load(task, None, limit),
+            lambda limit: load(task, None, limit),
             partial(score, rule),
             partial(other_answer_chance, rule),
             headline=rule.get("headline", True),

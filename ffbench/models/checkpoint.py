@@ -25,7 +25,7 @@ def checkpoints(folder: Path) -> list[str]:
 def chosen_checkpoint(folder: Path, file: str | None) -> str:
     """Name of the checkpoint in `folder` that is to be loaded, `file` if it is given.
 
-    Raises ModelError if there is none, if there are several to choose from, or if `file` is not one.
+    Raises ModelError if there is none, if there are several, or if `file` is not one of them.
     """
     if not folder.is_dir():
         raise ModelError(f"model.location: {folder} is not a directory")

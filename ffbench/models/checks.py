@@ -1,4 +1,4 @@
-"""Checks of a model before any work: its configuration before weights are read, then what was read."""
+"""Checks of a model before any work: its configuration, then the weights that were read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +70,8 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     activation = inner.get("hidden_act") or inner.get("hidden_activation")
     if activation is not None and kind not in OTHER_FFNS and activation not in ACTIVATIONS:
         problems.append(
-            f"model: activation {activation!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
+            f"model: activation {activation!r} is not supported; supported: "
+            f"{', '.join(ACTIVATIONS)}"
         )
     return problems
 
@@ -99,7 +100,7 @@ def position_problems(config: Mapping[str, Any], lengths: Mapping[str, int]) -> 
 
 
 def structure_problem(config: Any) -> str | None:
-    """Why the model of a Hugging Face configuration cannot run sparse, found without its weights."""
+    """Why the model of a Hugging Face configuration cannot run sparse; needs no weights."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
@@ -112,7 +113,7 @@ def structure_problem(config: Any) -> str | None:
 
 
 def weight_problems(info: Mapping[str, Any]) -> list[str]:
-    """Weights that the checkpoint lacks, has too many or in other shapes; `info` is transformers'."""
+    """Weights that are missing, unexpected or of another shape; `info` is transformers'."""
     problems = []
     for key, text in (
         ("missing_keys", "weights are missing from the checkpoint"),
@@ -150,12 +151,12 @@ def formula_problem(ffn: GatedFFN) -> str | None:
     except Exception as error:  # noqa: BLE001 - a foreign forward can raise anything
         return f"layer {ffn.layer}: its FFN cannot be called with hidden states alone ({error})"
     expected = gated_row(ffn, x)
-    error = float((got - expected).norm() / expected.norm().clamp_min(1e-30))
-    if error <= FORMULA_TOLERANCE[ffn.w_gate.dtype]:
+    distance = float((got - expected).norm() / expected.norm().clamp_min(1e-30))
+    if distance <= FORMULA_TOLERANCE[ffn.w_gate.dtype]:
         return None
     return (
         f"layer {ffn.layer}: {type(ffn.module).__name__} does not compute "
-        f"{ffn.activation}(gate) * up through down (off by {error:.0%} on a random row)"
+        f"{ffn.activation}(gate) * up through down (off by {distance:.0%} on a random row)"
     )
 
 

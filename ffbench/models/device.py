@@ -76,7 +76,7 @@ def has_amx() -> bool:
 
 
 def unused_card(device: torch.device) -> str | None:
-    """What to do about a card that is here while the model runs on the CPU; None if there is none."""
+    """What to do about a card that is here but not used; None if there is none."""
     if device.type != "cpu":
         return None
     if torch.cuda.is_available():
@@ -97,7 +97,7 @@ def card_name(index: int) -> str:
 
 
 def start_line(device: torch.device, dtype: str | torch.dtype, backend: str) -> str:
-    """One line for the start of a run: device, card, dtype, backend, and a card that is not used."""
+    """The line at a run's start: device, card, dtype, backend, and a card that is not used."""
     place = str(device)
     if device.type == "cuda":
         place += f" ({card_name(device.index or 0)})"

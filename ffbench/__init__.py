@@ -1,6 +1,6 @@
 """Benchmark suite for predictive FFN sparsity in LLM prefill (FastForward, arXiv 2602.00397).
 
-    from ffbench import SparsePlan, sparse_prefill
+from ffbench import SparsePlan, sparse_prefill
 """
 
 from typing import TYPE_CHECKING, Any

@@ -87,10 +87,13 @@ class FidelitySettings:
 
 @dataclass
 class SpeedSettings:
-    """Prompt lengths of the TTFT measurement and paired rounds; 0 rounds leaves speed out."""
+    """Prompt lengths of the time to the first token, paired rounds per process, and fresh processes;
+    0 rounds leaves speed out.
+    """
 
     lengths: list[int] = field(default_factory=lambda: [2048])
-    rounds: int = 5
+    rounds: int = 3
+    processes: int = 3
 
 
 @dataclass

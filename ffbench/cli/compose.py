@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.method_settings import is_parameter, method_defaults
 from ffbench.cli.overrides import launcher_problems, word_problems
 from ffbench.settings import RunSettings
 
@@ -43,10 +44,18 @@ def config_dir() -> Path:
     return installed if (installed / "config.yaml").exists() else Path(__file__).parents[2] / "conf"
 
 
+def store_methods() -> None:
+    """Make a configuration node of each registered method: its name and parameters."""
+    for group, nodes in method_defaults().items():
+        for name, node in nodes.items():
+            ConfigStore.instance().store(name, node, group=group)
+
+
 @contextmanager
 def configuration() -> Iterator[None]:
     """Hydra over the configuration folder, with the typed schema."""
     ConfigStore.instance().store("schema", RunSettings)
+    store_methods()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir().resolve()), version_base="1.3"):
         yield
@@ -123,7 +132,9 @@ class Composer:
             (values if simple else others).append(override)
         config = deepcopy(self.base(tuple(str(one.input_line) for one in others)))
         for override in values:
-            OmegaConf.update(config, override.key_or_group, override.value())
+            # a parameter that the chosen method does not have is refused with the others later
+            method = is_parameter(override.key_or_group)
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=method)
         return config
 
     def jobs(self, words: list[str]) -> list[Job]:

@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.method_settings import is_parameter, parameter_keys
 from ffbench.settings import RunSettings
 
 PACKAGED = ("sweep", "experiment")
@@ -88,20 +89,22 @@ def launcher_problems(overrides: list[Override]) -> list[str]:
 
 def value_problems(override: Override, keys: list[str]) -> list[str]:
     """An unknown setting, or values of the wrong type."""
-    key, schema, found = override.key_or_group, OmegaConf.structured(RunSettings), []
+    key, schema, problems = override.key_or_group, OmegaConf.structured(RunSettings), []
     if key not in keys:
         return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
+    if is_parameter(key):  # typed by the chosen method, which is known later
+        return []
     for value in values_of(override):
         try:
             OmegaConf.update(schema, key, value)
         except OmegaConfBaseException as error:
-            found.append(f"{key}: {str(error).splitlines()[0]}")
-    return found
+            problems.append(f"{key}: {str(error).splitlines()[0]}")
+    return problems
 
 
 def word_problems(overrides: list[Override], groups: dict[str, list[str]]) -> list[str]:
     """One sentence for everything wrong in the parsed words."""
-    keys, found = setting_keys(), []
+    keys, found = [*setting_keys(), *parameter_keys()], []
     for override in overrides:
         name = override.key_or_group
         if override.is_delete() or name.startswith("hydra."):

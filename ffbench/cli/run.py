@@ -56,7 +56,7 @@ def checked(
     found = [problem for job in jobs for problem in problems(job.settings)]
     if found:
         return refuse(found)
-    from ffbench.experiment.identity import run_key
+    from ffbench.experiment.stages import run_key
     from ffbench.models.loading import ModelError
     from ffbench.runs.files import StoreError
     from ffbench.runs.status import jobs_status

@@ -11,6 +11,7 @@ from ffbench.data.embedded_text import KINDS, calibration_chunks
 from ffbench.data.user_text import user_documents
 from ffbench.data.windows import document_windows, joined_windows
 from ffbench.settings import RunSettings
+from ffbench.training.plan_builder import TrainingText
 
 logger = logging.getLogger(__name__)
 
@@ -60,20 +61,19 @@ def user_windows(tokenizer: Any, folder: str, tokens: int, length: int) -> Tenso
     return torch.tensor(windows)
 
 
-def training_text(settings: RunSettings, tokenizer: Any) -> Any:
-    """The TrainingText that plans of `settings` are fitted on: embedded, or the user's own."""
-    from ffbench.training.plan_builder import TrainingText
-    from ffbench.training.tuning.teacher import WINDOWS
+def training_text(settings: RunSettings, tokenizer: Any) -> TrainingText:
+    """The text that plans of `settings` are fitted on: embedded, or the user's own."""
 
-    def windows(tokens: int, length: int) -> list[Tensor]:
+    def per_text(tokens: int, length: int) -> list[Tensor]:
         folder = settings.calibration.folder
         if folder:
             return [user_windows(tokenizer, folder, 2 * tokens, length)]
         return list(calibration_windows(tokenizer, tokens, length).values())
 
-    def in_turn(length: int) -> Tensor:
-        rows = zip_longest(*windows(WINDOWS // 2 * length, length))
-        return torch.stack([window for row in rows for window in row if window is not None])
+    def in_turn(count: int, length: int) -> Tensor:
+        rows = zip_longest(*per_text(-(-count // 2) * length, length))
+        windows = [window for row in rows for window in row if window is not None]
+        return torch.stack(windows[:count])
 
     c = settings.calibration
-    return TrainingText(torch.cat(windows(max(c.tokens // 2, c.window), c.window)), in_turn)
+    return TrainingText(torch.cat(per_text(max(c.tokens // 2, c.window), c.window)), in_turn)

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ffbench.data.chunks import CHUNK_CHARACTERS
 from ffbench.data.embedded_text import data_hash
-from ffbench.data.chunks import CHUNK
 from ffbench.data.user_text import user_text_hash
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
@@ -103,7 +103,7 @@ def text_identity(settings: RunSettings) -> dict[str, Any]:
     """The text that plans are fitted on, by what it holds, not by where it is."""
     folder = settings.calibration.folder
     text = user_text_hash(folder) if folder else data_hash()
-    return {"text": text, "chunk": CHUNK}
+    return {"text": text, "chunk": CHUNK_CHARACTERS}
 
 
 def calibration_name(settings: RunSettings) -> str:

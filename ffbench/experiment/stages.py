@@ -161,7 +161,9 @@ class RunStages:
     def weights(self) -> dict[str, Any]:
         """The objective's weights, if the scheduler or the tuning uses them."""
         tunes = self.plan_settings.compensator.refinements().tune_steps
-        uses = tunes or {"sensitivity", "curvature"} & set(self.plan_settings.scheduler.measurements)
+        uses = tunes or {"sensitivity", "curvature"} & set(
+            self.plan_settings.scheduler.measurements
+        )
         return {"objective": self.settings.objective.weights()} if uses else {}
 
     @cached_property
@@ -235,7 +237,9 @@ class RunStages:
     @cached_property
     def answers(self) -> Stage | None:
         """Dense answers, shared by every run of a model on the same prompts."""
-        return declared("answers", {}, self.model, self.prompts) if self.settings.task.tasks else None
+        return (
+            declared("answers", {}, self.model, self.prompts) if self.settings.task.tasks else None
+        )
 
     @cached_property
     def dense_tails(self) -> Stage | None:

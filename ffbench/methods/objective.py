@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 NAMES = ("continuation", "copy", "full")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Objective:
     """Weights of three losses, each a KL to the dense model after or in a sparse context.
 

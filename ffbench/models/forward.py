@@ -53,7 +53,8 @@ def check_logits(model: Any, tokens: int = 8) -> None:
     """Compare `logits_of` with the model itself on a few tokens.
 
     Raises ForwardError if they differ by more than rounding: measurements would be of another
-    model."""
+    model.
+    """
     ids = torch.arange(1, tokens + 1) % model.config.get_text_config().vocab_size
     whole = model(ids.unsqueeze(0).to(model.device), use_cache=False).logits[0].float()
     parts = logits_of(model, last_hidden(model, ids)).float()

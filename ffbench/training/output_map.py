@@ -1,5 +1,6 @@
 """Fit a low-rank map of the output to the residual of a plan's own choice, layer after layer, on
-the sparse model's inputs (our design)."""
+the sparse model's inputs (our design).
+"""
 
 from contextlib import nullcontext
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Build a sparse plan on calibration text: fit the layers, schedule them, refine; each step
-cached."""
+cached.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -190,6 +190,7 @@ class Compensator(Method, ABC):
     # parameters that change the closed form; the others only count in later stages
     closed_form: ClassVar[tuple[str, ...]] = ()
     for_token_rules: ClassVar[bool] = True
+    compensates: ClassVar[bool] = True
     refits_for_kept: ClassVar[bool] = False
 
     @property

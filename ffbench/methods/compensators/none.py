@@ -16,6 +16,7 @@ class NoCompensator(Compensator):
     """Skipped neurons count as zero."""
 
     name: ClassVar[str] = "none"
+    compensates: ClassVar[bool] = False
     state_type: ClassVar[type[AffineState]] = AffineState
 
     def fit(self, inputs: FitInputs) -> AffineState:

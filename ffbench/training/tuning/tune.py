@@ -1,5 +1,6 @@
 """Tune the compensators and the predictors of all layers together, against the dense model's
-answers (our design)."""
+answers (our design).
+"""
 
 import math
 from collections.abc import Sequence

@@ -16,7 +16,14 @@ from ffanalysis import settings
 from ffanalysis.answer_files import answer_rows, answers_path
 from ffanalysis.columns import METHOD, TAIL_VALUES
 from ffanalysis.frames import LoadError, checked, from_rows
-from ffanalysis.run_folders import NO_RUNS, job_commands, read_config, read_optional, results
+from ffanalysis.run_folders import (
+    NO_RUNS,
+    job_commands,
+    read_config,
+    read_json,
+    read_optional,
+    results,
+)
 from ffbench.runs.legacy import processor
 from ffbench.runs.schema import (
     FidelityFields,
@@ -34,6 +41,7 @@ __all__ = [
     "fidelity",
     "groups",
     "layers",
+    "read_json",
     "results",
     "runs",
     "tasks",
@@ -138,7 +146,7 @@ def runs(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     follow by their dotted names in config.json.
     """
     commands, found = job_commands(output_dir), results(output_dir, run_keys)
-    configs = [read_config(folder) for folder, _ in found]
+    configs = [read_config(folder, result) for folder, result in found]
     extra = settings.config_columns(configs)
     return from_rows(
         "runs",

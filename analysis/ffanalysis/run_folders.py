@@ -31,9 +31,10 @@ def read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, result: RunResult) -> dict[str, Any]:
     """A run's configuration with today's method names; empty if it was not copied."""
-    return legacy.current_config(read_optional(folder / "config.json"))
+    config = read_optional(folder / "config.json")
+    return legacy.current_config(config) if result.schema_version == 1 else config
 
 
 def read_result(folder: Path) -> RunResult:
@@ -80,7 +81,8 @@ def results(
     missing = [name for name in names if not (folder / name / "result.json").exists()]
     if missing:
         raise LoadError(
-            f"{folder}: no result for {', '.join(missing)}; `python -m ffbench status` lists the runs"
+            f"{folder}: no result for {', '.join(missing)}; "
+            "`python -m ffbench status` lists the runs"
         )
     return [(folder / name, read_result(folder / name)) for name in names]
 

@@ -29,7 +29,7 @@ def collapsed(frame: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
         distinct = group["seed"].nunique() == len(group)
         parts = [group] if distinct else [group.iloc[[place]] for place in range(len(group))]
         rows += [merged(part, keys) if len(part) > 1 else single(part) for part in parts]
-    return pd.DataFrame(rows, columns=[*frame.columns, "seeds"]).astype(
+    return pd.DataFrame(rows, columns=[*frame.columns, "seeds", "run_keys"]).astype(
         {name: kind for name, kind in frame.dtypes.items() if kind == "float64"}
     )
 
@@ -58,7 +58,7 @@ def merged(group: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
     keys_of_runs = [str(key) for key in group["run_key"]] if "run_key" in group else []
     if keys_of_runs:
         row["run_key"] = f"{keys_of_runs[0]} and {len(keys_of_runs) - 1} more"
-    return row | {"seed": None, "seeds": float(len(group))}
+    return row | {"seed": None, "seeds": float(len(group)), "run_keys": " ".join(keys_of_runs)}
 
 
 def interval(values: pd.Series) -> tuple[float | None, float | None]:

@@ -60,7 +60,7 @@ class Source:
         return pd.concat(parts, ignore_index=True) if parts else frame
 
     def runs(self) -> pd.DataFrame:
-        """The frame of runs. Raises LoadError if there are none, with a command that starts some."""
+        """The frame of runs. Raises LoadError with a command that starts some if it is empty."""
         frame = self.frame("runs")
         if frame.empty:
             raise load.LoadError(load.NO_RUNS.format(self.output_dir))

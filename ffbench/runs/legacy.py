@@ -9,16 +9,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ffbench.runs.schema import DENSE, METHOD_KINDS, SCHEMA_VERSION
+from ffbench.runs.schema import DENSE, METHOD_KINDS
 
 # kind -> old name -> (name, parameters that the old name stood for)
+PROBE = {"share": 1 / 32, "prior_tokens": 8.0}
+MIXING = {"mass": "others", "floor": 0.5}
 RENAMED: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "selector": {
-        "probe_norm": ("probe", {"choice": "norm"}),
+        "probe": ("probe", {"choice": "spaced"} | PROBE),
+        "probe_norm": ("probe", {"choice": "norm"} | PROBE),
+        "static": ("static", {"statistic": "residual"}),
         "static_wanda": ("static", {"statistic": "wanda"}),
         "static_flap": ("static", {"statistic": "flap"}),
         "first_block": ("griffin", {"block": "first"}),
         "previous_block": ("griffin", {"block": "previous"}),
+        "wina": ("wina_rule", {}),  # it never had WINA's transformation
     },
     "compensator": {
         "surrogate": ("surrogate", {"output_map_rank": 0, "tune_steps": 0}),
@@ -27,10 +32,11 @@ RENAMED: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "surrogate_tuned": ("surrogate", {"output_map_rank": 104, "tune_steps": 120}),
     },
     "scheduler": {
-        "token_mixing_sink": ("token_mixing", {"mass": "with_sink"}),
-        "token_mixing_far": ("token_mixing", {"mass": "far"}),
-        "token_mixing_no_floor": ("token_mixing", {"floor": 0.0}),
-        "token_mixing_inverse": ("token_mixing", {"floor": 1.5}),
+        "token_mixing": ("token_mixing", MIXING),
+        "token_mixing_sink": ("token_mixing", MIXING | {"mass": "with_sink"}),
+        "token_mixing_far": ("token_mixing", MIXING | {"mass": "far"}),
+        "token_mixing_no_floor": ("token_mixing", MIXING | {"floor": 0.0}),
+        "token_mixing_inverse": ("token_mixing", MIXING | {"floor": 1.5}),
         "adaptive": ("per_block", {"rule": "mass"}),
         "adaptive_energy": ("per_block", {"rule": "energy"}),
     },
@@ -128,9 +134,12 @@ def speed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_result(result: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """A result of schema 1 as one of schema 2; what it did not measure is null."""
+    """A result of schema 1 with the fields of schema 2; what it did not measure is null.
+
+    `schema_version` stays 1: it says what was measured.
+    """
     sparse = bool(result.get("sparsity"))
-    out = dict(result) | methods(result, config) | {"schema_version": SCHEMA_VERSION}
+    out = dict(result) | methods(result, config)
     out |= {name: renamed(result.get(name)) for name in ("categories", "buckets", "mean")}
     out["tasks"] = renamed(result.get("tasks") or {})
     for name, convert in (("fidelity", fidelity), ("speed", speed)):

@@ -201,7 +201,7 @@ class Objective:
 class RunResult:
     """result.json. What was not measured is null; sparsity 0 has no plan, fidelity or speed."""
 
-    schema_version: int = about("2: the version of this page")
+    schema_version: int = about("2; 1 in converted results, whose missing fields are null")
     run_key: str = about("16 hex digits: hash of everything that changes the result")
     model: str = about("name of the model config")
     dtype: str | None = about("of the weights: float32, bfloat16 or float16", None)

@@ -35,11 +35,21 @@ COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*/runs/*/result.json"
         ),
         ("compensator", "none", {"rank": 128}, ("none", {})),
         ("compensator", "lowrank", {"rank": 9}, ("lowrank", {"rank": 9})),
-        ("selector", "probe_norm", {}, ("probe", {"choice": "norm"})),
+        (
+            "selector",
+            "probe_norm",
+            {},
+            ("probe", {"choice": "norm", "share": 1 / 32, "prior_tokens": 8.0}),
+        ),
         ("selector", "static_flap", None, ("static", {"statistic": "flap"})),
         ("selector", "first_block", None, ("griffin", {"block": "first"})),
         ("selector", "oracle_token", None, ("oracle_token", {})),
-        ("scheduler", "token_mixing_inverse", None, ("token_mixing", {"floor": 1.5})),
+        (
+            "scheduler",
+            "token_mixing_inverse",
+            None,
+            ("token_mixing", {"mass": "others", "floor": 1.5}),
+        ),
         ("scheduler", "adaptive_energy", None, ("per_block", {"rule": "energy"})),
         ("scheduler", "curvature", {"rank": 3}, ("curvature", {})),
     ],
@@ -60,7 +70,7 @@ def test_committed_results_of_schema_1_are_read(path: Path) -> None:
         pytest.skip("written by schema 2")
     config = json.loads(path.with_name("config.json").read_text())
     new = parse(schema.RunResult, legacy.current_result(old, config), str(path))
-    assert new.schema_version == 2 and new.seed == config["seed"]
+    assert new.schema_version == 1 and new.seed == config["seed"]
     if old["mean"].get("nll_gain_abs") is not None:
         assert new.mean is not None and new.mean.nll_increase_abs == old["mean"]["nll_gain_abs"]
     if old["fidelity"]:
@@ -82,7 +92,13 @@ def test_a_config_gets_todays_methods() -> None:
         "seed": 3,
     }
     assert legacy.current_config(old) == {
-        "selector": {"name": "probe", "hot_fraction": 0.5, "choice": "norm"},
+        "selector": {
+            "name": "probe",
+            "hot_fraction": 0.5,
+            "choice": "norm",
+            "share": 1 / 32,
+            "prior_tokens": 8.0,
+        },
         "compensator": {"name": "none"},
         "scheduler": {"name": "per_block", "rule": "mass"},
         "seed": 3,

@@ -46,7 +46,7 @@ lint: setup
 
 # the documentation as a site in site/; fails for a dead link or anchor
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 # the parts of README and docs that are made from committed results are up to date
 docs-check: setup

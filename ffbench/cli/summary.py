@@ -1,9 +1,11 @@
-"""What a user sees at the end of a sweep: a table of its runs, and the Pareto picture."""
+"""The end of a sweep: a table of its runs, the Pareto picture, failures, the next command."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from ffbench.cli.compose import Job
+from ffbench.cli.launch import Failure
 from ffbench.cli.pictures import draw_sweep
 from ffbench.runs.store import RunStore
 
@@ -25,7 +27,7 @@ COLUMNS = (
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where it was not measured."""
+    """A number, or a dash if it was not measured."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
@@ -57,7 +59,7 @@ def row(result: dict[str, Any]) -> list[str]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """A Markdown table, a row a run, columns of even width."""
+    """A Markdown table, a row per run, columns of even width."""
     rows = [list(COLUMNS), *(row(result) for result in results)]
     widths = [max(len(cells[i]) for cells in rows) for i in range(len(COLUMNS))]
     lines = [
@@ -71,7 +73,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def finish(output_dir: str, keys: list[str], name: str | None) -> None:
-    """Print the table of the runs that are done, and draw them where there are several."""
+    """Print the table of the runs that are done, and draw them if there are several."""
     store = RunStore(output_dir)
     done = [key for key in dict.fromkeys(keys) if store.folder(key).state().state == "done"]
     if not done:
@@ -81,22 +83,37 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
         draw_sweep(output_dir, done, Path(output_dir) / "plots" / f"{name or 'runs'}.png")
 
 
+def next_commands(output_dir: str, keys: list[str]) -> str:
+    """The command that shows more of what was just run."""
+    folder = "" if output_dir == "outputs" else f" --output-dir {shlex.quote(output_dir)}"
+    if len(set(keys)) == 2:
+        return f"next: python -m ffbench compare{folder} {' '.join(dict.fromkeys(keys))}"
+    return f"next: python -m ffbench report{folder} --format html"
+
+
 def failures(
-    output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], before: int
+    output_dir: str, jobs: dict[str, Job], failed: dict[str, Failure], before: int
 ) -> list[str]:
-    """A line a failed job with its folder, words and reason, and the totals; nothing where all went
-    well.
+    """A line per failed job with its folder, overrides and reason, and the totals; nothing if all
+    went well.
+
+    Starting again is advised only if it can help.
     """
-    if not reasons:
+    if not failed:
         return []
+    if all(failure.permanent for failure in failed.values()):
+        return [
+            *(f"error: {failure.reason}" for failure in dict.fromkeys(failed.values())),
+            f"{len(failed)} of {len(jobs)} runs cannot start as they are set, "
+            f"{len(jobs) - len(failed)} done, {before} were done before",
+        ]
     rows = [
-        f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].words) or 'defaults'}\n        {reason}"
-        for key, reason in reasons.items()
+        f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].overrides) or 'defaults'}\n"
+        f"        {failure.reason}"
+        for key, failure in failed.items()
     ]
-    return [
-        *rows,
-        (
-            f"{len(reasons)} of {len(jobs)} runs failed, {len(jobs) - len(reasons)} done, {before} were done "
-            "before; start the same command again to go on"
-        ),
-    ]
+    total = (
+        f"{len(failed)} of {len(jobs)} runs failed, {len(jobs) - len(failed)} done, {before} were "
+        "done before"
+    )
+    return [*rows, f"{total}; the same command resumes"]

@@ -80,13 +80,25 @@ def weight_files(spec: ModelSpec) -> list[Path]:
     return []
 
 
-def early_problems(spec: ModelSpec) -> list[str]:
-    """What is wrong with a model as far as a local config.json tells, without any import or load.
+def local_config(spec: ModelSpec) -> dict[str, Any] | None:
+    """A model's config.json as far as it is on this machine; None if it is not, as for GGUF.
 
-    Raises ModelError if the files themselves are wrong.
+    No network is used: of a hub model the cached file is read. Raises ModelError if it is damaged.
     """
-    config = read_config(Path(spec.location)) if spec.source == "folder" else None
-    return [] if config is None else config_problems(config)
+    if spec.source == "folder":
+        if chosen_checkpoint(Path(spec.location), spec.file).endswith(".gguf"):
+            return None
+        return read_config(Path(spec.location))
+    if spec.source == "hub":
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            path = try_to_load_from_cache(spec.location, "config.json", revision=spec.revision)
+        except HFValidationError as error:
+            raise ModelError(f"model.location: {spec.location!r} is no hub id ({error})") from error
+        return read_config(Path(path).parent) if isinstance(path, str) else None
+    return None
 
 
 def load_arguments(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
@@ -139,7 +151,7 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
     if spec.source == "tiny":
         return load_tiny(spec)
     weight_files(spec)  # refuses pointers and missing shards before anything is imported
-    if problems := early_problems(spec):
+    if problems := config_problems(local_config(spec) or {}):
         raise ModelError("; ".join(problems))
     location, arguments = load_arguments(spec)
     with explained(spec), quiet_transformers():

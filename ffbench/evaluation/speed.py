@@ -17,7 +17,7 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.methods.selectors import untimed
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
-from ffkernels import timing
+from ffkernels.bench import timing
 
 
 @dataclass

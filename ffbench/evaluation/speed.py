@@ -16,7 +16,7 @@ from torch import Tensor
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
-from ffkernels import timing
+from ffkernels.bench import timing
 
 ARMS = ("dense", "own_dense", "sparse")
 NEVER = 1 << 60  # tokens: a plan that pays off from here on runs every prompt dense

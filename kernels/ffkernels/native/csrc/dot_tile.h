@@ -22,13 +22,13 @@ struct DotTile {
     static void begin() {}
     static void end() {}
 
-    template <int M, class Ahead>
-    static void tile(const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Ahead &ahead) {
+    template <int M, class Prefetcher>
+    static void tile(const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
         __m512 s[M][2];
 #pragma GCC unroll 16
         for (int i = 0; i < M; i++) s[i][0] = s[i][1] = _mm512_setzero_ps();
         for (int p0 = 0; p0 < k; p0 += 32) {
-            ahead.step();
+            prefetcher.step();
 #pragma GCC unroll 4
             for (int p = p0; p < p0 + 32; p += 2) {
                 const __m512bh b0 = (__m512bh)_mm512_loadu_si512(b + p * W);
@@ -52,12 +52,12 @@ struct DotTile {
     }
 
     // c[m][W] = or += a [m][k] times b [k / 2][W][2]; k a multiple of 32.
-    template <int M = ROWS, class Ahead>
-    static void run(int m, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Ahead &ahead) {
+    template <int M = ROWS, class Prefetcher>
+    static void run(int m, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
         if constexpr (M > 1) {
-            if (m < M) return run<M - 1>(m, a, b, k, c, ldc, add, ahead);
+            if (m < M) return run<M - 1>(m, a, b, k, c, ldc, add, prefetcher);
         }
-        tile<M>(a, b, k, c, ldc, add, ahead);
+        tile<M>(a, b, k, c, ldc, add, prefetcher);
     }
 };
 

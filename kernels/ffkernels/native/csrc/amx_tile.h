@@ -95,8 +95,8 @@ struct AmxTile {
     static void end() { Tiles::end(); }
 
     // c[32][W] = or += a [32][k] times b [k / 2][W][2]; k a multiple of 32.
-    template <class Ahead>
-    static void run(int, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Ahead &ahead) {
+    template <class Prefetcher>
+    static void run(int, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
         const int64_t row = ldc * 4, panel = 4 * W;
         float *c1 = c + 16 * ldc;
         if (add) {
@@ -105,7 +105,7 @@ struct AmxTile {
             Tiles::zero<0>(), Tiles::zero<1>(), Tiles::zero<2>(), Tiles::zero<3>();
         }
         for (int p = 0; p < k; p += 32, b += 32 * W) {
-            ahead.step();
+            prefetcher.step();
             Tiles::load<4>(a.half[0] + p, a.bytes[0]);
             Tiles::load<6>(b, panel);
             Tiles::dot<0, 4, 6>();

@@ -1,13 +1,15 @@
-"""Tile sizes of the Triton kernels by card, dtype and block size. Needs neither triton nor a card.
+"""Tile sizes of the Triton kernels by card, dtype and block size.
 
-Chosen by what the compiler makes of them (`python -m ffkernels.triton_ahead`): matrix instructions,
+Chosen by what the compiler makes of them (`python -m ffkernels.triton.aot`): matrix instructions,
 no spilled register, shared memory within the card. They have not been timed on a card.
 """
 
 from dataclasses import dataclass
 
+# Shared memory that one program may use on each architecture that the tiles are made for (CUDA
+# programming guide, table of technical specifications).
 SHARED_BYTES = {80: 166_912, 86: 101_376, 90: 232_448, 100: 232_448}
-RANK_TILE = 32
+RANK_TILE = 32  # columns of z and v per step; ranks are 64 to 256
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,7 @@ class Tile:
 
 
 def architecture(capability: tuple[int, int]) -> int:
-    """The newest known architecture that a card of this compute capability runs: 8.0 gives 80, 8.9
-    gives 86.
+    """The newest known architecture that a card of this compute capability can run: 8.9 gives 86.
 
     Raises ValueError below 8.0: such cards lack the asynchronous copies that the kernels rely on.
     """
@@ -35,7 +36,8 @@ def architecture(capability: tuple[int, int]) -> int:
     fitting = [known for known in SHARED_BYTES if known <= number]
     if not fitting:
         raise ValueError(
-            f"expected a card of compute capability 8.0 or newer, received {capability[0]}.{capability[1]}"
+            "expected a card of compute capability 8.0 or newer, received "
+            f"{capability[0]}.{capability[1]}"
         )
     return max(fitting)
 

@@ -19,9 +19,9 @@ struct Columns {
     float at(int i, int p) const { return base[p * stride + i]; }
 };
 
-// c[M][W] (row stride ldc) = or += sum over p < k of a(i, p) * b[p][W]; `ahead` fetches later operands meanwhile.
-template <int M, class Left, class Ahead>
-inline void tile(const Left &a, const float *b, int k, float *c, int64_t ldc, bool add, Ahead &ahead) {
+// c[M][W] (row stride ldc) = or += sum over p < k of a(i, p) * b[p][W]; `prefetcher` fetches later operands meanwhile.
+template <int M, class Left, class Prefetcher>
+inline void tile(const Left &a, const float *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
     vf s[M][2];
 #pragma GCC unroll 16
     for (int i = 0; i < M; i++) {
@@ -45,7 +45,7 @@ inline void tile(const Left &a, const float *b, int k, float *c, int64_t ldc, bo
     };
     int p = 0;
     for (; p + SEGMENT <= k; p += SEGMENT) {
-        ahead.step();
+        prefetcher.step();
         steps(p, p + SEGMENT);
     }
     steps(p, k);
@@ -58,12 +58,12 @@ inline void tile(const Left &a, const float *b, int k, float *c, int64_t ldc, bo
 }
 
 // The same for m <= ROWS rows known at run time only.
-template <int M = ROWS, class Left, class Ahead>
-inline void tile_of(int m, const Left &a, const float *b, int k, float *c, int64_t ldc, bool add, Ahead &ahead) {
+template <int M = ROWS, class Left, class Prefetcher>
+inline void tile_of(int m, const Left &a, const float *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
     if constexpr (M > 1) {
-        if (m < M) return tile_of<M - 1>(m, a, b, k, c, ldc, add, ahead);
+        if (m < M) return tile_of<M - 1>(m, a, b, k, c, ldc, add, prefetcher);
     }
-    tile<M>(a, b, k, c, ldc, add, ahead);
+    tile<M>(a, b, k, c, ldc, add, prefetcher);
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
-"""Hidden and intermediate sizes of the models that the benchmark knows, and random problems of
-those sizes.
-"""
+"""Hidden and intermediate sizes of published models, and random problems of those sizes."""
 
 import torch
 from torch import Tensor
@@ -18,9 +16,7 @@ SHAPES: dict[str, tuple[int, int]] = {  # name: (d, f)
 def weights(
     d: int, f: int, dtype: torch.dtype, gen: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return random w_gate, w_up and w_down_t, each [f, d], scaled so that activations stay near
-    1.
-    """
+    """Return random w_gate, w_up, w_down_t, each [f, d], scaled so that activations stay near 1."""
     gate = (torch.randn(f, d, generator=gen) * d**-0.5).to(dtype)
     up = (torch.randn(f, d, generator=gen) * d**-0.5).to(dtype)
     down = (torch.randn(f, d, generator=gen) * f**-0.5).to(dtype)
@@ -30,15 +26,14 @@ def weights(
 def index_sets(
     blocks: int, f: int, hot: int, kept: int, group: int, gen: torch.Generator
 ) -> Tensor:
-    """Return sorted random sets int64 [blocks, K] in [hot, f), made of whole groups of `group`
-    neighbours.
+    """Return sorted random sets int32 [blocks, K] in [hot, f), in whole groups of neighbours.
 
-    K is `kept` rounded down to whole groups; groups start at `hot`. A last, incomplete group is
-    never drawn.
+    K is `kept` rounded down to whole groups of `group` neurons; groups start at `hot`. A last,
+    incomplete group is never drawn.
     """
     total, wanted = (f - hot) // group, kept // group
     rows = []
     for _ in range(blocks):
         starts = torch.randperm(total, generator=gen)[:wanted].sort()[0] * group + hot
-        rows.append((starts[:, None] + torch.arange(group)).flatten())
-    return torch.stack(rows) if rows else torch.empty(0, wanted * group, dtype=torch.int64)
+        rows.append((starts[:, None] + torch.arange(group)).flatten().int())
+    return torch.stack(rows) if rows else torch.empty(0, wanted * group, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""Compile the C++ backend at first use and keep the library in a cache folder."""
+"""Compile the C++ backend when it is first used and keep the library in a cache folder."""
 
 import functools
 import hashlib
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ffkernels.activations import CODES
+
 SOURCES = Path(__file__).with_name("csrc")
 COMMON = (
     "-O3",
@@ -21,27 +23,28 @@ COMMON = (
     "-fno-trapping-math",
     "-Wall",
     "-Wno-psabi",
-    "-Wno-maybe-uninitialized",
-)  # GCC 12 warns inside its own AVX-512 header
+    "-Wno-maybe-uninitialized",  # GCC 12 warns inside its own AVX-512 header
+    *(f"-DFFK_{name.upper()}={code}" for name, code in CODES.items()),
+)
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-# Object name: source and flags. LANES floats make a vector, ROWS weight rows and two vectors a
-# register tile.
+# Object name: source and flags. A vector has LANES floats; a register tile has ROWS weight rows and
+# two vectors, so that its sums fill 12 of 16 registers (AVX2) or 24 of 32 (AVX-512).
 UNITS: dict[str, tuple[str, ...]] = {
     "entry": ("entry.cpp",),
-    "avx2": ("float_piece.cpp", "-DPIECE=ffn_piece_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
-    "avx512": ("float_piece.cpp", "-DPIECE=ffn_piece_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
+    "avx2": ("float_tile_loop.cpp", "-DENTRY=ffn_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
+    "avx512": ("float_tile_loop.cpp", "-DENTRY=ffn_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
     "avx512_bf16": (
-        "pair_piece.cpp",
-        "-DPIECE=ffn_piece_avx512_bf16",
+        "pair_tile_loop.cpp",
+        "-DENTRY=ffn_avx512_bf16",
         "-DTILE=DotTile",
         '-DTILE_HEADER="dot_tile.h"',
         *AVX512,
         "-mavx512bf16",
     ),
     "amx_bf16": (
-        "pair_piece.cpp",
-        "-DPIECE=ffn_piece_amx_bf16",
+        "pair_tile_loop.cpp",
+        "-DENTRY=ffn_amx_bf16",
         "-DTILE=AmxTile",
         '-DTILE_HEADER="amx_tile.h"',
         *AVX512,
@@ -49,8 +52,8 @@ UNITS: dict[str, tuple[str, ...]] = {
         "-mamx-bf16",
     ),
     "amx_emulated": (
-        "pair_piece.cpp",
-        "-DPIECE=ffn_piece_amx_emulated",
+        "pair_tile_loop.cpp",
+        "-DENTRY=ffn_amx_emulated",
         "-DTILE=AmxTile",
         '-DTILE_HEADER="amx_tile.h"',
         *AVX512,
@@ -70,19 +73,18 @@ def cache_folder() -> Path:
 
 
 def compiler() -> str:
-    """Path of the C++ compiler: CXX, else g++, else clang++. Raises BuildError when there is
-    none.
-    """
+    """Path of the C++ compiler: CXX, else g++, else clang++. Raises BuildError if there is none."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
-    found = next((path for path in map(shutil.which, names) if path), None)
-    if found is None:
+    path = next((path for path in map(shutil.which, names) if path), None)
+    if path is None:
         raise BuildError(f"no C++ compiler found (looked for {', '.join(names)}; set CXX)")
-    return found
+    return path
 
 
 def loaded_openmp() -> str | None:
-    """File of the OpenMP runtime that torch has loaded, so that one thread pool serves both; None
-    where unknown.
+    """File of the OpenMP runtime that torch has loaded, None if unknown.
+
+    Linking against it lets torch and the kernels share one thread pool.
     """
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
@@ -106,10 +108,10 @@ def _run(command: list[str]) -> str:
 
 @functools.cache
 def library(units: tuple[tuple[str, tuple[str, ...]], ...] = tuple(UNITS.items())) -> Path:
-    """Path of the shared library of `units`, built if the cache has none for these sources, flags
-    and compiler.
+    """Path of the shared library of `units`.
 
-    Safe where many processes ask at once: one builds, the others wait. Raises BuildError.
+    It is built if the cache has none for these sources, flags and compiler. Many processes may ask
+    at once: one builds, the others wait. Raises BuildError.
     """
     cxx, openmp = compiler(), loaded_openmp()
     digest = hashlib.sha256(repr((units, COMMON, openmp, _run([cxx, "--version"]))).encode())
@@ -133,7 +135,7 @@ def library(units: tuple[tuple[str, tuple[str, ...]], ...] = tuple(UNITS.items()
 def _compile(
     cxx: str, units: tuple[tuple[str, tuple[str, ...]], ...], openmp: str | None, target: Path
 ) -> None:
-    """Compile every unit, link them beside `target` and move the result there in one step."""
+    """Compile every unit, link them in the folder of `target` and move the result there at once."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         objects = [f"{folder}/{name}.o" for name, _ in units]
         commands = [

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ffn.h"
+
 namespace {
 
 typedef float vf __attribute__((vector_size(LANES * 4)));
@@ -27,15 +29,17 @@ inline vf vexp(vf x) {
     return p * (vf)bits;
 }
 
+// act(g); ffk_sparse has refused unknown codes.
 inline vf activate(int64_t kind, vf g) {
     switch (kind) {
-        case 0: return g / (1.f + vexp(-g));
-        case 1: return g / (1.f + vexp(-1.5957691216f * (g + 0.044715f * g * g * g)));
-        case 2:
+        case SILU: return g / (1.f + vexp(-g));
+        case GELU_TANH: return g / (1.f + vexp(-1.5957691216f * (g + 0.044715f * g * g * g)));
+        case GELU:
             for (int i = 0; i < LANES; i++) g[i] = 0.5f * g[i] * (1.f + std::erf(g[i] * 0.70710678f));
             return g;
-        default: return g < 0.f ? vf{} : g;
+        case RELU: return g < 0.f ? vf{} : g;
     }
+    __builtin_unreachable();
 }
 
 }  // namespace

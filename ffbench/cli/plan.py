@@ -3,14 +3,13 @@ JSON.
 """
 
 from pathlib import Path
+from typing import Any
 
 from ffbench.cli.compose import Job, jobs_of
 from ffbench.cli.errors import refuse
 from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
 from ffbench.methods.plan import SparsePlan
-from ffbench.methods.schedulers import PER_BLOCK
-from ffbench.methods.selectors import untimed
 
 HELP = """Sparse plans as folders of safetensors and JSON.
 
@@ -78,24 +77,26 @@ def record_plan(folder: Path, job: Job) -> int:
     from ffbench.experiment import identity as keys
     from ffbench.experiment import pipeline
     from ffbench.experiment.calibration import heldout_windows
+    from ffbench.models.block_ffn import sparse_span
 
     problems, s = job_problems([job]), job.settings
     plan = SparsePlan.load(folder, keys.fingerprint(s))
-    if s.fidelity.windows < 1 or s.fidelity.window <= 2 * plan.settings.block_size:
+    length = max(s.fidelity.contexts, default=0)
+    if s.fidelity.windows < 1 or not len(sparse_span(plan.settings, length)):
         problems.append(
-            f"fidelity: {s.fidelity.windows} windows of {s.fidelity.window} tokens hold no sparse blocks; choose "
-            f"1 window or more, of more than {2 * plan.settings.block_size} tokens"
+            f"fidelity: {s.fidelity.windows} windows of {length} tokens have no sparse blocks; "
+            "choose 1 window or more with a longer context"
         )
-    problems += [reason for reason in [untimed(plan)] if reason]
-    if plan.settings.scheduler in PER_BLOCK:
+    problems += [reason for reason in [untimed(plan.settings)] if reason]
+    if plan.settings.scheduler.per_block:
         problems.append(
-            f"scheduler: blocks of a plan by {plan.settings.scheduler!r} keep different numbers of neurons, which "
-            "the benchmark cannot replay; record a plan with another scheduler"
+            f"scheduler: blocks of a plan by {plan.settings.scheduler.name!r} keep different "
+            "numbers of neurons, which the benchmark cannot replay; use another scheduler"
         )
     if problems:
         return refuse(problems)
     model, tokenizer = pipeline.loaded(keys.model_spec(s))
-    windows = heldout_windows(tokenizer, s.fidelity.windows * s.fidelity.window, s.fidelity.window)
+    windows = heldout_windows(tokenizer, s.fidelity.windows * length, length)
     chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
     save_record(folder, plan, chosen)
     print(
@@ -104,16 +105,25 @@ def record_plan(folder: Path, job: Job) -> int:
     return 0
 
 
+def written(value: Any) -> str:
+    """A setting for a reader; a method as its name and parameters."""
+    if not isinstance(value, dict):
+        return str(value)
+    parameters = ", ".join(f"{key} {item}" for key, item in value.items() if key != "name")
+    return f"{value['name']} ({parameters})" if parameters else str(value["name"])
+
+
 def describe(plan: SparsePlan) -> str:
     """Settings, fingerprint and the kept neurons of each layer."""
-    settings = "\n".join(f"{name:14} {value}" for name, value in vars(plan.settings).items())
+    rows_of = plan.settings.as_dict().items()
+    settings = "\n".join(f"{name:14} {written(value)}" for name, value in rows_of)
     f = len(plan.layers[0].order)
     rows = "\n".join(
         f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot {layer.hot:6}  "
-        f"surrogate rank {layer.surrogate.rank}"
+        f"compensator features {layer.compensation.feature_width}"
         for i, layer in enumerate(plan.layers)
     )
     prints = "  ".join(f"{name} {value}" for name, value in plan.fingerprint.items())
-    reason = untimed(plan)
+    reason = untimed(plan.settings)
     note = f"\nspeed          none: {reason}" if reason else ""
     return f"{settings}\nmade for       {prints}{note}\n{rows}"

@@ -25,7 +25,9 @@ def used_lengths(settings: RunSettings) -> dict[str, int]:
     if s.sparsity:
         lengths["calibration.window"] = s.calibration.window
         if s.fidelity.windows:
-            lengths["fidelity.window"] = s.fidelity.window
+            # a question's own tokens come on top; 512 is more than any of them has
+            extra = max(s.fidelity.tail + 1, 512)
+            lengths["fidelity.contexts"] = max(s.fidelity.contexts, default=0) + extra
         if s.speed.rounds and s.speed.lengths:
             lengths["speed.lengths"] = max(s.speed.lengths)
     return lengths

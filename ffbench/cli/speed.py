@@ -59,6 +59,7 @@ def parse(arguments: list[str]) -> Request:
 def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
     """The jobs and everything that is wrong with them, before any weights are made."""
     from ffbench.methods.selectors import SELECTORS
+    from ffbench.methods.token_rules import TOKEN_RULES
     from ffbench.models.shapes import SHAPES
 
     problems = []
@@ -73,11 +74,11 @@ def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
             problems.append("sparsity: 0 is the dense model; choose a value between 0 and 1")
         if s.speed.rounds == 0:
             problems.append("speed.rounds: 0 is too small; choose 1 or more")
-        selector = SELECTORS.get(s.selector.name)
-        if selector and not selector.block_wise:
+        name = s.selector.get("name")
+        if name in TOKEN_RULES:
             problems.append(
-                f"selector.name: {s.selector.name!r} works token by token, so its time means nothing; "
-                f"choose {', '.join(name for name, one in SELECTORS.items() if one.block_wise)}"
+                f"selector: {name!r} works token by token, so its time means nothing; choose "
+                f"{', '.join(SELECTORS)}"
             )
     return jobs, problems
 
@@ -123,6 +124,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
 
     from ffbench.evaluation.speed import break_even, prefill_times
     from ffbench.methods.flops import flops_of
+    from ffbench.methods.plan_files import save_header
     from ffbench.runs.provenance import cpu_name, git_state
     from ffkernels import backends
 
@@ -130,31 +132,36 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     s, p = job.settings, plan.settings
     threads = s.kernel.threads or torch.get_num_threads()
     times = prefill_times(model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
-    ttft = [one.figures(one.prefill) for one in times]
+    ttft = [one.metrics(one.prefill) for one in times]
     backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     least = break_even(ttft)
     if request.plan:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
-        plan.save_header(request.plan)
+        save_header(plan, request.plan)
     return facts | {
-        "dtype": s.model.dtype,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
         "layers": len(plan.layers),
-        "selector": p.selector,
-        "compensator": p.compensator,
-        "rank": p.rank,
-        "scheduler": p.scheduler,
+        "selector": p.selector.name,
+        "compensator": p.compensator.name,
+        "scheduler": p.scheduler.name,
+        "parameters": {
+            "selector": p.selector.parameters(),
+            "compensator": p.compensator.parameters(),
+            "scheduler": p.scheduler.parameters(),
+        },
         "sparsity": p.sparsity,
-        "block": p.block_size,
+        "block_size": p.block_size,
         "blocks": p.blocks,
-        "group": p.group_size,
+        "group_size": p.group_size,
         "hot_fraction": p.hot_fraction,
         "rounds": s.speed.rounds,
         "threads": threads,
         "backend": backend,
-        "ffn": [one.figures(one.ffn) for one in times],
+        "ffn": [one.metrics(one.ffn) for one in times],
         "ttft": ttft,
         "break_even_tokens": least,
-        "flops_ratio": flops_of(plan)["ratio"],
+        "flops_ratio": flops_of(plan).ratio,
         "cpu": cpu_name(),
         "torch": torch.__version__,
         "git_sha": git_state()[0],
@@ -164,11 +171,11 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
 
 def describe(line: dict[str, Any]) -> str:
     """One measurement for a reader."""
-    rows = "any rows" if line["group"] == 1 else f"groups of {line['group']}"
+    rows = "any rows" if line["group_size"] == 1 else f"groups of {line['group_size']}"
     text = [
         (
             f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
-            f"{line['sparsity']}, block {line['block']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
+            f"{line['sparsity']}, block {line['block_size']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
             f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"
         ),
         "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s",

@@ -226,9 +226,7 @@ def tail_summary(rows: Sequence[Row], interval: Interval) -> dict[str, float | i
         return sum(sum(map(value, group)) / len(group) for group in texts) / len(texts)
 
     kl_low, kl_high = interval([np.array([row.kl for row in group]) for group in texts])
-    nll_low, nll_high = interval(
-        [np.array([row.nll_increase for row in group]) for group in texts]
-    )
+    nll_low, nll_high = interval([np.array([row.nll_increase for row in group]) for group in texts])
     return {
         "n": len(rows),
         "kl": mean(lambda row: row.kl),

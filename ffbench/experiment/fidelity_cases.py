@@ -17,7 +17,7 @@ def question_cases(tokenizer: Any, part: str, context: int, count: int) -> list[
     """Retrieval questions whose whole prompt is the context and the question; gold answers."""
     cases = []
     for q in retrieval_questions(tokenizer, part, context_tokens=context, count=count):
-        tail = Tail(torch.tensor(q.answer), from_prompt=True)
+        tail = Tail(torch.tensor(q.gold), from_prompt=True)
         prompt = torch.tensor([*q.context, *q.question])
         cases.append(Case(RETRIEVAL, q.name, context, prompt, {QUESTION: tail}))
     return cases

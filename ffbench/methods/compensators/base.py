@@ -155,10 +155,10 @@ class CompensatorState(ABC):
 
     def permuted(self, order: Tensor) -> Self:
         """The same state with every neuron axis in the given order [f]."""
-        return replace(
-            self,
-            **{n: reordered(getattr(self, n), axes, order) for n, axes in self.axes.items()},
-        )
+        own: dict[str, Any] = {
+            name: reordered(getattr(self, name), axes, order) for name, axes in self.axes.items()
+        }
+        return replace(self, **own)
 
     def with_output_map(self, output_map: OutputMap | None) -> Self:
         """The same state with another output map."""

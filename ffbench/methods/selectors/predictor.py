@@ -86,8 +86,11 @@ class EnergySums:
     @classmethod
     def zeros(cls, d: int, scale: Tensor) -> "EnergySums":
         """Empty sums for inputs of width `d` and neurons of the given energy scale [f]."""
-        f, kind = len(scale), {"dtype": torch.float64, "device": scale.device}
-        sums = (torch.zeros(*shape, **kind) for shape in ((f,), (f,), (d, f)))
+        f, device = len(scale), scale.device
+        sums = (
+            torch.zeros(*shape, dtype=torch.float64, device=device)
+            for shape in ((f,), (f,), (d, f))
+        )
         return cls(scale.clamp_min(1e-30), *sums)
 
     def add(self, x: Tensor, energy: Tensor) -> None:

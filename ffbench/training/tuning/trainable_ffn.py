@@ -58,7 +58,7 @@ class TrainableFFN:
     def set(self, parameters: dict[str, Tensor]) -> None:
         """Compute with these from now on; a selector that looks at the estimate sees the same."""
         self.parameters = parameters
-        estimate = {name: parameters[name].detach() for name in AffineState.axes}
+        estimate: dict[str, Any] = {n: parameters[n].detach() for n in AffineState.axes}
         state = replace(self.layer.compensation, **estimate)
         self.layer = replace(self.layer, compensation=state)
         self.chooser = BlockChooser(self.ffn, self.layer, self.settings)

@@ -37,13 +37,7 @@ def layer_metrics(
     x, a = x[: size * (count + 1)], a[: size * (count + 1)]
     before, x, a = x[:size], x[size:], a[size:]
     if chooser.reorders:
-        features = layer.compensation.runtime(
-            ffn.w_down.T.float(),
-            0,
-            ffn.module.act_fn,  # type: ignore[arg-type]
-        ).features(x.float())
-        assert features is not None
-        order = chooser.token_order(features)
+        order = chooser.token_order(x, layer.compensation.features(x))
         x, a = x[order], a[order]
     blocks = x.view(count, size, -1)
     energy = residual_energy(a, layer.compensation.estimate(x), chooser.down_norms)

@@ -15,7 +15,9 @@ from ffbench.methods.block_counts import TILE, block_counts
 from ffbench.methods.groups import best
 from ffbench.methods.plan import LayerPlan, PlanSettings, block_problem
 from ffbench.methods.selectors import Selector, SelectorInputs
-from ffbench.methods.similar_blocks import SIMILAR, token_order
+from ffbench.methods.similar_blocks import CONSECUTIVE, SIMILAR, SORTED, sorted_order
+from ffbench.methods.similar_blocks import token_order as similar_order
+from ffbench.methods.token_scale import token_scale
 from ffbench.models.adapters import GatedFFN
 from ffbench.models.forward import exact_activations
 
@@ -83,12 +85,25 @@ class BlockChooser:
 
     @property
     def reorders(self) -> bool:
-        """Whether blocks hold similar tokens."""
-        return self.settings.blocks == SIMILAR
+        """Whether blocks hold other tokens than consecutive ones."""
+        return self.settings.blocks != CONSECUTIVE
 
-    def token_order(self, features: Tensor) -> Tensor:
-        """Order [T] in which each block's tokens follow one another; features [T, r]."""
-        return token_order(features, self.settings.block_size)
+    def token_order(self, x: Tensor, features: Tensor) -> Tensor:
+        """Order [T] in which each block's tokens follow one another; x [T, d], features [T, r]."""
+        size = self.settings.block_size
+        if self.settings.blocks == SIMILAR:
+            return similar_order(features, size)
+        return sorted_order(token_scale(self.layer, x, features), size)
+
+    def block_scale(self, blocks: Tensor) -> Tensor | None:
+        """Predicted residual energy [n] of blocks [n, B, d] over the mean; None unless tokens are
+        sorted by it.
+        """
+        if self.settings.blocks != SORTED:
+            return None
+        rows = blocks.flatten(0, 1)
+        z = self.layer.compensation.features(rows)
+        return token_scale(self.layer, rows, z).view(blocks.shape[:2]).mean(1)
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
@@ -107,6 +122,7 @@ class BlockChooser:
                 self.module.act_fn,
                 self.down_norms,
                 self.seed,
+                self.block_scale(blocks),
             )
         )
 

@@ -114,7 +114,8 @@ class TrainableFFN:
         """Order of tokens x [T, d] in which each block's follow one another."""
         if not self.chooser.reorders:
             return torch.arange(len(x), device=x.device)
-        return self.chooser.token_order(x.float() @ self.parameters["projection"].T)
+        features = x.float() @ self.parameters["projection"].T
+        return self.chooser.token_order(x, features)
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
         """Sparse FFN of whole blocks x [T, d] in float32, with gradients; before [B, d]."""

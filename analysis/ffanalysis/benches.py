@@ -77,7 +77,7 @@ def kernels(folder: str | Path) -> pd.DataFrame:
 
 
 def speeds(folder: str | Path) -> pd.DataFrame:
-    """One row per line and prompt length of speed.jsonl, which `python -m ffbench speed` appends."""
+    """One row per line and prompt length of speed.jsonl, from `python -m ffbench speed`."""
     path, rows = Path(folder) / "speed.jsonl", []
     for line in lines(path, ("shape", "ffn", "ttft")):
         for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True):

@@ -172,7 +172,7 @@ def tasks(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
 
 
 def groups(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
-    """One row per run and category of tasks or length bucket; `task` is empty for means of tasks."""
+    """One row per run and category or length bucket; `task` is empty for means of tasks."""
     rows = []
     for _, result in results(output_dir, run_keys):
         for kind, task, values in group_parts(result):

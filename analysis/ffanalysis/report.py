@@ -163,6 +163,15 @@ def report(source: Source, style: str = "md", by: str = "run") -> str:
     return "\n\n".join(text_table(part, style, by != "seed") for part in found)
 
 
+def render(source: Source, style: str = "md", by: str = "run") -> str:
+    """The report as the content of a file; `html` is the whole page. Raises as `report` does."""
+    if style == "html":
+        from ffanalysis.page import build
+
+        return build(source)
+    return report(source, style, by) + "\n"
+
+
 def text_table(part: Part, style: str = "md", collapse: bool = True) -> str:
     """One table with the settings that all its rows share above it."""
     frame = seeds.collapsed(part.frame, part.names) if collapse else part.frame

@@ -112,7 +112,7 @@ def in_words(column: str, value: Any) -> str:
 
 
 def method_name(row: pd.Series, kind: str, parameters: Sequence[str]) -> str:
-    """A method with those of its parameters that differ between the rows; 0 is off, and not named."""
+    """A method with those of its parameters that differ between the rows; 0 (off) is not named."""
     words = [
         f"{name.split('.', 1)[1]} {settings.in_words(row[name])}"
         for name in parameters

@@ -92,7 +92,12 @@ def texts_of(config: dict[str, Any]) -> dict[str, Any]:
         "task": task["name"],
         "protocol": task.get("protocol"),
     }
-    return fields | ({"blocks": config.get("blocks")} if config["sparsity"] else {})
+    if config["sparsity"]:
+        # the summary's `objective` may be the number that a search minimises
+        weights = config.get("objective")
+        fields["objective"] = weights if isinstance(weights, dict) else None
+        fields["blocks"] = config.get("blocks")
+    return fields
 
 
 def result_of(

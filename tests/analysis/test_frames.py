@@ -51,7 +51,11 @@ def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:
     assert row["ppl_ratio_low"] == result["mean"]["ppl_ratio_low"] and not row["per_token"]
     assert row["command"] == "python -m ffbench sparsity=0.5 selector=trained compensator=surrogate"
     dense = frame.loc[f"{1:016x}"]
-    assert pd.isna(dense["kl_continuation"]) and pd.isna(dense["ttft_speedup"]) and dense["loss_abs"] == 0
+    assert (
+        pd.isna(dense["kl_continuation"])
+        and pd.isna(dense["ttft_speedup"])
+        and dense["loss_abs"] == 0
+    )
 
 
 def test_results_without_the_nll_increase_get_it_without_an_interval(
@@ -111,7 +115,9 @@ def test_ideal_is_amdahl_on_the_measured_ffn_share(recorded: Path) -> None:
 
 
 def test_runs_that_are_not_there_are_named(recorded: Path) -> None:
-    with pytest.raises(load.LoadError, match=f"runs: no result for {'f' * 16}, {'e' * 16}; .*status"):
+    with pytest.raises(
+        load.LoadError, match=f"runs: no result for {'f' * 16}, {'e' * 16}; .*status"
+    ):
         load.runs(recorded, ["f" * 16, "e" * 16])
 
 
@@ -215,7 +221,9 @@ def test_a_damaged_answer_is_named_by_line(copied: Path) -> None:
 def test_kernel_lines_get_their_intensity(recorded: Path, tmp_path: Path) -> None:
     frame = benches.kernels(recorded)
     row = frame[
-        (frame["shape"] == "llama3.2-1b") & (frame["dtype"] == "bfloat16") & (frame["block_size"] == 128)
+        (frame["shape"] == "llama3.2-1b")
+        & (frame["dtype"] == "bfloat16")
+        & (frame["block_size"] == 128)
     ].iloc[0]
     flops, moved = 6 * 2048 * 2048 * 8192 * 0.5, 2 * (16 * 3 * 2048 * 4096 + 2 * 2048 * 2048)
     assert row["intensity"] == pytest.approx(flops / moved)

@@ -96,7 +96,7 @@ def answers(figures: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def config(s: dict[str, Any]) -> dict[str, Any]:
     """The nested configuration of one run."""
     return {
-        "model": {"name": MODEL, "dtype": "float32"},
+        "model": {"name": MODEL, "dtype": "float32", "device": "cpu"},
         **{
             kind: {"name": s[kind].split()[0]} | PARAMETERS.get(s[kind], {})
             for kind in ("selector", "compensator", "scheduler")
@@ -104,6 +104,8 @@ def config(s: dict[str, Any]) -> dict[str, Any]:
         "hot_fraction": s["hot_fraction"],
         "task": {"name": s["task"], "limit": 24, "protocol": "whole"},
         "sparsity": s["sparsity"],
+        "blocks": "consecutive",
+        "objective": {"continuation": 1.0, "copy": 1.0, "full": 0.0},
         "block_size": s["block_size"],
         "group_size": s["group_size"],
         "seed": s["seed"],

@@ -1,9 +1,11 @@
 """What a user sees at the end of a run or sweep: the table of `report`, and a picture."""
 
+import shlex
 import sys
 from pathlib import Path
 
 from ffbench.cli.compose import Job
+from ffbench.cli.launch import Failure
 from ffbench.cli.pictures import draw_sweep, warn_missing
 from ffbench.runs.store import RunStore
 
@@ -34,22 +36,37 @@ def print_table(output_dir: str, keys: list[str]) -> None:
         print(f"no table: {reason}", file=sys.stderr)
 
 
+def next_commands(output_dir: str, keys: list[str]) -> str:
+    """The command that shows more of what was just run."""
+    folder = "" if output_dir == "outputs" else f" --output-dir {shlex.quote(output_dir)}"
+    if len(set(keys)) == 2:
+        return f"next: python -m ffbench compare{folder} {' '.join(dict.fromkeys(keys))}"
+    return f"next: python -m ffbench report{folder} --format html"
+
+
 def failures(
-    output_dir: str, jobs: dict[str, Job], reasons: dict[str, str], before: int
+    output_dir: str, jobs: dict[str, Job], failed: dict[str, Failure], before: int
 ) -> list[str]:
-    """A line per failed job with its folder, overrides and reason, then the totals; empty without
-    failures.
+    """A line per failed job with its folder, overrides and reason, and the totals; nothing if all
+    went well.
+
+    Starting again is advised only if it can help.
     """
-    if not reasons:
+    if not failed:
         return []
+    if all(failure.permanent for failure in failed.values()):
+        return [
+            *(f"error: {failure.reason}" for failure in dict.fromkeys(failed.values())),
+            f"{len(failed)} of {len(jobs)} runs cannot start as they are set, "
+            f"{len(jobs) - len(failed)} done, {before} were done before",
+        ]
     rows = [
-        f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].words) or 'defaults'}\n        {why}"
-        for key, why in reasons.items()
+        f"failed: {output_dir}/runs/{key}  {' '.join(jobs[key].overrides) or 'defaults'}\n"
+        f"        {failure.reason}"
+        for key, failure in failed.items()
     ]
-    return [
-        *rows,
-        (
-            f"{len(reasons)} of {len(jobs)} runs failed, {len(jobs) - len(reasons)} finished, "
-            f"{before} were finished before; start the same command again to resume"
-        ),
-    ]
+    total = (
+        f"{len(failed)} of {len(jobs)} runs failed, {len(jobs) - len(failed)} done, {before} were "
+        "done before"
+    )
+    return [*rows, f"{total}; the same command resumes"]

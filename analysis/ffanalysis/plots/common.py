@@ -191,7 +191,7 @@ def brackets(rows: pd.DataFrame, processes: str = "processes") -> str:
     """What the brackets of the rows' speedups are."""
     counts = rows[processes].dropna() if processes in rows else pd.Series(dtype=float)
     if len(counts) and counts.min() > 1:
-        return f"p20 to p80 over {spread(rows, processes)} fresh processes"
+        return f"lowest to highest of {spread(rows, processes)} fresh processes"
     return "p20 to p80 of paired rounds in one process"
 
 

@@ -16,7 +16,6 @@ from ffanalysis import load, wandb_source
 from ffbench.runs.store import RunStore
 from ffbench.tracking.mirror import mirror
 
-
 # sweep lists stay on the disk, and a summary holds numbers only
 NOT_SENT = ("command", "calibration_text", "instruction_set", "backend")
 

@@ -1,14 +1,10 @@
-"""The generated tables of docs/kernels.md: in step with the committed results, and honest about
-what is missing."""
+"""The tables of docs/kernels.md: the last line of a setting counts, and what is missing is said."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
-import pytest
+from tools.docs import kernels
 
-PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "kernels_page.py"
 LINE = {
     "shape": "llama3.2-1b",
     "dtype": "f32",
@@ -35,35 +31,21 @@ LINE = {
 }
 
 
-@pytest.fixture
-def page() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kernels_page", PATH)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_is_in_step_with_the_results(page: ModuleType) -> None:
-    text = page.PAGE.read_text()
-    assert page.renewed(text) == text, "run `python benchmarks/kernels_page.py`"
-
-
-def test_the_last_line_of_a_setting_counts(
-    page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page, "RESULTS", tmp_path)
+def test_the_last_line_of_a_setting_counts(tmp_path: Path) -> None:
     lines = [
         LINE,
         LINE | {"ratio_eager": 1.85},
         LINE | {"block": 256, "ratio_eager": 1.9, "ratio_compiled": 1.7},
     ]
-    (tmp_path / "kernels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
-    text = "\n".join(page.kernels())
+    folder = tmp_path / kernels.RESULTS
+    folder.mkdir(parents=True)
+    (folder / "kernels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = kernels.kernels(tmp_path)
     assert "1.79 (" not in text and "| 1.85 (1.78 to 1.81) | - |" in text and "| 1.70 |" in text
     assert "groups of 32, 50% hot" in text and "80%" in text and "git_sha abc" in text
+    assert "| float32 |" in text  # an old line's f32
 
 
-def test_a_page_without_marks_is_refused(page: ModuleType) -> None:
-    with pytest.raises(ValueError, match="kernels: made by"):
-        page.replaced("text", "kernels", [])
+def test_without_lines_it_says_so(tmp_path: Path) -> None:
+    assert "No measurements yet." in kernels.kernels(tmp_path)
+    assert "No measurements yet." in kernels.speeds(tmp_path)

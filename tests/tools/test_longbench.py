@@ -1,4 +1,4 @@
-"""The LongBench table: rows, columns side by side, what is not set beside each other, refusals."""
+"""LongBench task by task: rows, columns, what gets a table of its own, refusals."""
 
 import json
 from pathlib import Path
@@ -6,21 +6,23 @@ from typing import Any
 
 import pytest
 
-from tools.docs import longbench_table
+from ffanalysis import load
+from tools.docs import longbench
 
 
-def figures(loss: float, **more: Any) -> dict[str, Any]:
-    found = {"n": 20, "score": 40 - loss, "score_dense": 40.0, "nll": 2.2, "nll_dense": 2.0}
+def losses(loss: float, **more: Any) -> dict[str, Any]:
+    fields = {"n": 20, "score": 40 - loss, "score_dense": 40.0, "nll": 2.2, "nll_dense": 2.0}
     for name, value in (("loss", loss), ("nll_gain", 0.1)):
         for end in ("", "_low", "_high"):
-            found |= {f"{name}_abs{end}": value, f"{name}_rel{end}": value / 40}
-    return found | more
+            fields |= {f"{name}_abs{end}": value, f"{name}_rel{end}": value / 40}
+    return fields | more
 
 
 def write_run(folder: Path, key: str, sparsity: float, loss: float, **changes: Any) -> None:
     task = {
         "metric": "f1",
         "headline": True,
+        "chance": 25.0,
         "truncated": 7,
         "tokens_cut": 9.0,
         "density_used": 0.6,
@@ -41,12 +43,12 @@ def write_run(folder: Path, key: str, sparsity: float, loss: float, **changes: A
         "speed": None,
         "data": "subset of LongBench",
         "tasks": {
-            "lcc": figures(loss, **task),
-            "passage_count": figures(9, **task | {"headline": False}),
+            "lcc": losses(loss, **task),
+            "passage_count": losses(9, **task | {"headline": False}),
         },
-        "categories": {"code": figures(loss)},
+        "categories": {"code": losses(loss)},
         "buckets": None,
-        "mean": figures(loss),
+        "mean": losses(loss),
     } | changes
     config = {"task": {"limit": 20, "max_length": 4096, "batch_size": 1}}
     (folder / "runs" / key).mkdir(parents=True)
@@ -59,62 +61,47 @@ def write_run(folder: Path, key: str, sparsity: float, loss: float, **changes: A
 
 
 @pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    text = f"before\n{longbench_table.START}\nold\n{longbench_table.END}\nafter\n"
-    (tmp_path / "page.md").write_text(text)
-    monkeypatch.setattr(longbench_table, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(longbench_table, "RESULTS", tmp_path / "kept")
-    return tmp_path / "page.md"
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / longbench.RESULTS
 
 
-def test_the_page_gets_one_row_a_task_and_mean(page: Path, tmp_path: Path) -> None:
+def test_one_row_per_task_category_and_mean(kept: Path, tmp_path: Path) -> None:
     for key, sparsity, loss in (("a", 0.5, 4.0), ("b", 0.0, 0.0), ("c", 0.3, 2.0)):
-        write_run(tmp_path / "out", key, sparsity, loss)
-    write_run(tmp_path / "out", "d", 0.5, 1.0, data=None)
-    assert longbench_table.main(["--take", str(tmp_path / "out")]) == 0
-    text = page.read_text()
-    assert text.startswith("before") and text.endswith("after\n") and "old" not in text
-    assert (
-        "| `lcc` | 20 | 7 | 40.0 | 2.0 (2.0 to 2.0) | 5% (5 to 5) | 4.0 (4.0 to 4.0) | 10% (10 to 10) | 2.000 |"
-        in text
+        write_run(kept, key, sparsity, loss)
+    write_run(kept, "d", 0.5, 1.0, data=None)  # not LongBench
+    text = longbench.sections(tmp_path)
+    row = (
+        "| `lcc` | 20 | 7 | 40.0 | 25.0 | 2.0 (2.0 to 2.0) | 5 (5 to 5) | 4.0 (4.0 to 4.0) | "
+        "10 (10 to 10) | 2.000 |"
     )
+    assert row in text
     assert "`passage_count` (not in the means)" in text and "| mean, code | 20 |  | 40.0 |" in text
-    assert (
-        text.index("30%: loss") < text.index("50%: loss") and "abc" in text and "`run it`" in text
-    )
-    assert not (tmp_path / "kept" / "runs" / "d").exists()
+    assert text.index("30%: loss") < text.index("50%: loss")
+    assert "abc" in text and "`run it`" in text and "30% 0.60 to 0.60; 50% 0.60 to 0.60" in text
 
 
-def test_other_prompts_get_a_table_of_their_own(page: Path, tmp_path: Path) -> None:
-    write_run(tmp_path / "out", "a", 0.5, 4.0)
-    write_run(tmp_path / "out", "b", 0.5, 4.0, dtype="bfloat16")
-    write_run(tmp_path / "out", "c", 0.5, 4.0, protocol="context")
-    assert longbench_table.main(["--take", str(tmp_path / "out")]) == 0
-    assert page.read_text().count("| `lcc` |") == 2
-    assert "50%, context: loss" in page.read_text()
+def test_other_prompts_get_a_table_of_their_own(kept: Path, tmp_path: Path) -> None:
+    write_run(kept, "a", 0.5, 4.0)
+    write_run(kept, "b", 0.5, 4.0, dtype="bfloat16")
+    write_run(kept, "c", 0.5, 4.0, protocol="context")
+    text = longbench.sections(tmp_path)
+    assert text.count("| `lcc` |") == 2 and "50%, context: loss" in text
 
 
-def test_refusals(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert longbench_table.main([]) == 2
-    (tmp_path / "none").mkdir()
-    assert longbench_table.main(["--take", str(tmp_path / "none")]) == 2
-    assert "no done run on LongBench records" in capsys.readouterr().err
-    write_run(tmp_path / "out", "a", 0.5, 4.0)
-    path = tmp_path / "out" / "runs" / "a" / "result.json"
-    old = json.loads(path.read_text())
-    del old["categories"]
-    path.write_text(json.dumps(old))
-    assert longbench_table.main(["--take", str(tmp_path / "out")]) == 2
-    assert "missing categories; run it again" in capsys.readouterr().err
-
-
-def test_similar_blocks_and_own_text_get_a_table_that_says_so(page: Path, tmp_path: Path) -> None:
-    write_run(tmp_path / "out", "a", 0.5, 4.0, blocks="consecutive", calibration_text="embedded")
-    write_run(tmp_path / "out", "b", 0.5, 4.0)
-    write_run(
-        tmp_path / "out", "c", 0.5, 4.0, blocks="similar", calibration_text="0123456789abcdef"
-    )
-    assert longbench_table.main(["--take", str(tmp_path / "out")]) == 0
-    text = page.read_text()
+def test_similar_blocks_and_the_users_text_get_a_table_that_says_so(
+    kept: Path, tmp_path: Path
+) -> None:
+    write_run(kept, "a", 0.5, 4.0, blocks="consecutive", calibration_text="embedded")
+    write_run(kept, "b", 0.5, 4.0)
+    write_run(kept, "c", 0.5, 4.0, blocks="similar", calibration_text="0123456789abcdef")
+    text = longbench.sections(tmp_path)
     assert text.count("| `lcc` |") == 2
-    assert "s/c/u, blocks of similar tokens, fitted on own text (0123456789abcdef)," in text
+    assert "s + c, u, blocks of similar tokens, fitted on the user's text 0123456789abcdef;" in text
+
+
+def test_refusals(kept: Path, tmp_path: Path) -> None:
+    with pytest.raises(load.LoadError, match="no runs; add some with: python -m tools.docs.take"):
+        longbench.sections(tmp_path)
+    write_run(kept, "a", 0.5, 4.0, mean=None)
+    with pytest.raises(load.LoadError, match="run a: its means or its config.json are missing"):
+        longbench.sections(tmp_path)

@@ -142,7 +142,7 @@ def conditions(runs: list[Run]) -> str:
     last, task = runs[-1], runs[-1].config["task"]
     commands = dict.fromkeys(
         " ".join(
-            word for word in run.provenance.get("command") or [] if not word.startswith(NOT_SHOWN)
+            text for text in run.provenance.get("command") or [] if not text.startswith(NOT_SHOWN)
         )
         for run in runs
     )

@@ -10,6 +10,7 @@ from ffanalysis import benches, load, plots, settings, tables
 from ffanalysis.formats import column_format
 from ffanalysis.plots import common
 from ffanalysis.plots.speed import SHAPE_SETTINGS
+from ffanalysis.report import current_columns
 from ffanalysis.run_folders import read_optional, results
 
 RESULTS = Path("benchmarks") / "results"
@@ -151,7 +152,7 @@ def headline(root: Path) -> str:
         [
             f"{commands(folder)}:",
             "",
-            tables.markdown(rows, HEADLINE),
+            tables.markdown(rows, current_columns(HEADLINE, rows)),
             "",
             conditions(rows),
             chance_line(folder),
@@ -177,7 +178,7 @@ def longbench(root: Path) -> str:
         [
             f"{commands(folder)}:",
             "",
-            tables.markdown(rows, LONGBENCH),
+            tables.markdown(rows, current_columns(LONGBENCH, rows)),
             "",
             f"Means over the headline tasks. {conditions(rows)}",
         ]
@@ -250,7 +251,7 @@ def methods(root: Path) -> str:
     rows = rows.sort_values(["cost", loss], kind="stable")
     return "\n".join(
         [
-            tables.markdown(rows, METHODS),
+            tables.markdown(rows, current_columns(METHODS, rows)),
             "",
             f"`python benchmarks/accuracy_selectors.py`: sparsity {level:g}; "
             f"{common.caption(rows)}; {common.windows_of(rows, loss)} held-out windows. Sorted by "

@@ -47,6 +47,8 @@ NAMES = {
 }
 # not part of a series' name: axes, panels, or said by the methods themselves
 NOT_NAMED = ("model", "task", "sparsity", "seed", "protocol", *METHOD_KINDS)
+# settings under these heads say how a plan is measured, not what it is
+MEASURING = ("model", "task", "fidelity", "speed", "kernel")
 LOSSES = ("kl_continuation", "kl_prompt")
 
 
@@ -125,7 +127,11 @@ def method_names(rows: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series
     """A name for each row's method: selector + compensator, and every other setting that differs
     between the rows.
     """
-    different = [name for name in settings.differing(rows, NOT_NAMED) if name not in leave_out]
+    different = [
+        name
+        for name in settings.differing(rows, (*NOT_NAMED, *leave_out))
+        if "." not in name or name.split(".")[0] not in MEASURING
+    ]
     schedulers = settings.sparse(rows)["scheduler"].nunique() > 1 if "scheduler" in rows else False
     usual = {
         name: rows[name].mode().iloc[0]

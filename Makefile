@@ -68,12 +68,11 @@ else
 endif
 
 plots: setup
-	$(BIN)/python -m ffanalysis.figures --output-dir outputs
+	$(BIN)/python -m ffanalysis.gallery --output-dir outputs
 	$(BIN)/python -m ffanalysis.notebook_runner --output-dir outputs
 
 readme: setup
-	$(BIN)/python -m tools.docs.readme
-	$(BIN)/python -m tools.docs.leaderboard
+	$(BIN)/python -m tools.docs.sections --write
 
 report: setup
 	$(BIN)/python -m ffbench report --format html

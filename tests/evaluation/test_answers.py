@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ffbench.evaluation.answers import Protocol, evaluate
-from ffbench.evaluation.decoding import Ending, Reader
+from ffbench.evaluation.decoding import Decoder, Ending
 from ffbench.evaluation.prompts import PromptIds, gold_ids, prompt_ids
 from ffbench.methods.plan import PlanSettings
 from ffbench.models.loading import FAMILIES, ModelSpec, load_model
@@ -32,7 +32,7 @@ def spec(stop: str = "end") -> TaskSpec:
         "c",
         "m",
         12,
-        lambda part, limit: [],
+        lambda limit: [],
         lambda text, record: float(len(text)),
         lambda records: None,
         stop=stop,
@@ -126,19 +126,21 @@ def test_a_cut_log_is_taken_up_without_loss_or_repetition(
 
 def test_stop_ids_are_held_back_for_the_least_number_of_tokens() -> None:
     model, tokenizer = load_model(ModelSpec("tiny", "tiny", "llama"))
-    reader, prompt = Reader(model, 0), PromptIds(tokenizer.encode("abc"), 0, 0)
-    best = reader.read([prompt]).logits[0].topk(2).indices.tolist()
-    assert reader.greedy(reader.read([prompt]), [Ending({best[0]}, 4, 0, lambda ids: False)]) == [
-        []
+    decoder, prompt = Decoder(model, 0), PromptIds(tokenizer.encode("abc"), 0, 0)
+    best = decoder.prefill([prompt]).logits[0].topk(2).indices.tolist()
+    assert decoder.greedy(
+        decoder.prefill([prompt]), [Ending({best[0]}, 4, 0, lambda ids: False)]
+    ) == [[]]
+    kept = decoder.greedy(decoder.prefill([prompt]), [Ending({best[0]}, 4, 1, lambda ids: False)])[
+        0
     ]
-    kept = reader.greedy(reader.read([prompt]), [Ending({best[0]}, 4, 1, lambda ids: False)])[0]
     assert kept[0] == best[1]
     assert best[0] not in kept
     assert (
         len(
-            reader.greedy(reader.read([prompt]), [Ending(set(), 9, 0, lambda ids: len(ids) == 2)])[
-                0
-            ]
+            decoder.greedy(
+                decoder.prefill([prompt]), [Ending(set(), 9, 0, lambda ids: len(ids) == 2)]
+            )[0]
         )
         == 2
     )

@@ -13,7 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook, CachingLM
 from lm_eval.models.huggingface import HFLM
 
-from ffbench.evaluation.decoding import Reader
+from ffbench.evaluation.decoding import Decoder
 from ffbench.integrations.lm_eval.model import FFBenchLM
 from ffbench.methods.plan import PlanError, PlanSettings
 from ffbench.models.shapes import random_plan
@@ -136,16 +136,16 @@ def test_a_stopped_run_goes_on_from_lm_evals_cache(
         [("one", options), ("two", options), ("three", options), ("four", options)],
     )
     whole = model.generate_until(asked, disable_tqdm=True)
-    read, calls = Reader.read, []
+    prefill, calls = Decoder.prefill, []
 
-    def stop_at_the_second(self: Reader, prompts: list) -> Any:
+    def stop_at_the_second(self: Decoder, prompts: list) -> Any:
         calls.append(len(prompts))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return read(self, prompts)
+        return prefill(self, prompts)
 
     cached = CachingLM(model, str(tmp_path / "answers"))
-    monkeypatch.setattr(Reader, "read", stop_at_the_second)
+    monkeypatch.setattr(Decoder, "prefill", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         cached.generate_until(asked)
     assert cached.generate_until(asked) == whole

@@ -29,15 +29,26 @@ class Interval:
     standard_error: float | None
 
 
-def mean_over_groups(means: Array) -> Array:
-    """Mean over groups of the first column: every group counts the same."""
-    return means[..., 0].mean(-1)
+def weighted(column: Array, weights: Array | None) -> Array:
+    """Mean over groups [..., groups], or their sum with weights [groups]."""
+    return column.mean(-1) if weights is None else column @ weights
 
 
-def ratio_of_means(means: Array) -> Array:
-    """First column over the second, each a mean over groups; nan if the second is not positive."""
-    above, below = means[..., 0].mean(-1), means[..., 1].mean(-1)
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+def mean_of_groups(weights: Array | None = None) -> Statistic:
+    """The statistic "mean over groups of the first column"; without weights all count the same."""
+    return lambda means: weighted(means[..., 0], weights)
+
+
+def ratio_of_groups(weights: Array | None = None) -> Statistic:
+    """The statistic "first column over the second", each a mean over groups; nan (undefined) if the
+    second is not positive.
+    """
+
+    def ratio(means: Array) -> Array:
+        above, below = (weighted(means[..., column], weights) for column in (0, 1))
+        return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+    return ratio
 
 
 def resampled_means(groups: Sequence[Array], resamples: int, seed: int) -> Array:
@@ -100,7 +111,7 @@ def bca_shares(
 
 def bootstrap(
     groups: Sequence[Array],
-    statistic: Statistic = mean_over_groups,
+    statistic: Statistic | None = None,
     *,
     method: str = "bca",
     resamples: int = RESAMPLES,
@@ -112,7 +123,8 @@ def bootstrap(
     `groups`: one array per group (a task, a text), [units] or [units, columns]; a unit is what is
     independent (a record, a document). Units are drawn within their group (stratified); the columns
     of a unit stay together (paired), so that differences and ratios of both sides come from the
-    same units. `statistic` maps means [..., groups, columns] to values [...]; nan means undefined.
+    same units. `statistic` maps means [..., groups, columns] to values [...] (default: mean over
+    groups); nan means undefined.
     `method`: "bca", or "percentile" for statistics that resamples may leave undefined. The result
     depends on `seed` and the data alone. Raises ValueError for an unknown method or no units.
     """
@@ -120,6 +132,7 @@ def bootstrap(
         raise ValueError(f"method: {method!r} is unknown; valid: bca, percentile")
     if not groups or not all(len(group) for group in groups):
         raise ValueError("groups: a bootstrap needs at least one group, and a unit in each")
+    statistic = statistic or mean_of_groups()
     tables = [np.asarray(group, dtype=np.float64).reshape(len(group), -1) for group in groups]
     value = float(statistic(np.stack([table.mean(0) for table in tables])))
     if np.isnan(value) or max(map(len, tables)) < 2:

@@ -5,9 +5,9 @@ import pytest
 
 from ffbench.evaluation.bootstrap import (
     bootstrap,
-    mean_over_groups,
+    mean_of_groups,
     quantile,
-    ratio_of_means,
+    ratio_of_groups,
 )
 
 generator = np.random.default_rng(7)
@@ -36,7 +36,7 @@ def test_bca_and_percentile_differ_on_skewed_data_as_they_should() -> None:
 
 def test_a_paired_ratio_is_scipys_and_resamples_its_denominator() -> None:
     stats = pytest.importorskip("scipy.stats")
-    ours = bootstrap([PAIRS], ratio_of_means, method="percentile", resamples=20_000)
+    ours = bootstrap([PAIRS], ratio_of_groups(), method="percentile", resamples=20_000)
     theirs = stats.bootstrap(
         (PAIRS[:, 0], PAIRS[:, 1]),
         lambda a, b, axis: a.mean(axis) / b.mean(axis),
@@ -63,6 +63,13 @@ def test_groups_count_the_same_and_units_are_drawn_within_them() -> None:
     assert spread.standard_error == pytest.approx(((1 / 400 + 9 / 100) / 4) ** 0.5, rel=0.15)
 
 
+def test_weights_of_groups() -> None:
+    groups = [np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([[6.0, 8.0]])]
+    weights = np.array([0.25, 0.75])
+    assert bootstrap(groups, mean_of_groups(weights)).value == pytest.approx(0.5 + 4.5)
+    assert bootstrap(groups, ratio_of_groups(weights)).value == pytest.approx(5.0 / 6.5)
+
+
 @pytest.mark.parametrize("method", ["bca", "percentile"])
 def test_about_95_of_100_intervals_hold_the_truth(method: str) -> None:
     draws = np.random.default_rng(3)
@@ -80,13 +87,13 @@ def test_about_95_of_100_intervals_hold_the_truth(method: str) -> None:
 
 def test_denominators_that_may_be_nothing_leave_an_end_open() -> None:
     few = np.array([[1.0, 0.0]] * 18 + [[1.0, 100.0]] * 2)  # 12% of resamples have only zeros
-    found = bootstrap([few], ratio_of_means, method="percentile")
+    found = bootstrap([few], ratio_of_groups(), method="percentile")
     assert found.value == pytest.approx(0.1)
     assert found.low is None and found.high is None and found.standard_error is None
     many = np.array([[1.0, 0.0]] * 12 + [[1.0, 100.0]] * 8)
-    found = bootstrap([many], ratio_of_means, method="percentile")
+    found = bootstrap([many], ratio_of_groups(), method="percentile")
     assert found.low is not None and found.low < 1 / 40 < found.high
-    assert np.isnan(bootstrap([few[:18]], ratio_of_means).value)
+    assert np.isnan(bootstrap([few[:18]], ratio_of_groups()).value)
 
 
 def test_undefined_draws_lie_beyond_each_end() -> None:
@@ -111,4 +118,4 @@ def test_single_units_have_no_interval_and_the_seed_decides() -> None:
 )
 def test_refusals(groups: list, options: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        bootstrap(groups, mean_over_groups, **options)
+        bootstrap(groups, mean_of_groups(), **options)

@@ -1,11 +1,14 @@
 """Metrics of a run from paired answers: per task, category and length bucket, and their means."""
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
 
 from ffbench.evaluation.group_metrics import Answers, Group, Metrics, gold_metrics, group_metrics
 from ffbench.tasks.base import TaskRecord, TaskSpec
+
+logger = logging.getLogger(__name__)
 
 # LongBench-E's buckets: words below the bound, as the record states them.
 BUCKETS = {"0-4k": 4000, "4-8k": 8000, "8k+": None}
@@ -145,6 +148,12 @@ def task_metrics(
     the same list twice.
     """
     paired = PairedAnswers(dense, sparse, work)
+    if paired.at_chance:
+        logger.warning(
+            "the dense model scores at or below chance, so these tasks are outside the means of "
+            "scores: %s",
+            ", ".join(paired.at_chance),
+        )
     categories = dict.fromkeys(spec.category for spec, _ in paired.headline(work))
     extended = [(spec, records) for spec, records in work if is_extended(spec)]
     buckets = {

@@ -13,12 +13,12 @@ import json
 from itertools import islice
 from pathlib import Path
 
-from ffbench.data.embedded_text import documents
+from ffbench.data.embedded_text import calibration_chunks
 from ffbench.data.json_lines import read_json_lines
 
 TASKS = ("multifieldqa_en", "hotpotqa", "musique", "gov_report", "passage_count")
 RECORDS = 24  # contexts per task
-CHARACTERS = 8192  # kept of each text: two chunks
+CHARACTERS = 8192  # kept of each context: two chunks
 
 
 def contexts(data_dir: Path) -> list[str]:
@@ -33,10 +33,12 @@ def contexts(data_dir: Path) -> list[str]:
 
 
 def code(characters: int) -> list[str]:
-    """Source files of the calibration part, cut, until they hold more than so many characters."""
+    """Chunks of source code of the calibration part, until they hold more than so many
+    characters.
+    """
     texts: list[str] = []
-    for text in documents("code", "calibration").values():
-        texts.append(text[:CHARACTERS])
+    for text in calibration_chunks("code").values():
+        texts.append(text)
         if sum(map(len, texts)) > characters:
             break
     return texts

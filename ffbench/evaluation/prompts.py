@@ -64,7 +64,7 @@ class PromptIds:
     cut: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FramedText:
     """A prompt as text: `head` ids (a begin token), then `text`, in which the prompt proper is
     text[start:end] and its question begins at `question`; the rest is the chat template's frame.
@@ -152,7 +152,13 @@ def framed_text(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> FramedTex
     """
     text = record.context + record.question
     if not uses_template(tokenizer, spec):
-        return FramedText(special_head(tokenizer), text, 0, len(record.context), len(text))
+        return FramedText(
+            head=special_head(tokenizer),
+            text=text,
+            start=0,
+            question=len(record.context),
+            end=len(text),
+        )
     before, after = chat_frame(tokenizer)
     whole = user_turn(tokenizer, text)
     start, end = len(before), len(whole) - len(after)
@@ -164,7 +170,7 @@ def framed_text(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> FramedTex
         )
     stripped = len(inner.lstrip()) - len(inner) + len(text) - len(text.lstrip())
     question = min(max(start + len(record.context) - stripped, start), end)
-    return FramedText([], whole, start, question, end)
+    return FramedText(head=[], text=whole, start=start, question=question, end=end)
 
 
 def cut_to_fit(

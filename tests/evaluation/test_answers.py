@@ -29,13 +29,13 @@ SETTINGS = PlanSettings("trained", "surrogate", "uniform", 16, 0.5, rank=8)
 
 def spec(stop: str = "end") -> TaskSpec:
     return TaskSpec(
-        "t",
-        "c",
-        "m",
-        12,
-        lambda limit: [],
-        lambda text, record: float(len(text)),
-        lambda records: None,
+        name="t",
+        category="c",
+        metric="m",
+        max_new_tokens=12,
+        load=lambda limit: [],
+        score=lambda text, record: float(len(text)),
+        chance=lambda records: None,
         stop=stop,
     )
 

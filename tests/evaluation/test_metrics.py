@@ -14,13 +14,13 @@ from ffbench.tasks.base import TaskRecord, TaskSpec
 
 def spec(name: str, category: str, headline: bool = True, published: int | None = 4) -> TaskSpec:
     return TaskSpec(
-        name,
-        category,
-        "f1",
-        8,
-        lambda limit: [],
-        lambda text, record: 0.0,
-        lambda records: 5.0,
+        name=name,
+        category=category,
+        metric="f1",
+        max_new_tokens=8,
+        load=lambda limit: [],
+        score=lambda text, record: 0.0,
+        chance=lambda records: 5.0,
         headline=headline,
         published=published,
     )

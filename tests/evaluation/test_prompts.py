@@ -48,13 +48,13 @@ class Letters:
 
 def task(chat: bool, new: int = 3) -> TaskSpec:
     return TaskSpec(
-        "t",
-        "c",
-        "m",
-        new,
-        lambda limit: [],
-        lambda text, record: 0.0,
-        lambda records: None,
+        name="t",
+        category="c",
+        metric="m",
+        max_new_tokens=new,
+        load=lambda limit: [],
+        score=lambda text, record: 0.0,
+        chance=lambda records: None,
         chat=chat,
     )
 

@@ -147,7 +147,7 @@ class FFBenchLM(HFLM):
             head = []
         return cut_to_fit(
             self.tokenizer,
-            FramedText(head, text, start, end, end),
+            FramedText(head=head, text=text, start=start, question=end, end=end),
             self.max_length - new_tokens,
             setting=f"max_length={self.max_length}",
             answer=f"an answer of up to {new_tokens} tokens",

@@ -164,13 +164,13 @@ def register(task: str, published: int) -> None:
     rule = rule_of(task)
     add_task(
         TaskSpec(
-            task,
-            rule["category"],
-            rule["metric"],
-            rule["max_new_tokens"],
-            lambda limit: load(task, None, limit),
-            partial(score, rule),
-            partial(other_answer_chance, rule),
+            name=task,
+            category=rule["category"],
+            metric=rule["metric"],
+            max_new_tokens=rule["max_new_tokens"],
+            load=partial(load, task, None),
+            score=partial(score, rule),
+            chance=partial(other_answer_chance, rule),
             headline=rule.get("headline", True),
             chat=rule.get("chat", True),
             stop=rule.get("stop", "end"),

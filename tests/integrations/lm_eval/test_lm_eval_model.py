@@ -122,6 +122,18 @@ def test_long_prompts_lose_their_middle_and_templates_stay_whole(both: tuple) ->
     assert score < 0
 
 
+def test_prompts_too_short_to_be_sparse_are_told(
+    model_folder: Path, plan_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = build(FFBenchLM, model_folder, plan=str(plan_folder), backend="torch")
+    model.loglikelihood(requests("loglikelihood", PAIRS), disable_tqdm=True)
+    # Of the three contexts (two requests share one), only the long one has a sparse block.
+    assert "2 of 3 prompts ran dense although a plan was given" in caplog.text
+    caplog.clear()
+    model.loglikelihood(requests("loglikelihood", PAIRS[:2]), disable_tqdm=True)
+    assert "ran dense" not in caplog.text
+
+
 def test_a_plan_of_another_model_is_refused(model_folder: Path, plan_folder: Path) -> None:
     with pytest.raises(PlanError, match="made for"):
         build(FFBenchLM, model_folder, plan=str(plan_folder), model_name="tiny")

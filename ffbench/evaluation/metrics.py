@@ -59,7 +59,11 @@ class PairedAnswers:
             {(a["task"], a["record_id"]): a for a in side} for side in (dense, sparse)
         )
         self.measured = dense is not sparse
-        self.chance = {spec.name: spec.chance_points(records) for spec, records in work}
+        # Without decoded answers there is nothing to compare a guess with.
+        scored = all(answer["score"] is not None for answer in (*dense, *sparse))
+        self.chance = {
+            spec.name: spec.chance_points(records) if scored else None for spec, records in work
+        }
         self.at_chance = [
             spec.name for spec, records in work if self.of(spec, records).above_chance is False
         ]

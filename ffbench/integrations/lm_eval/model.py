@@ -28,6 +28,7 @@ from ffbench.evaluation.prompts import (
 from ffbench.integrations.lm_eval import MODEL
 from ffbench.integrations.lm_eval.plans import load_plan
 from ffbench.integrations.lm_eval.records import PREFIX, record_of
+from ffbench.models.checks import check_loaded
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.tasks.registry import get_spec
 
@@ -78,7 +79,10 @@ class FFBenchLM(HFLM):
         super().__init__(*arguments, **options)
         self.model.requires_grad_(False)
         self.backend_name, self.protocol = backend, protocol
-        self.plan = load_plan(Path(plan), self.model, model_name, options) if plan else None
+        self.plan = None
+        if plan:
+            check_loaded(self.model, self.tokenizer)
+            self.plan = load_plan(Path(plan), self.model, model_name, options)
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -180,6 +184,22 @@ class FFBenchLM(HFLM):
                 bar.update(len(batch))
         return found
 
+    def check_lengths(self, texts: Any, context: list[int], continuation: list[int]) -> None:
+        """Refuse what lm-eval's `hf` refuses: an empty context or continuation, one too long.
+
+        Raises PromptError. Without this an empty continuation would have log-likelihood 0 and win.
+        """
+        shown = repr(texts[1][:40]) if texts else "of token ids"
+        if not continuation:
+            raise PromptError(f"lm_eval: the tokenizer encodes the continuation {shown} to nothing")
+        if not context:
+            raise PromptError(f"lm_eval: the context of the continuation {shown} has no tokens")
+        if len(continuation) > self.max_length:
+            raise PromptError(
+                f"lm_eval: the continuation {shown} has {len(continuation)} tokens, more than "
+                f"max_length={self.max_length}"
+            )
+
     def _loglikelihood_tokens(
         self, requests: list[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
@@ -188,8 +208,11 @@ class FFBenchLM(HFLM):
         """
         self.own_tasks_only()
         groups: dict[tuple[int, ...], list[int]] = {}
-        for place, (_, context, continuation) in enumerate(requests):
-            prompt = cut_middle([], context, [], self.max_length - len(continuation), len(context))
+        for place, (texts, context, continuation) in enumerate(requests):
+            self.check_lengths(texts, context, continuation)
+            # the last token is only predicted, never read: one more fits, as in lm-eval's `hf`
+            room = self.max_length + 1 - len(continuation)
+            prompt = cut_middle([], context, [], room, len(context))
             groups.setdefault(tuple(prompt.ids), []).append(place)
         ordered = sorted(groups.items(), key=lambda pair: len(pair[0]))
         found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)

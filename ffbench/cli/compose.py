@@ -232,7 +232,9 @@ def job_texts(overrides: list[str]) -> list[str]:
         composer = Composer(searchpath)
         configs = [composer.config(list(job.overrides)) for job in composer.jobs(overrides)]
     return [
-        OmegaConf.to_yaml(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+        OmegaConf.to_yaml(
+            OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        )
         for config in configs
     ]
 

@@ -117,7 +117,9 @@ def field_notes(kind: type) -> dict[str, str]:
     for node, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        behind = re.search(r"#:?\s*(.+)$", lines[(node.end_lineno or 1) - 1][node.end_col_offset or 0 :])
+        behind = re.search(
+            r"#:?\s*(.+)$", lines[(node.end_lineno or 1) - 1][node.end_col_offset or 0 :]
+        )
         above = re.match(r"\s*#:?\s*(.+)$", lines[node.lineno - 2])
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             notes[node.target.id] = " ".join(str(after.value.value).split())

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ffbench.tracking.base import NullTracker, Tracker, TrackerSettings, chosen_mode, say
+from ffbench.tracking.base import NullTracker, Tracker, TrackerSettings, chosen_mode, warn_once
 
 
 def open_tracker(
@@ -28,7 +28,7 @@ def open_tracker(
     try:
         from ffbench.tracking.wandb import WandbTracker
     except ImportError as error:
-        say(
+        warn_once(
             f"W&B is not installed ({error}); this run is not tracked. Install it with `pip install "
             "'ffbench[tracking]'`, or choose tracker=none."
         )

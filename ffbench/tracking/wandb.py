@@ -21,8 +21,8 @@ from ffbench.tracking.base import (
     Tracker,
     TrackerSettings,
     bounded,
-    say,
     server,
+    warn_once,
 )
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class WandbTracker:
                 return cls(run, attempt, settings, folder)
             except Exception as error:  # noqa: BLE001 - W&B's service raises errors of several families
                 end_service()  # else the run id stays in use there
-                say(
+                warn_once(
                     f"W&B: cannot start {attempt} ({first_line(error)}); send the run later with "
                     "`python -m ffbench sync`."
                 )
@@ -205,7 +205,7 @@ class WandbTracker:
 
     def _report(self, problem: str) -> None:
         self.problem = self.problem or problem
-        say(
+        warn_once(
             f"W&B: not everything was sent ({problem}); send the run later with `python -m ffbench sync`."
         )
 

@@ -7,11 +7,14 @@ from importlib.util import find_spec
 
 from ffbench.cli.errors import DONE, is_user_error, refuse
 
-USAGE = """python -m ffbench lm_eval --model ffbench --model_args pretrained=MODEL,plan=FOLDER --tasks TASK[,TASK...]
+USAGE = """python -m ffbench lm_eval --model ffbench --tasks TASK[,TASK...] \\
+    --model_args pretrained=MODEL,plan=FOLDER
 
 Takes whatever `lm_eval` takes, and adds `--model ffbench` and the tasks ffbench_longbench_*.
-Model arguments: those of `hf`, and plan=FOLDER, protocol=whole|context, backend=..., max_length=N, model_name=NAME.
-Records: --metadata '{"data_dir": "FOLDER", "limit": 20}' (limit spreads over lengths; --limit takes the first ones).
+Model arguments: those of `hf`, and plan=FOLDER, protocol=whole|context, backend=NAME,
+max_length=N, model_name=NAME.
+Records: --metadata '{"data_dir": "FOLDER", "limit": 20}' (limit spreads over lengths; --limit
+takes the first ones).
 `python -m ffbench lm_eval run --help` shows lm-eval's own options.
 """
 

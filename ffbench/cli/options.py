@@ -66,7 +66,8 @@ class Parser(argparse.ArgumentParser):
         if word.startswith("-"):
             known = [option for option in self._option_string_actions if option.startswith("--")]
             return (
-                f"{named}{word}: no such option{suggestion(word.partition('=')[0], known)} Options: "
+                f"{named}{word}: no such option{suggestion(word.partition('=')[0], known)} "
+                "Options: "
                 f"{', '.join(known)}"
             )
         if "=" in word:

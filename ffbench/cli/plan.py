@@ -83,13 +83,15 @@ def record_plan(folder: Path, job: Job) -> int:
     plan = SparsePlan.load(folder, keys.fingerprint(s))
     if s.fidelity.windows < 1 or s.fidelity.window <= 2 * plan.settings.block_size:
         problems.append(
-            f"fidelity: {s.fidelity.windows} windows of {s.fidelity.window} tokens hold no sparse blocks; choose "
+            f"fidelity: {s.fidelity.windows} windows of {s.fidelity.window} tokens hold no "
+            "sparse blocks; choose "
             f"1 window or more, of more than {2 * plan.settings.block_size} tokens"
         )
     problems += [reason for reason in [untimed(plan)] if reason]
     if plan.settings.scheduler in PER_BLOCK:
         problems.append(
-            f"scheduler: blocks of a plan by {plan.settings.scheduler!r} keep different numbers of neurons, which "
+            f"scheduler: blocks of a plan by {plan.settings.scheduler!r} keep different numbers "
+            "of neurons, which "
             "the benchmark cannot replay; record a plan with another scheduler"
         )
     if problems:
@@ -99,7 +101,8 @@ def record_plan(folder: Path, job: Job) -> int:
     chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
     save_record(folder, plan, chosen)
     print(
-        f"{folder / FILE}: {len(chosen)} layers, {len(chosen[0])} blocks of {plan.settings.block_size} tokens"
+        f"{folder / FILE}: {len(chosen)} layers, {len(chosen[0])} blocks of "
+        f"{plan.settings.block_size} tokens"
     )
     return 0
 
@@ -109,7 +112,8 @@ def describe(plan: SparsePlan) -> str:
     settings = "\n".join(f"{name:14} {value}" for name, value in vars(plan.settings).items())
     f = len(plan.layers[0].order)
     rows = "\n".join(
-        f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot {layer.hot:6}  "
+        f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot "
+        f"{layer.hot:6}  "
         f"surrogate rank {layer.surrogate.rank}"
         for i, layer in enumerate(plan.layers)
     )

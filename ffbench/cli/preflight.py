@@ -1,4 +1,6 @@
-"""What is wrong with the jobs of a command line together, and with their models, before any work."""
+"""What is wrong with the jobs of a command line together, and with their models, before any "
+"work.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ def folder_problems(jobs: list[Job]) -> list[str]:
     if len(folders) < 2:
         return []
     return [
-        f"output_dir: the jobs of one command share one folder, received {', '.join(folders)}; runs "
+        f"output_dir: the jobs of one command share one folder, received {', '.join(folders)}; "
+        "runs "
         "are told apart by their keys: give one output_dir, or start one command per folder"
     ]
 

@@ -73,7 +73,9 @@ def show(options: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def checked(jobs: list[Job], overrides: list[str], dry_run: bool, name: str | None) -> int:
-    """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep name."""
+    """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep "
+    "name.
+    """
     from ffbench.cli.preflight import job_problems
     from ffbench.runs.status import jobs_status
     from ffbench.runs.store import RunStore

@@ -22,7 +22,8 @@ def full_keys(output_dir: str, prefixes: Sequence[str]) -> list[str]:
         elif matches:
             more = ", ..." if len(matches) > SHOWN else ""
             problems.append(
-                f"{prefix}: {len(matches)} runs begin so ({', '.join(matches[:SHOWN])}{more}); give "
+                f"{prefix}: {len(matches)} runs begin so ({', '.join(matches[:SHOWN])}{more}); "
+                "give "
                 "more digits"
             )
         else:

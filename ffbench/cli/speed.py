@@ -19,10 +19,11 @@ python -m ffbench speed model=smollm2_135m kernel=native speed.lengths=[512,2048
 python -m ffbench speed shape=llama3.2-1b model.dtype=bfloat16 speed.lengths=[512,2048,8192]
 python -m ffbench speed plan=FOLDER model=smollm2_135m
 
-SETTINGS are those of a run (`python -m ffbench --help`); several values of one give a line each. shape=NAME takes
-random weights at a published model's shape instead of model=. plan=FOLDER times a saved plan and writes its break-even
-length into it (below that, prompts run dense); otherwise the plan has the settings' sizes and random contents, which
-costs the same time. Every line is appended to speed.jsonl in output_dir."""
+SETTINGS are those of a run (`python -m ffbench --help`); several values of one give a line each.
+shape=NAME takes random weights at a published model's shape instead of model=. plan=FOLDER times a
+saved plan and writes its break-even length into it: shorter prompts then run dense. Without it the
+plan has the settings' sizes and random contents, which costs the same time. Every line is appended
+to speed.jsonl in output_dir."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
         selector = SELECTORS.get(s.selector.name)
         if selector and not selector.block_wise:
             problems.append(
-                f"selector.name: {s.selector.name!r} works token by token, so its time means nothing; "
+                f"selector.name: {s.selector.name!r} works token by token, so its time means "
+                "nothing; "
                 f"choose {', '.join(name for name, one in SELECTORS.items() if one.block_wise)}"
             )
     return jobs, problems
@@ -167,9 +169,12 @@ def describe(line: dict[str, Any]) -> str:
     rows = "any rows" if line["group"] == 1 else f"groups of {line['group']}"
     text = [
         (
-            f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
-            f"{line['sparsity']}, block {line['block']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
-            f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"
+            f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), "
+            f"{line['dtype']}, sparsity "
+            f"{line['sparsity']}, block {line['block']}, {rows}, hot {line['hot_fraction']}, "
+            f"{line['selector']} + "
+            f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, "
+            f"{line['threads']} thread(s), {line['cpu']}"
         ),
         "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s",
     ]
@@ -181,7 +186,8 @@ def describe(line: dict[str, Any]) -> str:
         )
     least, longest = line["break_even_tokens"], max(one["tokens"] for one in line["ttft"])
     text.append(
-        f"break-even: sparse is not slower from {least} tokens on (shortest measured length of which that holds)"
+        f"break-even: sparse is not slower from {least} tokens on (shortest measured length of "
+        "which that holds)"
         if least
         else f"break-even: none; dense is faster at the longest measured length, {longest} tokens"
     )

@@ -146,6 +146,7 @@ class StageCache:
             lock.acquire(timeout=timeout)
         except Timeout:
             raise StoreError(
-                f"stage {stage} {key} was still being made by another process after {timeout:.0f} s; "
+                f"stage {stage} {key} was still being made by another process after "
+                f"{timeout:.0f} s; "
                 "end that process or start again later"
             ) from None

@@ -18,7 +18,7 @@ ADVICE = {
     errno.EACCES: "permission denied; choose a writable folder with output_dir=FOLDER",
     errno.EPERM: "not permitted; choose a writable folder with output_dir=FOLDER",
     errno.ENOTDIR: "a part of this path is a file; choose another folder with output_dir=FOLDER",
-    errno.EEXIST: "a file is where a folder is needed; choose another folder with output_dir=FOLDER",
+    errno.EEXIST: "a file has that name; choose another folder with output_dir=FOLDER",
     errno.ENAMETOOLONG: "the path is too long; choose a shorter output_dir=FOLDER",
 }
 
@@ -101,7 +101,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON of `value`, readable but for lone surrogates, which no encoding holds: \\ud83d.
+    """JSON of `value`, readable but for lone surrogates, which UTF-8 cannot hold: they are escaped.
 
     Raises TypeError or ValueError if `value` is not JSON; NaN and infinity are not.
     """

@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
 
 
 class StageClock:
-    """Logs where a run is: stage k of n, the time since its start and about how long the rest takes.
+    """Logs where a run is: stage k of n, the time since its start and about how much is left.
 
     `expected` has seconds by stage, from past runs, as far as they are known. The time left is
     given only if every stage that is still to come is known.
@@ -112,7 +112,10 @@ class LineBar:
         left = ""
         if self._total is not None and done > 0:
             left = f", about {duration(elapsed / done * (self._total - self._count))} left"
-        return f"{self._what}: {self._count} of {'?' if self._total is None else self._total}{left}{self._note}"
+        return (
+            f"{self._what}: {self._count} of "
+            f"{'?' if self._total is None else self._total}{left}{self._note}"
+        )
 
 
 def progress_bar(

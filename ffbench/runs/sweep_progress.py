@@ -98,9 +98,9 @@ def seconds_left(store: RunStore, status: SweepStatus, running: list[str]) -> fl
 def running_seconds(store: RunStore, run_key: str) -> float:
     """Seconds since a run was started last; 0 if its files do not tell."""
     try:
-        started = store.folder(run_key).provenance().get("started")
+        started = str(store.folder(run_key).provenance().get("started"))
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
-    except (StoreError, ValueError, TypeError):
+    except (StoreError, ValueError):
         return 0.0
 
 

@@ -134,7 +134,8 @@ def chosen_mode(settings: TrackerSettings) -> str:
         return "disabled" if settings.kind == "none" else mode
     if not has_key():
         warn_once(
-            "W&B: offline, since there is no API key; runs can be sent later with `python -m ffbench sync`."
+            "W&B: offline, since there is no API key; runs can be sent later with `python -m "
+            "ffbench sync`."
         )
         return "offline"
     problem = unreachable(server(), settings.timeout * PROBE_SHARE)

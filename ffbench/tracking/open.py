@@ -29,7 +29,8 @@ def open_tracker(
         from ffbench.tracking.wandb import WandbTracker
     except ImportError as error:
         warn_once(
-            f"W&B is not installed ({error}); this run is not tracked. Install it with `pip install "
+            f"W&B is not installed ({error}); this run is not tracked. Install it with `pip "
+            "install "
             "'ffbench[tracking]'`, or choose tracker=none."
         )
         return NullTracker()

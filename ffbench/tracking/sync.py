@@ -26,7 +26,8 @@ class SyncReport:
             for key, reason in group.items()
         ]
         total = (
-            f"{len(self.sent)} sent, {len(self.present)} already there, {len(self.skipped)} skipped, "
+            f"{len(self.sent)} sent, {len(self.present)} already there, {len(self.skipped)} "
+            "skipped, "
             f"{len(self.failed)} failed"
         )
         return [*rows, total]

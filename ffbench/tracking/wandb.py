@@ -206,7 +206,8 @@ class WandbTracker:
     def _report(self, problem: str) -> None:
         self.problem = self.problem or problem
         warn_once(
-            f"W&B: not everything was sent ({problem}); send the run later with `python -m ffbench sync`."
+            f"W&B: not everything was sent ({problem}); send the run later with `python -m "
+            "ffbench sync`."
         )
 
 

@@ -72,7 +72,8 @@ class FFBenchLM(HFLM):
             raise ValueError("enable_thinking: this model answers with thinking off; leave it out")
         if str(options.get("batch_size", 1)).startswith("auto"):
             raise ValueError(
-                "batch_size: give a number; 'auto' would measure another batch than the one that is scored"
+                "batch_size: give a number; 'auto' would measure another batch than the one "
+                "that is scored"
             )
         fixed = {"enable_thinking": False, "date_string": TEMPLATE_DATE}
         options["chat_template_args"] = (options.get("chat_template_args") or {}) | fixed
@@ -97,7 +98,8 @@ class FFBenchLM(HFLM):
         """Raise ValueError where the protocol needs a question that only FFBench's tasks mark."""
         if self.protocol == "context":
             raise ValueError(
-                f"protocol=context: only the tasks {PREFIX}* say where the question begins; use protocol=whole"
+                f"protocol=context: only the tasks {PREFIX}* say where the question begins; use "
+                "protocol=whole"
             )
 
     def asked(self, place: int, request: Instance) -> Asked:
@@ -108,7 +110,8 @@ class FFBenchLM(HFLM):
         chosen = normalize_gen_kwargs(options, self.max_gen_toks)
         if chosen.get("do_sample") or chosen.get("temperature"):
             raise ValueError(
-                f"{request.task_name}: the model ffbench decodes greedily; remove do_sample and temperature"
+                f"{request.task_name}: the model ffbench decodes greedily; remove do_sample and "
+                "temperature"
             )
         if (request.task_name or "").startswith(PREFIX):
             spec = get_spec(request.doc["task"])
@@ -151,7 +154,8 @@ class FFBenchLM(HFLM):
         room = self.max_length - new_tokens - len(before) - len(after)
         if room < 2:
             raise PromptError(
-                f"max_length={self.max_length}: an answer of up to {new_tokens} tokens leaves {room} for the "
+                f"max_length={self.max_length}: an answer of up to {new_tokens} tokens leaves "
+                f"{room} for the "
                 f"prompt; choose {self.max_length - room + 2} or more"
             )
         return cut_middle(before, ids, after, room, len(ids))

@@ -129,6 +129,9 @@ class Composer:
         """The parsed overrides. Raises ConfigProblems naming every one that is not understood."""
         parsed, problems = [], []
         for text in overrides:
+            if text.startswith("="):
+                problems.append(parse_problem(text, ""))
+                continue
             try:
                 parsed.append(self._listed(respelled(text, self._types)))
             except HydraException as error:

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is not None:
         return guarded(lambda: command(arguments))
     prepare_streams()
+    prepare_home()
     code = guarded(lambda: command(sys.argv[1:]))
     # a Ctrl-C while the interpreter ends would still print a traceback
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -45,6 +46,14 @@ def prepare_streams() -> None:
     if sys.stderr is None or not sys.stderr.isatty():
         for name in QUIET:
             os.environ.setdefault(name, "1")
+
+
+def prepare_home() -> None:
+    """A home folder for processes without one, as in containers and batch jobs."""
+    from ffbench.runs.home import give_home
+
+    if (folder := give_home()) is not None:
+        print(f"no home folder: caches go to {folder}; set HOME to keep them", file=sys.stderr)
 
 
 def command(arguments: list[str]) -> int:

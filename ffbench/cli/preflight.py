@@ -37,6 +37,7 @@ def used_lengths(settings: RunSettings) -> dict[str, int]:
 def model_problems(settings: RunSettings) -> list[str]:
     """What files and config.json tell against a model and its settings; reads no weights."""
     from ffbench.experiment.identity import model_spec
+    from ffbench.models.checkpoint import tokenizer_problem
     from ffbench.models.checks import config_problems, group_problems, position_problems
     from ffbench.models.device import device_problem
     from ffbench.models.errors import ModelError
@@ -50,6 +51,8 @@ def model_problems(settings: RunSettings) -> list[str]:
         return [str(error)]
     problems: list[Any] = [device_problem(spec.device)]
     if config is not None:
+        if spec.source == "folder":
+            problems.append(tokenizer_problem(Path(spec.location)))
         problems += config_problems(config)
         problems += group_problems(config, settings.group_size)
         problems += position_problems(config, used_lengths(settings))

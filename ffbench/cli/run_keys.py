@@ -28,8 +28,8 @@ def full_keys(output_dir: str, prefixes: Sequence[str]) -> list[str]:
             )
         else:
             problems.append(
-                f"{prefix}: no result: no run in {output_dir} begins so; `python -m ffbench status "
-                f"--output-dir {output_dir}` lists them"
+                f"{prefix}: no run in {output_dir} has a key that begins with it; "
+                f"`python -m ffbench status --output-dir {output_dir}` lists them"
             )
     if problems:
         raise UsageError("\n".join(problems))

@@ -1,7 +1,9 @@
 """Make the test doubles importable, and keep any real W&B account out of the tests."""
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from wandb_server import FakeWandb

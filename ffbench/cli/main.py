@@ -30,12 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line: 0 all done, 1 a run failed, 2 bad input, 130 stopped."""
     if arguments is not None:
         return guarded(lambda: command(arguments))
-    prepare_streams()
-    prepare_home()
-    code = guarded(lambda: command(sys.argv[1:]))
+    code = guarded(process)
     # a Ctrl-C while the interpreter ends would still print a traceback
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     return code
+
+
+def process() -> int:
+    """The command line of this process."""
+    prepare_streams()
+    prepare_home()
+    return command(sys.argv[1:])
 
 
 def prepare_streams() -> None:

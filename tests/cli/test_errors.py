@@ -175,16 +175,19 @@ def test_any_output_encoding(encoding: str, tmp_path: Path) -> None:
     assert done.returncode == 0 and "no runs in" in done.stdout and done.stderr == ""
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 2.5])
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.5, 3.0])
 def test_an_interrupt_at_any_moment_is_one_line(seconds: float, tmp_path: Path) -> None:
     """Imports, composing, checking: whatever the process is at then (Python's own start excepted)."""
     words = ["plan", "save", str(tmp_path / "p"), "model=tiny_llama", "tracker=none"]
+    code = "from ffbench.cli.main import main; print('ready', flush=True); raise SystemExit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-m", "ffbench", *words, f"output_dir={tmp_path / 'o'}"],
+        [sys.executable, "-c", code, *words, f"output_dir={tmp_path / 'o'}"],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
     )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, written = process.communicate(timeout=60)

@@ -82,7 +82,7 @@ def sets_launcher(override: str) -> bool:
 
 
 def settings_of(config: DictConfig) -> RunSettings:
-    """Typed settings of one job. Raises ConfigProblems where a value that must be chosen is
+    """Typed settings of one job. Raises ConfigProblems if a value that must be chosen is
     missing.
     """
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -164,7 +164,7 @@ class Rounds:
         self.failures: dict[str, Failure] = {}
 
     def all(self, keys: list[str]) -> None:
-        """Launch jobs together until each ran; a job whose worker died goes once more, alone.
+        """Launch jobs together until each ran; a job whose worker died is started once more, alone.
 
         One dead process takes down the whole joblib pool, or all of this client's Ray jobs,
         including jobs that did nothing wrong.
@@ -275,7 +275,7 @@ def connect_ray(settings: DictConfig) -> None:
 
     host, _, port = str(settings.address).rpartition("/")[2].rpartition(":")
     try:
-        if host and port.isdigit():  # Ray itself goes on trying for minutes
+        if host and port.isdigit():  # Ray itself keeps trying for minutes
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(**OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,11 +1,11 @@
-"""Pictures: of one run, in its folder, from where W&B gets them; and of all runs of a sweep."""
+"""Pictures of one run, in its folder, and of all runs of a sweep."""
 
 import sys
 from pathlib import Path
 
 
-def say_missing(error: ImportError) -> None:
-    """Say that the plotting packages are not there."""
+def report_missing(error: ImportError) -> None:
+    """Print that the plotting packages are missing."""
     print(f"no picture: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
 
 
@@ -16,7 +16,7 @@ def draw_run(folder: Path) -> None:
     try:
         from ffanalysis import load, plots
     except ImportError as error:
-        say_missing(error)
+        report_missing(error)
         return
     output_dir, key = folder.parent.parent, folder.name
     for name, draw, frame in (
@@ -35,7 +35,7 @@ def draw_sweep(output_dir: str, keys: list[str], path: Path) -> None:
         from ffanalysis.load import runs
         from ffanalysis.plots import NothingToDraw, pareto
     except ImportError as error:
-        say_missing(error)
+        report_missing(error)
         return
     try:
         pareto(runs(output_dir, keys), path)

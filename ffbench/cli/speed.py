@@ -85,7 +85,7 @@ def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
 
 
 def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
-    """Model, plan, and what they are. Raises ModelError or PlanError where one cannot be loaded."""
+    """Model, plan, and what they are. Raises ModelError or PlanError if one cannot be loaded."""
     from ffbench.experiment import identity as keys
     from ffbench.methods.plan import SparsePlan
     from ffbench.models.loading import ModelError, load_model

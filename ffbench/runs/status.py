@@ -94,7 +94,7 @@ def all_status(store: RunStore) -> list[SweepStatus]:
 class CostEstimate:
     """Seconds that the jobs still to do should take one after the other, from `based_on` past runs.
 
-    `seconds` is None where no past run resembles them; a dense one, which trains nothing, never
+    `seconds` is None if no past run resembles them; a dense one, which trains nothing, never
     does. Stages that are cached already make it an upper bound.
     """
 
@@ -116,7 +116,7 @@ class CostEstimate:
 
 
 def estimate_cost(store: RunStore, jobs: int, model: str | None = None) -> CostEstimate:
-    """Cost of `jobs` runs from the median total of past runs, of the same `model` name where there
+    """Cost of `jobs` runs from the median total of past runs, of the same `model` name if there
     are some.
     """
     totals: dict[str, list[float]] = {}

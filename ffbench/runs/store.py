@@ -99,7 +99,7 @@ class RunFolder:
         return True
 
     def append_answer(self, answer: dict[str, Any]) -> None:
-        """Append one answer and write it through to the disk (StoreError where the disk
+        """Append one answer and write it through to the disk (StoreError if the disk
         refuses).
         """
         self._answers.append(answer)
@@ -214,7 +214,7 @@ class RunStore:
         self.output_dir = Path(output_dir)
 
     def folder(self, run_key: str) -> RunFolder:
-        """The folder of `run_key`, whether it exists or not (ValueError where it is not 16 hex
+        """The folder of `run_key`, whether it exists or not (ValueError if it is not 16 hex
         digits).
         """
         if not RUN_KEY.fullmatch(run_key):

@@ -26,7 +26,7 @@ class SweepProgress:
 
     @property
     def over(self) -> bool:
-        """True where no job is missing or running."""
+        """Whether no job is missing or running."""
         return not self.status.counts["missing"] and not self.status.counts["running"]
 
     @property
@@ -113,7 +113,7 @@ def is_dense(store: RunStore, run_key: str) -> bool:
 
 
 def wall_seconds(store: RunStore, run_key: str) -> float | None:
-    """Seconds from a run's last start to its end; None where its files do not tell."""
+    """Seconds from a run's last start to its end; None if its files do not tell."""
     run = store.folder(run_key)
     try:
         started, updated = run.provenance().get("started"), run.state().updated

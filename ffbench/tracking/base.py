@@ -72,7 +72,7 @@ def environment_problems(mode: str) -> list[str]:
 
 
 class Tracker(Protocol):
-    """What a run mirrors: figures, tables, pictures and the plan folder."""
+    """What a run mirrors: metrics, tables, pictures and the plan folder."""
 
     def log(self, figures: dict[str, Any]) -> None:
         """Log named numbers as the next step of a history (nested mappings are joined with '/')."""
@@ -159,7 +159,7 @@ def server() -> str:
 
 
 def has_key() -> bool:
-    """True where the environment or the netrc file holds a key for the server (the key itself is
+    """Whether the environment or the netrc file holds a key for the server (the key itself is
     not kept).
     """
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
@@ -176,7 +176,7 @@ def has_key() -> bool:
 
 def unreachable(url: str, timeout: float) -> str | None:
     """Why no HTTP answer came from `url` within `timeout` seconds, name look-up included; None
-    where one came.
+    if one came.
     """
     outcome: list[str | None] = []
     bounded(lambda: outcome.append(_probe(url, timeout)), timeout)
@@ -194,7 +194,7 @@ def _probe(url: str, timeout: float) -> str | None:
 
 
 def bounded(call: Callable[[], object], timeout: float) -> bool:
-    """Run `call` in a daemon thread for at most `timeout` seconds; True where it ended by then.
+    """Run `call` in a daemon thread for at most `timeout` seconds; True if it ended by then.
 
     Raises:
         BaseException: whatever `call` raised in time.

@@ -10,10 +10,10 @@ def open_tracker(
     settings: TrackerSettings, run_key: str, config: dict[str, Any], folder: Path
 ) -> Tracker:
     """Tracker of one run; `folder` is the run's folder, and W&B's files go to OUTPUT_DIR/wandb
-    beside runs/.
+    next to runs/.
 
-    Whatever stands in the way of W&B (not installed, no key, no server) is said in one line, and
-    the run goes on offline or without a tracker.
+    If W&B cannot be used (not installed, no key, no server), one line says so and the run continues
+    offline or without a tracker.
 
     Raises:
         ValueError: a setting is invalid.

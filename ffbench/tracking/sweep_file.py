@@ -109,7 +109,7 @@ def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
 
 
 def spec_problem(spec: Any, method: str) -> str | None:
-    """Why one parameter's specification cannot be expanded; None where it can."""
+    """Why one parameter's specification cannot be expanded; None if it can."""
     if not isinstance(spec, dict):
         return "give a mapping with value, values, or min and max"
     if "parameters" in spec:
@@ -129,7 +129,7 @@ def spec_problem(spec: Any, method: str) -> str | None:
 
 
 def values_problem(spec: Spec) -> str | None:
-    """Why a list of values cannot be used; None where it can."""
+    """Why a list of values cannot be used; None if it can."""
     values = spec.get("values", [spec.get("value")])
     if not isinstance(values, list) or not values:
         return "values must be a list with at least one entry"

@@ -19,7 +19,7 @@ class SyncReport:
     failed: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """One line a run that was not sent, then the totals."""
+        """One line per run that was not sent, then the totals."""
         rows = [
             f"{key}  {kind}: {reason}"
             for kind, group in (("skipped", self.skipped), ("failed", self.failed))
@@ -43,7 +43,7 @@ def sync(
 
     Raises:
         StoreError: no API key, no server, or no wandb package; nothing was sent then.
-        ValueError: a run key is no key.
+        ValueError: a run key is not 16 hex digits.
 
     """
     settings = settings or TrackerSettings()

@@ -87,7 +87,7 @@ class FFBenchLM(HFLM):
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
-        """The model as a reader of prompts, by the plan where there is one."""
+        """The model as a reader of prompts, by the plan if there is one."""
         opened = (
             sparse_prefill(self.model, self.plan, self.backend_name) if self.plan else nullcontext()
         )
@@ -95,7 +95,7 @@ class FFBenchLM(HFLM):
             yield Reader(self.model, self.tokenizer.pad_token_id or 0, prefill, self.protocol)
 
     def own_tasks_only(self) -> None:
-        """Raise ValueError where the protocol needs a question that only FFBench's tasks mark."""
+        """Raise ValueError if the protocol needs a question that only FFBench's tasks mark."""
         if self.protocol == "context":
             raise ValueError(
                 f"protocol=context: only the tasks {PREFIX}* say where the question begins; use "
@@ -133,7 +133,7 @@ class FFBenchLM(HFLM):
 
     def framed(self, text: str, new_tokens: int) -> PromptIds:
         """Ids of a text with room for `new_tokens`: cut in the middle inside the chat template,
-        where it is there.
+        if it is there.
         """
 
         def encode(part: str) -> list[int]:

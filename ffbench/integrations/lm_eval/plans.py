@@ -30,7 +30,7 @@ def weights_identity(
 def load_plan(
     folder: Path, model: Any, model_name: str | None, options: dict[str, Any]
 ) -> SparsePlan:
-    """The plan in `folder`; PlanError where it is not readable or, with `model_name`, was made for
+    """The plan in `folder`; PlanError if it is not readable or, with `model_name`, was made for
     another model.
     """
     pretrained = options.get("pretrained")

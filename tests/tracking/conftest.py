@@ -1,4 +1,4 @@
-"""Make the test doubles importable, and keep any real W&B account out of the tests."""
+"""A fake W&B server, and no real W&B account in the tests."""
 
 import os
 import sys

@@ -5,8 +5,8 @@ from ffbench.cli.options import Parser
 
 HELP = """Print shell code that completes the command `ffbench`.
 
-bash   ffbench completion bash > ~/.ffbench-completion, then in .bashrc: source ~/.ffbench-completion
-zsh    ffbench completion zsh > ~/.ffbench-completion, then in .zshrc, after compinit: source it
+bash   ffbench completion bash > ~/.ffbench.sh, then in .bashrc: source ~/.ffbench.sh
+zsh    ffbench completion zsh > ~/.ffbench.sh, then in .zshrc, after compinit: source ~/.ffbench.sh
 fish   ffbench completion fish > ~/.config/fish/completions/ffbench.fish"""
 BASH = """_ffbench() {{
     local line="${{COMP_LINE:0:COMP_POINT}}" match

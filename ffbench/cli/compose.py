@@ -91,7 +91,7 @@ def sets_launcher(override: str) -> bool:
 
 
 def settings_of(config: DictConfig) -> RunSettings:
-    """Typed settings of one job. Raises ConfigProblems where a value that must be chosen is
+    """Typed settings of one job. Raises ConfigProblems if a value that must be chosen is
     missing.
     """
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -138,6 +138,9 @@ class Composer:
         """The parsed overrides. Raises ConfigProblems naming every one that is not understood."""
         parsed, problems = [], []
         for text in overrides:
+            if text.startswith("="):
+                problems.append(parse_problem(text, ""))
+                continue
             try:
                 parsed.append(self._listed(respelled(text, self._types)))
             except HydraException as error:

@@ -50,9 +50,9 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def problems_of(error: BaseException) -> list[str]:
-    """The problems that an error lists, else its text."""
+    """The problems that an error lists, else the lines of its text."""
     problems = getattr(error, "problems", None)
-    return list(problems) if isinstance(problems, (list, tuple)) else [str(error)]
+    return list(problems) if isinstance(problems, (list, tuple)) else str(error).splitlines()
 
 
 def import_problem(verb: str, error: ImportError) -> str:

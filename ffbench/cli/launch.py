@@ -164,7 +164,7 @@ class Rounds:
         self.failures: dict[str, Failure] = {}
 
     def all(self, keys: list[str]) -> None:
-        """Launch jobs together until each ran; a job whose worker died goes once more, alone.
+        """Launch jobs together until each ran; a job whose worker died is started once more, alone.
 
         One dead process takes down the whole joblib pool, or all of this client's Ray jobs,
         including jobs that did nothing wrong.
@@ -252,13 +252,15 @@ def check(name: str, config: DictConfig) -> None:
         missing = [tool for tool in ("sbatch", "squeue", "sacct") if shutil.which(tool) is None]
         if missing:
             raise LauncherError(
-                f"launcher: slurm needs {', '.join(missing)}, which are not on this machine's PATH; "
+                f"launcher: slurm needs {', '.join(missing)}, which are not on this machine's "
+                "PATH; "
                 "start the sweep on a login node, or choose launcher=joblib"
             )
         done = subprocess.run(ACCOUNTING, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise LauncherError(
-                f"launcher: Slurm accounting (slurmdbd) is required: without it FFBench cannot notice "
+                "launcher: Slurm accounting (slurmdbd) is required: without it FFBench cannot "
+                "notice "
                 "cancelled jobs and would wait forever; sacct answered: "
                 f"{done.stderr.strip() or done.returncode}"
             )
@@ -273,12 +275,13 @@ def connect_ray(settings: DictConfig) -> None:
 
     host, _, port = str(settings.address).rpartition("/")[2].rpartition(":")
     try:
-        if host and port.isdigit():  # Ray itself goes on trying for minutes
+        if host and port.isdigit():  # Ray itself keeps trying for minutes
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(**OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
     except (OSError, RuntimeError, ValueError) as error:
         raise LauncherError(
-            f"launcher: no Ray cluster at address {settings.address!r} ({first_line(error)}); start "
+            f"launcher: no Ray cluster at address {settings.address!r} ({first_line(error)}); "
+            "start "
             "one with `ray start --head`, or choose hydra.launcher.ray.init.address=null"
         ) from error
 

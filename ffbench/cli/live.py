@@ -1,5 +1,5 @@
-"""The live view of a sweep: a bar on a terminal, one line per minute elsewhere, from the run folders
-alone.
+"""The live view of a sweep, read from its run folders alone: a bar on a terminal, one line per
+minute elsewhere.
 """
 
 import os

@@ -30,11 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line: 0 all done, 1 a run failed, 2 bad input, 130 stopped."""
     if arguments is not None:
         return guarded(lambda: command(arguments))
-    prepare_streams()
-    code = guarded(lambda: command(sys.argv[1:]))
+    code = guarded(process)
     # a Ctrl-C while the interpreter ends would still print a traceback
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     return code
+
+
+def process() -> int:
+    """The command line of this process."""
+    prepare_streams()
+    prepare_home()
+    return command(sys.argv[1:])
 
 
 def prepare_streams() -> None:
@@ -45,6 +51,14 @@ def prepare_streams() -> None:
     if sys.stderr is None or not sys.stderr.isatty():
         for name in QUIET:
             os.environ.setdefault(name, "1")
+
+
+def prepare_home() -> None:
+    """A home folder for processes without one, as in containers and batch jobs."""
+    from ffbench.runs.home import give_home
+
+    if (folder := give_home()) is not None:
+        print(f"no home folder: caches go to {folder}; set HOME to keep them", file=sys.stderr)
 
 
 def command(arguments: list[str]) -> int:

@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
 from ffbench.cli.errors import UsageError
 from ffbench.suggestions import suggestion
+
+SETTING = re.compile(r"[+~]?[A-Za-z_][\w./@]*=")
 
 
 def expanded(path: str) -> str:
@@ -47,12 +50,7 @@ class Parser(argparse.ArgumentParser):
         """The options; `settings` holds the SETTING=VALUE words in their order."""
         if self.takes_settings:
             self.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
-        words = []
-        for word in arguments:
-            if not self.takes_settings and word.startswith("output_dir="):
-                words += ["--output-dir", word.partition("=")[2]]
-            else:
-                words.append(word)
+        words = list(arguments) if self.takes_settings else self.without_settings(arguments)
         options, unknown = self.parse_known_intermixed_args(words)
         if unknown:
             raise UsageError("\n".join(map(self.unknown_word, unknown)))
@@ -60,13 +58,26 @@ class Parser(argparse.ArgumentParser):
             options.settings.append(f"output_dir={quoted(options.output_dir)}")
         return options
 
+    def without_settings(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments, output_dir=FOLDER as an option. Raises UsageError for other settings."""
+        words: list[str] = []
+        for before, word in zip(["", *arguments], arguments, strict=False):
+            if word.startswith("output_dir="):
+                words += ["--output-dir", word.partition("=")[2]]
+            elif SETTING.match(word) and not before.startswith("-"):
+                raise UsageError(self.unknown_word(word))
+            else:
+                words.append(word)
+        return words
+
     def unknown_word(self, word: str) -> str:
         """The sentence for a word that this command does not take."""
         named = f"{self.verb}: " if self.verb else ""
         if word.startswith("-"):
             known = [option for option in self._option_string_actions if option.startswith("--")]
             return (
-                f"{named}{word}: no such option{suggestion(word.partition('=')[0], known)} Options: "
+                f"{named}{word}: no such option{suggestion(word.partition('=')[0], known)} "
+                "Options: "
                 f"{', '.join(known)}"
             )
         if "=" in word:

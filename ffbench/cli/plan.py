@@ -100,7 +100,8 @@ def record_plan(folder: Path, job: Job) -> int:
     chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
     save_record(folder, plan, chosen)
     print(
-        f"{folder / FILE}: {len(chosen)} layers, {len(chosen[0])} blocks of {plan.settings.block_size} tokens"
+        f"{folder / FILE}: {len(chosen)} layers, {len(chosen[0])} blocks of "
+        f"{plan.settings.block_size} tokens"
     )
     return 0
 

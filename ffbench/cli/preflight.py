@@ -1,4 +1,6 @@
-"""What is wrong with the jobs of a command line together, and with their models, before any work."""
+"""What is wrong with the jobs of a command line together, and with their models, before any "
+"work.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ def folder_problems(jobs: list[Job]) -> list[str]:
     if len(folders) < 2:
         return []
     return [
-        f"output_dir: the jobs of one command share one folder, received {', '.join(folders)}; runs "
+        f"output_dir: the jobs of one command share one folder, received {', '.join(folders)}; "
+        "runs "
         "are told apart by their keys: give one output_dir, or start one command per folder"
     ]
 
@@ -36,6 +39,7 @@ def used_lengths(settings: RunSettings) -> dict[str, int]:
 def model_problems(settings: RunSettings) -> list[str]:
     """What files and config.json tell against a model and its settings; reads no weights."""
     from ffbench.experiment.identity import model_spec
+    from ffbench.models.checkpoint import tokenizer_problem
     from ffbench.models.checks import config_problems, group_problems, position_problems
     from ffbench.models.device import device_problem
     from ffbench.models.errors import ModelError
@@ -49,6 +53,8 @@ def model_problems(settings: RunSettings) -> list[str]:
         return [str(error)]
     problems: list[Any] = [device_problem(spec.device)]
     if config is not None:
+        if spec.source == "folder":
+            problems.append(tokenizer_problem(Path(spec.location)))
         problems += config_problems(config)
         problems += group_problems(config, settings.group_size)
         problems += position_problems(config, used_lengths(settings))

@@ -73,7 +73,9 @@ def show(options: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def checked(jobs: list[Job], overrides: list[str], dry_run: bool, name: str | None) -> int:
-    """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep name."""
+    """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep "
+    "name.
+    """
     from ffbench.cli.preflight import job_problems
     from ffbench.runs.status import jobs_status
     from ffbench.runs.store import RunStore
@@ -131,7 +133,7 @@ def run_jobs(
     from ffbench.cli.launch import Failure, launched
     from ffbench.cli.live import live_view, runs_here
     from ffbench.cli.summary import failures, finish, next_commands
-    from ffbench.runs.files import make_folder
+    from ffbench.runs.files import StoreError, make_folder
     from ffbench.runs.store import RunStore
 
     output_dir = jobs[0].settings.output_dir
@@ -143,9 +145,12 @@ def run_jobs(
         if state.state != "done"
     }
     failed: dict[str, Failure] = {}
-    make_folder(Path(output_dir) / "runs")
-    if named:
-        store.save_sweep(named, listed)
+    try:
+        make_folder(Path(output_dir) / "runs")
+        if named:
+            store.save_sweep(named, listed)
+    except StoreError as error:
+        return refuse([f"output_dir: {error}"])
     if todo:
         launcher = [text for text in overrides if sets_launcher(text)]
         waiting = [job for job in listed if job["run_key"] in todo]

@@ -22,13 +22,14 @@ def full_keys(output_dir: str, prefixes: Sequence[str]) -> list[str]:
         elif matches:
             more = ", ..." if len(matches) > SHOWN else ""
             problems.append(
-                f"{prefix}: {len(matches)} runs begin so ({', '.join(matches[:SHOWN])}{more}); give "
+                f"{prefix}: {len(matches)} runs begin so ({', '.join(matches[:SHOWN])}{more}); "
+                "give "
                 "more digits"
             )
         else:
             problems.append(
-                f"{prefix}: no result: no run in {output_dir} begins so; `python -m ffbench status "
-                f"--output-dir {output_dir}` lists them"
+                f"{prefix}: no run in {output_dir} has a key that begins with it; "
+                f"`python -m ffbench status --output-dir {output_dir}` lists them"
             )
     if problems:
         raise UsageError("\n".join(problems))

@@ -19,10 +19,11 @@ python -m ffbench speed model=smollm2_135m kernel=native speed.lengths=[512,2048
 python -m ffbench speed shape=llama3.2-1b model.dtype=bfloat16 speed.lengths=[512,2048,8192]
 python -m ffbench speed plan=FOLDER model=smollm2_135m
 
-SETTINGS are those of a run (`python -m ffbench --help`); several values of one give a line each. shape=NAME takes
-random weights at a published model's shape instead of model=. plan=FOLDER times a saved plan and writes its break-even
-length into it (below that, prompts run dense); otherwise the plan has the settings' sizes and random contents, which
-costs the same time. Every line is appended to speed.jsonl in output_dir."""
+SETTINGS are those of a run (`python -m ffbench --help`); several values of one give a line each.
+shape=NAME takes random weights at a published model's shape instead of model=. plan=FOLDER times a
+saved plan and writes its break-even length into it: shorter prompts then run dense. Without it the
+plan has the settings' sizes and random contents, which costs the same time. Every line is appended
+to speed.jsonl in output_dir."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
 
 
 def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
-    """Model, plan, and what they are. Raises ModelError or PlanError where one cannot be loaded."""
+    """Model, plan, and what they are. Raises ModelError or PlanError if one cannot be loaded."""
     from ffbench.experiment import identity as keys
     from ffbench.methods.plan import SparsePlan
     from ffbench.models.loading import ModelError, load_model
@@ -188,7 +189,8 @@ def describe(line: dict[str, Any]) -> str:
         )
     least, longest = line["break_even_tokens"], max(one["tokens"] for one in line["ttft"])
     text.append(
-        f"break-even: sparse is not slower from {least} tokens on (shortest measured length of which that holds)"
+        f"break-even: sparse is not slower from {least} tokens on (shortest measured length of "
+        "which that holds)"
         if least
         else f"break-even: none; dense is faster at the longest measured length, {longest} tokens"
     )

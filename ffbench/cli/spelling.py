@@ -42,7 +42,7 @@ def clean(value: Any) -> Any:
 def parse_problem(override: str, detail: str) -> str:
     """Why an override is not understood, and how its value is quoted."""
     key, equals, value = override.partition("=")
-    if not equals:
+    if not equals or not key:
         return (
             f"{override!r} is not understood; give settings as KEY=VALUE, for example sparsity=0.5"
         )

@@ -63,7 +63,8 @@ def newest(store: RunStore) -> str:
     sweeps = store.sweeps()
     if not sweeps:
         raise ValueError(
-            f"--watch: no sweep in {store.output_dir}; start one with: python -m ffbench +sweep=sparsity"
+            f"--watch: no sweep in {store.output_dir}; start one with: python -m ffbench "
+            "+sweep=sparsity"
         )
     return str(max(sweeps, key=lambda sweep: sweep["created"])["name"])
 

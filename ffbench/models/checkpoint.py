@@ -9,6 +9,8 @@ from ffbench.models.errors import ModelError
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 LFS_HEADER = b"version https://git-lfs"
+# transformers builds a tokenizer from any of these
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 LFS_BYTES = 1024  # a pointer file has three short lines
 
 
@@ -76,6 +78,16 @@ def checkpoint_files(folder: Path, name: str) -> list[Path]:
                 "git lfs pull"
             )
     return sorted({*weights, *folder.glob("*.json")})
+
+
+def tokenizer_problem(folder: Path) -> str | None:
+    """Why no tokenizer can be loaded from `folder`; None if a file of one is there."""
+    if any((folder / name).exists() for name in TOKENIZER_FILES):
+        return None
+    return (
+        f"model.location: {folder} has no tokenizer; copy tokenizer.json and "
+        "tokenizer_config.json into it"
+    )
 
 
 def weight_map(index: Path) -> dict[str, str]:

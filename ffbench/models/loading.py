@@ -12,7 +12,12 @@ from typing import Any
 
 import torch
 
-from ffbench.models.checkpoint import checkpoint_files, chosen_checkpoint, read_config
+from ffbench.models.checkpoint import (
+    checkpoint_files,
+    chosen_checkpoint,
+    read_config,
+    tokenizer_problem,
+)
 from ffbench.models.checks import check_loaded, config_problems, structure_problem
 from ffbench.models.device import DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError
@@ -197,11 +202,8 @@ def load_parts(spec: ModelSpec, location: str, arguments: dict[str, Any]) -> tup
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
     except Exception as error:
-        if spec.source == "folder" and not (Path(location) / "tokenizer.json").exists():
-            raise ModelError(
-                f"model.location: {location} has no tokenizer that transformers can read; copy "
-                "tokenizer.json and tokenizer_config.json into it"
-            ) from error
+        if spec.source == "folder" and (problem := tokenizer_problem(Path(location))):
+            raise ModelError(problem) from error
         raise
     return tokenizer, config
 

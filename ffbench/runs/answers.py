@@ -1,11 +1,11 @@
-"""Append-only answer log: one JSON object a line, safe against a kill at any moment."""
+"""Append-only answer log: one JSON object per line, safe against a kill at any moment."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from ffbench.runs.files import StoreError, disk_errors, make_folder
+from ffbench.runs.files import StoreError, disk_errors, json_text, make_folder
 
 
 class AnswerLog:
@@ -51,7 +51,7 @@ class AnswerLog:
 
         """
         try:
-            line = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+            line = json_text(answer).encode() + b"\n"
         except (TypeError, ValueError) as error:
             raise StoreError(
                 f"answer of {answer.get('task')}/{answer.get('record_id')}: {error}"
@@ -78,7 +78,7 @@ class AnswerLog:
         if self._descriptor is None:
             make_folder(self.path.parent)
             with disk_errors("append to", self.path):
-                self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+                self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
                 data = self.path.read_bytes()
                 os.ftruncate(self._descriptor, data.rfind(b"\n") + 1)
         return self._descriptor

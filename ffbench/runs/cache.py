@@ -42,7 +42,7 @@ class StageCache:
         return self.root / stage / key
 
     def has(self, stage: str, key: str) -> bool:
-        """True where the stage was made to its end."""
+        """Whether the stage was made to its end."""
         return (self.path(stage, key) / META).exists()
 
     def get_or_make(
@@ -54,7 +54,7 @@ class StageCache:
         resumable: bool = False,
         timeout: float = WAIT_SECONDS,
     ) -> Path:
-        """The finished folder of (stage, key); `make(folder)` fills it where it is not there yet.
+        """The finished folder of (stage, key); `make(folder)` fills it if it is not there yet.
 
         `make` gets a fresh empty folder that takes its final name only at the end, so a half-made
         stage is never seen. With `resumable` it gets the folder that a killed or failed attempt
@@ -76,7 +76,7 @@ class StageCache:
         return final
 
     def seconds(self, stage: str, key: str) -> float | None:
-        """Seconds that making (stage, key) took, all attempts that ended together; None where it is
+        """Seconds that making (stage, key) took, all attempts that ended together; None if it is
         not there.
         """
         meta = self.path(stage, key) / META
@@ -146,6 +146,7 @@ class StageCache:
             lock.acquire(timeout=timeout)
         except Timeout:
             raise StoreError(
-                f"stage {stage} {key} was still being made by another process after {timeout:.0f} s; "
+                f"stage {stage} {key} was still being made by another process after "
+                f"{timeout:.0f} s; "
                 "end that process or start again later"
             ) from None

@@ -12,13 +12,13 @@ from filelock import FileLock, Timeout
 
 LOCK_SECONDS = 30.0
 ADVICE = {
-    errno.ENOSPC: "the disk is full; free space and start again: what was written is kept",
-    errno.EDQUOT: "the disk quota is used up; free space and start again: what was written is kept",
+    errno.ENOSPC: "the disk is full; free space and start again; what was written is kept",
+    errno.EDQUOT: "the disk quota is used up; free space and start again; what was written is kept",
     errno.EROFS: "the file system is read-only; choose another folder with output_dir=FOLDER",
     errno.EACCES: "permission denied; choose a writable folder with output_dir=FOLDER",
     errno.EPERM: "not permitted; choose a writable folder with output_dir=FOLDER",
     errno.ENOTDIR: "a part of this path is a file; choose another folder with output_dir=FOLDER",
-    errno.EEXIST: "a file stands where a folder is needed; choose another folder with output_dir=FOLDER",
+    errno.EEXIST: "a file has that name; choose another folder with output_dir=FOLDER",
     errno.ENAMETOOLONG: "the path is too long; choose a shorter output_dir=FOLDER",
 }
 
@@ -82,36 +82,50 @@ def write_atomic(path: Path, text: str) -> None:
     a part.
 
     Raises:
-        StoreError: disk full, read-only or no permission; the old file stands.
+        StoreError: disk full, read-only or no permission; the old file is kept.
 
     """
     part = path.with_name(f".{path.name}.part")
+    data = text.encode("utf-8", errors="backslashreplace")
     with disk_errors("write", path):
         try:
-            with open(part, "w", encoding="utf-8") as handle:
-                handle.write(text)
+            with open(part, "wb") as handle:
+                handle.write(data)
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(part, path)
-        except OSError:
+        except BaseException:
             part.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 
 
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON of `value`, readable but for lone surrogates, which UTF-8 cannot hold: they are escaped.
+
+    Raises TypeError or ValueError if `value` is not JSON; NaN and infinity are not.
+    """
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    return text
+
+
 def as_json(path: Path, value: Any) -> str:
-    """Text of `value` for `path`; NaN and infinity are refused, since a figure that was not
-    measured is null.
+    """Text of `value` for `path`; NaN and infinity are refused, since what was not measured is
+    null.
 
     Raises:
         StoreError: `value` is not JSON.
 
     """
     try:
-        return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json_text(value, indent=1) + "\n"
     except (TypeError, ValueError) as error:
         raise StoreError(
-            f"cannot write {path}: {error}; use null for a figure that was not measured"
+            f"cannot write {path}: {error}; use null for what was not measured"
         ) from error
 
 

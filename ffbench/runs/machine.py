@@ -76,7 +76,7 @@ class Machine:
 
 
 def taken(descriptor: int, kind: int) -> bool:
-    """Take a lock where it is free; False where it is not."""
+    """Take a lock if it is free; False if it is not."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

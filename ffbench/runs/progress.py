@@ -1,24 +1,23 @@
-"""Progress of long work: a bar with the time left on a terminal, elsewhere one line a minute. All
-of it on stderr.
-"""
+"""Progress of long work on stderr: a bar on a terminal, elsewhere one line per minute."""
 
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from tqdm import tqdm
 
 EVERY_SECONDS = 60.0
+SHORTEST_SECONDS = 1.0  # shorter times are not worth a word
 PLAIN = "FFBENCH_PLAIN_PROGRESS"
 
 
 def on_terminal() -> bool:
-    """True where bars can be drawn: stderr is a terminal, and no other process draws on it
-    (variable PLAIN).
+    """Whether bars can be drawn: stderr is a terminal, and no other process draws on it (variable
+    PLAIN).
     """
-    return sys.stderr.isatty() and not os.environ.get(PLAIN)
+    return sys.stderr is not None and sys.stderr.isatty() and not os.environ.get(PLAIN)
 
 
 def log_line(text: str) -> None:
@@ -34,9 +33,46 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+class StageClock:
+    """Logs where a run is: stage k of n, the time since its start and about how much is left.
+
+    `expected` has seconds by stage, from past runs, as far as they are known. The time left is
+    given only if every stage that is still to come is known.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[str],
+        expected: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stages, self._expected = list(stages), dict(expected or {})
+        self._clock = clock
+        self._start = clock()
+
+    def begin(self, stage: str) -> None:
+        """Log that a stage begins; one that was not announced is added to the list."""
+        if stage not in self._stages:
+            self._stages.append(stage)
+        log_line(self.line(stage))
+
+    def line(self, stage: str) -> str:
+        """The line for the beginning of a stage."""
+        number = self._stages.index(stage)
+        parts = [f"stage {number + 1} of {len(self._stages)}: {stage}"]
+        elapsed = self._clock() - self._start
+        if elapsed >= SHORTEST_SECONDS:
+            parts.append(f"{duration(elapsed)} so far")
+        rest = self._stages[number:]
+        if all(name in self._expected for name in rest):
+            left = sum(self._expected[name] for name in rest)
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+
 class LineBar:
-    """What tqdm's bar does, as one line a minute; the first after a minute, so that short work says
-    nothing.
+    """What tqdm's bar does, as one line per minute; the first after a minute, so that short work
+    logs nothing. Its time left is that of its own stage.
     """
 
     def __init__(
@@ -67,7 +103,7 @@ class LineBar:
             log_line(self.line(now - self._start))
 
     def set_postfix(self, **notes: object) -> None:
-        """Figures that stand at the end of the line."""
+        """Values shown at the end of the line."""
         self._note = "".join(f", {name} {value}" for name, value in notes.items())
 
     def line(self, elapsed: float) -> str:
@@ -76,7 +112,10 @@ class LineBar:
         left = ""
         if self._total is not None and done > 0:
             left = f", about {duration(elapsed / done * (self._total - self._count))} left"
-        return f"{self._what}: {self._count} of {'?' if self._total is None else self._total}{left}{self._note}"
+        return (
+            f"{self._what}: {self._count} of "
+            f"{'?' if self._total is None else self._total}{left}{self._note}"
+        )
 
 
 def progress_bar(

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ffbench.runs.home import home_folder
 from ffbench.runs.store import now
 
 PACKAGES = (
@@ -41,12 +42,11 @@ SECRET = re.compile(r"(?i)((?:api_?key|token(?!s=\d+$)|secret|password)[\w.]*=)\
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def collect(command: Sequence[str]) -> dict[str, Any]:
-    """Provenance of a run started now by `command` (its words; secrets and the home folder are
-    masked).
+def collect(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+    """Provenance of a run started now by `command`, whose secrets and home folder are masked.
 
-    The GPU is named only where torch is imported already: asking never costs an import. What cannot
-    be found is None.
+    `device` is the model's; a card is named only if the model is on it. What cannot be found is
+    None.
     """
     sha, diff = git_state()
     return {
@@ -60,7 +60,8 @@ def collect(command: Sequence[str]) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)),
         "threads": thread_counts(),
-        "gpu": gpu_name(),
+        "device": device,
+        "gpu": gpu_name(device),
         "memory_bytes": memory_bytes(),
         "command": [masked(word) for word in command],
         "started": now(),
@@ -68,8 +69,11 @@ def collect(command: Sequence[str]) -> dict[str, Any]:
 
 
 def masked(word: str) -> str:
-    """`word` without secrets and without the home folder's name."""
-    return SECRET.sub(r"\1***", word.replace(str(Path.home()), "~"))
+    """`word` without secrets, and with ~ for the home folder at the beginning of a path."""
+    home = home_folder()
+    if home is not None:
+        word = re.sub(rf"(?<![\w.~/-]){re.escape(str(home))}(?=/|[^\w.-]|$)", "~", word)
+    return SECRET.sub(r"\1***", word)
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +142,7 @@ def memory_bytes() -> int | None:
 
 
 def thread_counts() -> dict[str, int | str]:
-    """Thread settings from the environment, and torch's own count where torch is imported."""
+    """Thread settings from the environment, and torch's own count if torch is imported."""
     counts: dict[str, int | str] = {
         name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ
     }
@@ -148,9 +152,9 @@ def thread_counts() -> dict[str, int | str]:
     return counts
 
 
-def gpu_name() -> str | None:
-    """Name of the first CUDA device where torch is imported already."""
+def gpu_name(device: str) -> str | None:
+    """Name of the card that `device` (cuda or cuda:N) is; None for any other device."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+    if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():
         return None
-    return str(torch.cuda.get_device_name(0))
+    return str(torch.cuda.get_device_name(int(device.partition(":")[2] or 0)))

@@ -1,4 +1,4 @@
-"""What of a sweep is done, missing or failed, and what the rest should cost."""
+"""Which runs of a sweep are done, missing or failed, and what the rest should cost."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from ffbench.runs.files import StoreError
+from ffbench.runs.progress import duration
 from ffbench.runs.store import RunFolder, RunStore
 
 STATES = ("done", "running", "missing", "failed")
@@ -41,7 +42,7 @@ class SweepStatus:
         return [job for job in self.jobs if job.state == "failed"]
 
     def lines(self) -> list[str]:
-        """A line a job, then the totals."""
+        """A line per job, then the totals."""
         rows = [
             f"{job.state:8} {job.run_key}  {' '.join(job.overrides)}"
             + (f"  ({job.reason})" if job.reason else "")
@@ -73,7 +74,7 @@ def jobs_status(store: RunStore, name: str, jobs: list[dict[str, Any]]) -> Sweep
 
 
 def sweep_status(store: RunStore, name: str) -> SweepStatus:
-    """Status of the saved sweep `name` (StoreError where there is none)."""
+    """Status of the saved sweep `name` (StoreError if there is none)."""
     return jobs_status(store, name, store.sweep(name)["jobs"])
 
 
@@ -93,7 +94,7 @@ def all_status(store: RunStore) -> list[SweepStatus]:
 class CostEstimate:
     """Seconds that the jobs still to do should take one after the other, from `based_on` past runs.
 
-    `seconds` is None where no past run resembles them; a dense one, which trains nothing, never
+    `seconds` is None if no past run resembles them; a dense one, which trains nothing, never
     does. Stages that are cached already make it an upper bound.
     """
 
@@ -102,19 +103,20 @@ class CostEstimate:
     based_on: int
 
     def line(self) -> str:
-        """The estimate in words."""
+        """The estimate as a sentence."""
         if not self.jobs:
             return "nothing to do"
         if self.seconds is None:
             return f"{self.jobs} jobs to do; no past run to estimate their cost from"
         return (
-            f"{self.jobs} jobs to do, at most about {self.seconds / 60:.1f} minutes one after the other "
-            f"(median of {self.based_on} past runs)"
+            f"{self.jobs} jobs to do, about {duration(self.seconds)} one after the other "
+            "(median of "
+            f"{self.based_on} past runs; what is cached already makes it less)"
         )
 
 
 def estimate_cost(store: RunStore, jobs: int, model: str | None = None) -> CostEstimate:
-    """Cost of `jobs` runs from the median total of past runs, of the same `model` name where there
+    """Cost of `jobs` runs from the median total of past runs, of the same `model` name if there
     are some.
     """
     totals: dict[str, list[float]] = {}

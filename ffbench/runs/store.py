@@ -25,7 +25,7 @@ from ffbench.runs.files import (
 
 RUN_KEY = re.compile(r"[0-9a-f]{16}")
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-INTERRUPTED = "interrupted: its process ended before the run was finished; start it again to go on"
+INTERRUPTED = "interrupted: its process ended before the run was finished; start it again to resume"
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class RunState:
 
     @property
     def interrupted(self) -> bool:
-        """True where the process died: answers are kept and a new start goes on from them."""
-        return self.reason == INTERRUPTED
+        """Whether the process died: answers are kept and a new start resumes from them."""
+        return (self.reason or "").startswith("interrupted:")
 
 
 def now() -> str:
@@ -67,7 +67,7 @@ class RunFolder:
         self._lock = FileLock(str(path / ".lock"))
 
     def start(self, config: dict[str, Any], provenance: dict[str, Any], wait: float = 10.0) -> bool:
-        """Take the run and write configuration and provenance; True where there is work to do.
+        """Take the run and write configuration and provenance; True if there is work to do.
 
         False means that the run is done, here or meanwhile in another process: nothing was touched.
         Answers of an interrupted or failed start are kept; its provenance goes into the list
@@ -99,7 +99,7 @@ class RunFolder:
         return True
 
     def append_answer(self, answer: dict[str, Any]) -> None:
-        """Append one answer and write it through to the disk (StoreError where the disk
+        """Append one answer and write it through to the disk (StoreError if the disk
         refuses).
         """
         self._answers.append(answer)
@@ -214,7 +214,7 @@ class RunStore:
         self.output_dir = Path(output_dir)
 
     def folder(self, run_key: str) -> RunFolder:
-        """The folder of `run_key`, whether it exists or not (ValueError where it is not 16 hex
+        """The folder of `run_key`, whether it exists or not (ValueError if it is not 16 hex
         digits).
         """
         if not RUN_KEY.fullmatch(run_key):

@@ -3,7 +3,7 @@ any machine.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from statistics import median
 
 from ffbench.runs.files import StoreError
@@ -16,7 +16,7 @@ SHORTEST_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """A sweep's state; `answers` counts those of the jobs that run, `seconds_left` is None where
+    """A sweep's state; `answers` counts those of the jobs that run, `seconds_left` is None if
     nothing tells it.
     """
 
@@ -26,7 +26,7 @@ class SweepProgress:
 
     @property
     def over(self) -> bool:
-        """True where no job is missing or running."""
+        """Whether no job is missing or running."""
         return not self.status.counts["missing"] and not self.status.counts["running"]
 
     @property
@@ -74,13 +74,12 @@ def answer_count(store: RunStore, run_key: str) -> int:
 
 
 def seconds_left(store: RunStore, status: SweepStatus, running: list[str]) -> float | None:
-    """Median wall time of this sweep's done jobs times those left, over the jobs that run side by
-    side.
+    """Median wall time of this sweep's done jobs for each missing one, and what is left of it for
+    those that run, over the number that run side by side.
 
     Dense jobs, which train nothing, do not count. Before the first is done, the estimate from past
-    runs. None where there is neither.
+    runs. None if there is neither.
     """
-    left = status.counts["missing"] + status.counts["running"]
     times = [
         seconds
         for job in status.jobs
@@ -88,8 +87,21 @@ def seconds_left(store: RunStore, status: SweepStatus, running: list[str]) -> fl
         for seconds in [wall_seconds(store, job.run_key)]
         if seconds is not None and seconds > SHORTEST_SECONDS
     ]
-    whole = median(times) * left if times else estimate_cost(store, left).seconds
-    return None if whole is None else whole / max(1, len(running))
+    each = median(times) if times else estimate_cost(store, 1).seconds
+    if each is None:
+        return None
+    begun = [running_seconds(store, key) for key in running]
+    rest = sum(max(each - seconds, 0.0) for seconds in begun)
+    return (each * status.counts["missing"] + rest) / max(1, len(running))
+
+
+def running_seconds(store: RunStore, run_key: str) -> float:
+    """Seconds since a run was started last; 0 if its files do not tell."""
+    try:
+        started = str(store.folder(run_key).provenance().get("started"))
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
+    except (StoreError, ValueError):
+        return 0.0
 
 
 def is_dense(store: RunStore, run_key: str) -> bool:
@@ -101,7 +113,7 @@ def is_dense(store: RunStore, run_key: str) -> bool:
 
 
 def wall_seconds(store: RunStore, run_key: str) -> float | None:
-    """Seconds from a run's last start to its end; None where its files do not tell."""
+    """Seconds from a run's last start to its end; None if its files do not tell."""
     run = store.folder(run_key)
     try:
         started, updated = run.provenance().get("started"), run.state().updated

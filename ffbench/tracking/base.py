@@ -12,29 +12,31 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from ffbench.runs.home import home_folder
+
 DEFAULT_SERVER = "https://api.wandb.ai"
 KINDS = ("wandb", "none")
 PROBE_SHARE, START_SHARE = 0.3, 0.5
 MODES = ("auto", "online", "offline", "disabled")
 WANDB_MODES = ("auto", "online", "offline", "disabled", "dryrun", "run")
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 @dataclass
 class TrackerSettings:
     """Which tracker, and how long it may take.
 
-    `mode` auto is online where an API key is found, else offline; the variable WANDB_MODE wins over
+    `mode` auto is online if an API key is found, else offline; the variable WANDB_MODE wins over
     auto. `timeout` bounds, in seconds, what an unreachable server costs at the start, and what one
     that goes away during the run costs.
     """
 
-    kind: str = "wandb"
-    mode: str = "auto"
-    project: str = "ffbench"
-    entity: str | None = None
-    timeout: float = 10.0
+    kind: str = "wandb"  # wandb, or none
+    mode: str = "auto"  # auto, online, offline or disabled
+    project: str = "ffbench"  # W&B project
+    entity: str | None = None  # W&B user or team; null: your default one
+    timeout: float = 10.0  # seconds that a server which does not answer may cost
 
     def problems(self) -> list[str]:
         """Every invalid value, one sentence each."""
@@ -70,7 +72,7 @@ def environment_problems(mode: str) -> list[str]:
 
 
 class Tracker(Protocol):
-    """What a run mirrors: figures, tables, pictures and the plan folder."""
+    """What a run mirrors: metrics, tables, pictures and the plan folder."""
 
     def log(self, figures: dict[str, Any]) -> None:
         """Log named numbers as the next step of a history (nested mappings are joined with '/')."""
@@ -113,10 +115,10 @@ class NullTracker:
         """Does nothing."""
 
 
-def say(text: str) -> None:
+def warn_once(text: str) -> None:
     """Print one line to stderr, the same line once a process."""
-    if text not in _said:
-        _said.add(text)
+    if text not in _warned:
+        _warned.add(text)
         print(text, file=sys.stderr, flush=True)
 
 
@@ -126,23 +128,29 @@ def chosen_mode(settings: TrackerSettings) -> str:
     """
     mode = settings.mode
     if mode == "auto":
-        mode = os.environ.get("WANDB_MODE", "auto")
+        mode = os.environ.get("WANDB_MODE", "disabled" if switched_off() else "auto")
         mode = "offline" if mode == "dryrun" else mode
     if settings.kind == "none" or mode in ("disabled", "offline"):
         return "disabled" if settings.kind == "none" else mode
     if not has_key():
-        say(
-            "W&B: offline, since there is no API key; runs can be sent later with `python -m ffbench sync`."
+        warn_once(
+            "W&B: offline, since there is no API key; runs can be sent later with `python -m "
+            "ffbench sync`."
         )
         return "offline"
     problem = unreachable(server(), settings.timeout * PROBE_SHARE)
     if problem:
-        say(
+        warn_once(
             f"W&B: offline, since {server()} does not answer ({problem}); send the runs later with "
             "`python -m ffbench sync`."
         )
         return "offline"
     return "online"
+
+
+def switched_off() -> bool:
+    """Whether W&B's older variable WANDB_DISABLED turns it off."""
+    return os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes")
 
 
 def server() -> str:
@@ -151,21 +159,24 @@ def server() -> str:
 
 
 def has_key() -> bool:
-    """True where the environment or the netrc file holds a key for the server (the key itself is
+    """Whether the environment or the netrc file holds a key for the server (the key itself is
     not kept).
     """
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    home = home_folder()
+    named = os.environ.get("NETRC") or (home / ".netrc" if home else None)
+    if named is None:
+        return False
     try:
-        return netrc.netrc(path).authenticators(urlsplit(server()).netloc) is not None
+        return netrc.netrc(named).authenticators(urlsplit(server()).netloc) is not None
     except (OSError, netrc.NetrcParseError):
         return False
 
 
 def unreachable(url: str, timeout: float) -> str | None:
     """Why no HTTP answer came from `url` within `timeout` seconds, name look-up included; None
-    where one came.
+    if one came.
     """
     outcome: list[str | None] = []
     bounded(lambda: outcome.append(_probe(url, timeout)), timeout)
@@ -183,7 +194,7 @@ def _probe(url: str, timeout: float) -> str | None:
 
 
 def bounded(call: Callable[[], object], timeout: float) -> bool:
-    """Run `call` in a daemon thread for at most `timeout` seconds; True where it ended by then.
+    """Run `call` in a daemon thread for at most `timeout` seconds; True if it ended by then.
 
     Raises:
         BaseException: whatever `call` raised in time.

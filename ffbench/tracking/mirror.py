@@ -30,7 +30,7 @@ def objective(kl: float | None, flops_ratio: float | None) -> float | None:
     """One figure for a search over plans (our design): KL to dense in nats a token + sparse FFN
     FLOPs over dense.
 
-    None where either was not measured. During a run `kl` is the mean over the windows so far.
+    None if either was not measured. During a run `kl` is the mean over the windows so far.
     """
     return None if kl is None or flops_ratio is None else kl + flops_ratio
 

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from ffbench.tracking.base import NullTracker, Tracker, TrackerSettings, chosen_mode, say
+from ffbench.tracking.base import NullTracker, Tracker, TrackerSettings, chosen_mode, warn_once
 
 
 def open_tracker(
     settings: TrackerSettings, run_key: str, config: dict[str, Any], folder: Path
 ) -> Tracker:
     """Tracker of one run; `folder` is the run's folder, and W&B's files go to OUTPUT_DIR/wandb
-    beside runs/.
+    next to runs/.
 
-    Whatever stands in the way of W&B (not installed, no key, no server) is said in one line, and
-    the run goes on offline or without a tracker.
+    If W&B cannot be used (not installed, no key, no server), one line says so and the run continues
+    offline or without a tracker.
 
     Raises:
         ValueError: a setting is invalid.
@@ -28,8 +28,9 @@ def open_tracker(
     try:
         from ffbench.tracking.wandb import WandbTracker
     except ImportError as error:
-        say(
-            f"W&B is not installed ({error}); this run is not tracked. Install it with `pip install "
+        warn_once(
+            f"W&B is not installed ({error}); this run is not tracked. Install it with `pip "
+            "install "
             "'ffbench[tracking]'`, or choose tracker=none."
         )
         return NullTracker()

@@ -26,7 +26,7 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class LocalSweep:
-    """A sweep file: `fixed` overrides of its command, then one specification a parameter."""
+    """A sweep file: `fixed` overrides of its command, then one specification per parameter."""
 
     name: str
     method: str
@@ -77,12 +77,13 @@ def load_local_sweep(path: str | Path) -> LocalSweep:
     if problems:
         raise SweepError("\n".join(f"{path}: {problem}" for problem in problems))
     command = raw["command"]
-    fixed = tuple(word for word in command[command.index("ffbench") + 1 :] if word != ARGUMENTS)
+    after = command[command.index("ffbench") + 1 :]
+    fixed = tuple(override for override in after if override != ARGUMENTS)
     return LocalSweep(path.stem, raw["method"], fixed, raw["parameters"], raw.get("run_cap"))
 
 
 def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
-    """Every reason why a sweep file cannot run locally, a sentence each."""
+    """Every reason why a sweep file cannot run locally, one sentence each."""
     method = raw.get("method")
     if method == "bayes":
         yield (
@@ -108,7 +109,7 @@ def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
 
 
 def spec_problem(spec: Any, method: str) -> str | None:
-    """Why one parameter's specification cannot be expanded; None where it can."""
+    """Why one parameter's specification cannot be expanded; None if it can."""
     if not isinstance(spec, dict):
         return "give a mapping with value, values, or min and max"
     if "parameters" in spec:
@@ -128,23 +129,38 @@ def spec_problem(spec: Any, method: str) -> str | None:
 
 
 def values_problem(spec: Spec) -> str | None:
-    """Why a list of values cannot be used; None where it can."""
+    """Why a list of values cannot be used; None if it can."""
     values = spec.get("values", [spec.get("value")])
     if not isinstance(values, list) or not values:
         return "values must be a list with at least one entry"
     for value in values:
-        if not isinstance(value, (bool, int, float, str)) or value == "":
-            return f"{value!r} has no spelling as an override; use text, a number, true or false"
+        if not can_be_spelled(value):
+            return (
+                f"{value!r} has no spelling as an override; use text, a number, true, false, null "
+                "or a list of these"
+            )
     weights = spec.get("probabilities")
     if weights is not None and (len(weights) != len(values) or abs(sum(weights) - 1) > 1e-6):
         return f"probabilities must be {len(values)} numbers that sum to 1"
     return None
 
 
+def can_be_spelled(value: Any) -> bool:
+    """Whether a value of a sweep file can be an override."""
+    if isinstance(value, list):
+        return all(can_be_spelled(entry) for entry in value)
+    return value is None or (isinstance(value, (bool, int, float, str)) and value != "")
+
+
 def text(value: Any) -> str:
-    """Spelling of a value on Hydra's command line, as the W&B agent spells it; other text is
-    quoted.
+    """Spelling of a value on Hydra's command line: null, lists, and text quoted if it needs to be.
+
+    The W&B agent spells None and lists as Python does; the command line takes that too.
     """
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(text, value))}]"
     if isinstance(value, str) and not PLAIN.fullmatch(value):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return str(value)

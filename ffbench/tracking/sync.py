@@ -19,14 +19,15 @@ class SyncReport:
     failed: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """One line a run that was not sent, then the totals."""
+        """One line per run that was not sent, then the totals."""
         rows = [
             f"{key}  {kind}: {reason}"
             for kind, group in (("skipped", self.skipped), ("failed", self.failed))
             for key, reason in group.items()
         ]
         total = (
-            f"{len(self.sent)} sent, {len(self.present)} already there, {len(self.skipped)} skipped, "
+            f"{len(self.sent)} sent, {len(self.present)} already there, {len(self.skipped)} "
+            "skipped, "
             f"{len(self.failed)} failed"
         )
         return [*rows, total]
@@ -42,7 +43,7 @@ def sync(
 
     Raises:
         StoreError: no API key, no server, or no wandb package; nothing was sent then.
-        ValueError: a run key is no key.
+        ValueError: a run key is not 16 hex digits.
 
     """
     settings = settings or TrackerSettings()

@@ -21,8 +21,8 @@ from ffbench.tracking.base import (
     Tracker,
     TrackerSettings,
     bounded,
-    say,
     server,
+    warn_once,
 )
 
 logger = logging.getLogger(__name__)
@@ -100,8 +100,8 @@ def drop_earlier(output_dir: Path, run_key: str) -> None:
 class WandbTracker:
     """One W&B run.
 
-    A W&B error is said once and the mirror goes on; a call that takes longer than the time-out ends
-    the mirror. Either way the run itself goes on, and `problem` keeps the first error.
+    A W&B error is reported once and the mirror continues; a call that exceeds the time-out
+    ends the mirror. Either way the run itself continues, and `problem` keeps the first error.
     """
 
     def __init__(
@@ -122,14 +122,14 @@ class WandbTracker:
         config: dict[str, Any],
         folder: Path,
     ) -> Tracker:
-        """Start the W&B run, offline where online fails; NullTracker where both fail."""
+        """Start the W&B run, offline if online fails; NullTracker if both fail."""
         for attempt in dict.fromkeys((mode, "offline")):
             try:
                 run = start_run(settings, attempt, run_key, config, folder)
                 return cls(run, attempt, settings, folder)
             except Exception as error:  # noqa: BLE001 - W&B's service raises errors of several families
                 end_service()  # else the run id stays in use there
-                say(
+                warn_once(
                     f"W&B: cannot start {attempt} ({first_line(error)}); send the run later with "
                     "`python -m ffbench sync`."
                 )
@@ -205,8 +205,9 @@ class WandbTracker:
 
     def _report(self, problem: str) -> None:
         self.problem = self.problem or problem
-        say(
-            f"W&B: not everything was sent ({problem}); send the run later with `python -m ffbench sync`."
+        warn_once(
+            f"W&B: not everything was sent ({problem}); send the run later with `python -m "
+            "ffbench sync`."
         )
 
 
@@ -226,7 +227,7 @@ def end_service() -> None:
 
 
 def own_children(name: str) -> list[int]:
-    """Process ids of this process's children called `name` (empty where there is no /proc)."""
+    """Process ids of this process's children called `name` (empty if there is no /proc)."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -244,7 +245,7 @@ def target(settings: TrackerSettings) -> str:
 
 
 def result_digest(folder: Path) -> str | None:
-    """Content key of result.json; None where the run is not done."""
+    """Content key of result.json; None if the run is not done."""
     path = folder / "result.json"
     return content_key(read_json(path)) if path.exists() else None
 

@@ -210,7 +210,7 @@ SWEEPS = {
     ),
     "a launcher among the parameters": (
         SWEEP.replace("sparsity: {values: [0.3]}", "launcher: {values: [local, joblib]}"),
-        "parameters.launcher: no setting of a run",
+        "parameters.launcher: not a setting of a run",
     ),
 }
 
@@ -233,7 +233,7 @@ ENVIRONMENTS = [
     ({"WANDB_MODE": "sometimes"}, [], "WANDB_MODE is 'sometimes'"),
     ({"WANDB_BASE_URL": "nowhere", "WANDB_API_KEY": "k" * 40}, [], "WANDB_BASE_URL is 'nowhere'"),
     ({"WANDB_SWEEP_ID": "x"}, ["+sweep=sparsity"], "one job"),
-    ({"WANDB_SWEEP_ID": "x"}, ["seed=1,2"], "these words make 2"),
+    ({"WANDB_SWEEP_ID": "x"}, ["seed=1,2"], "these overrides make 2"),
     ({"PATH": ""}, ["launcher=slurm"], "launcher: slurm needs sbatch"),
     ({}, ["output_dir=/proc/ffbench"], "output_dir"),
     ({}, ["output_dir=/dev/null/x"], "output_dir"),

@@ -92,7 +92,7 @@ MISSING = [
 ]
 VERBS = [
     ("report --output-dir none ffffffffffffffff", "ffffffffffffffff"),
-    ("compare a b", "no result"),
+    ("compare a b", "a: no run in outputs has a key that begins with it"),
     ("status nothing", "nothing"),
     ("plan show nowhere", "nowhere"),
     ("plan load nowhere model=tiny_llama", "nowhere"),

@@ -72,7 +72,9 @@ def test_two_deaths_are_a_failure_and_stop_no_other(
     rounds, launcher = rounds_of(
         tmp_path, monkeypatch, deadly={KEYS[1]: 2, KEYS[3]: 9}, failing={KEYS[0]: "E: x"}
     )
-    assert set(rounds.failures) == {KEYS[0], KEYS[1], KEYS[3]} and rounds.failures[KEYS[0]] == Failure("E: x")
+    assert set(rounds.failures) == {KEYS[0], KEYS[1], KEYS[3]} and rounds.failures[
+        KEYS[0]
+    ] == Failure("E: x")
     assert (
         rounds.failures[KEYS[1]].reason
         == "its process died twice: RuntimeError: a worker process was killed"

@@ -71,7 +71,7 @@ def test_a_terminal_gets_a_bar_that_moves(store: RunStore) -> None:
     code = """
 import sys, time
 from ffbench.cli import live
-from ffbench.runs.progress import progress_bar, say
+from ffbench.runs.progress import progress_bar, log_line
 from ffbench.runs.store import RunStore
 live.POLL_SECONDS = 0.1
 store = RunStore(sys.argv[1])
@@ -79,7 +79,7 @@ with live.live_view(store, "mine", store.sweep("mine")["jobs"], True):
     for job in store.sweep("mine")["jobs"]:
         run = store.folder(job["run_key"])
         run.start({}, {})
-        say("label " + job["run_key"])
+        log_line("label " + job["run_key"])
         for _ in progress_bar(range(3), desc="inner"):
             time.sleep(0.1)
         run.finish({})

@@ -136,3 +136,39 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("the disk is full") == 2 and done.stdout.endswith("whole\n")
+
+
+def test_lone_surrogates_are_written_escaped(tmp_path: Path) -> None:
+    from ffbench.runs.answers import AnswerLog
+    from ffbench.runs.files import read_json, write_json
+
+    write_json(tmp_path / "a.json", {"x": "zwölf \ud83d"})
+    assert read_json(tmp_path / "a.json") == {"x": "zwölf \ud83d"}
+    assert (tmp_path / "a.json").read_text(encoding="utf-8")
+    log = AnswerLog(tmp_path / "answers.jsonl")
+    log.append({"text": "\ud83d"})
+    assert log.read() == [{"text": "\ud83d"}]
+    log.close()
+
+
+def test_a_failure_with_any_reason_leaves_a_true_state(tmp_path: Path) -> None:
+    from ffbench.runs.store import RunStore
+
+    run = RunStore(tmp_path).folder("a" * 16)
+    run.start({}, {})
+    run.fail("TaskError: record '\ud83d' is bad")
+    assert run.state().state == "failed" and not run.state().interrupted
+    assert not list(run.path.glob(".*.part"))
+
+
+def test_answers_can_be_shared_by_a_group(tmp_path: Path) -> None:
+    from ffbench.runs.answers import AnswerLog
+
+    before = os.umask(0o002)
+    try:
+        log = AnswerLog(tmp_path / "answers.jsonl")
+        log.append({"a": 1})
+        log.close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "answers.jsonl").stat().st_mode & 0o777 == 0o664

@@ -102,3 +102,38 @@ def test_failures_are_counted_and_end_a_sweep(store: RunStore) -> None:
     store.save_sweep("mine", [{"run_key": key, "overrides": []} for key in KEYS[:2]])
     found = sweep_progress(store, sweep_status(store, "mine"))
     assert found.over and found.line() == "mine: 1 of 2 done, 1 failed"
+
+
+def test_stages_have_a_number_a_clock_and_one_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from ffbench.runs.progress import StageClock
+
+    now = [0.0]
+    clock = StageClock(["load", "fit", "speed"], {"fit": 240.0, "speed": 30.0}, lambda: now[0])
+    clock.begin("load")
+    now[0] = 12.0
+    clock.begin("fit")
+    now[0] = 400.0
+    clock.begin("speed")
+    clock.begin("fidelity")
+    assert capsys.readouterr().err.splitlines() == [
+        "stage 1 of 3: load",
+        "stage 2 of 3: fit, 12 s so far, about 4 min left",
+        "stage 3 of 3: speed, 7 min so far, about 30 s left",
+        "stage 4 of 4: fidelity, 7 min so far",
+    ]
+
+
+def test_what_a_running_job_has_done_is_not_counted_again(tmp_path: Path) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    store = RunStore(tmp_path)
+    done, running = store.folder("a" * 16), store.folder("b" * 16)
+    done.start({}, {"started": (datetime.now(UTC) - timedelta(seconds=600)).isoformat()})
+    done.finish({"sparsity": 0.5})
+    running.start({}, {"started": (datetime.now(UTC) - timedelta(seconds=590)).isoformat()})
+    jobs = [{"run_key": run.run_key, "overrides": []} for run in (done, running)]
+    store.save_sweep("mine", jobs)
+    left = sweep_progress(store, sweep_status(store, "mine")).seconds_left
+    assert left is not None and 0 <= left <= 20

@@ -88,3 +88,47 @@ def test_it_imports_no_torch() -> None:
         ).stdout
         == "[] None\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("home", "word", "expected"),
+    [
+        ("/home/me", "output_dir=/home/me/out", "output_dir=~/out"),
+        ("/home/me", "/home/me", "~"),
+        ("/home/me", "output_dir='/home/me/my runs'", "output_dir='~/my runs'"),
+        ("/home/me", "output_dir=/home/meg/out", "output_dir=/home/meg/out"),
+        ("/home/me", "output_dir=/data/home/me/out", "output_dir=/data/home/me/out"),
+        ("/", "output_dir=/tmp/out", "output_dir=/tmp/out"),
+        ("", "output_dir=/tmp/out", "output_dir=/tmp/out"),
+        ("/root", "a=[/root/x,/root/y]", "a=[~/x,~/y]"),
+    ],
+)
+def test_the_home_folder_is_masked_at_the_start_of_paths_only(
+    home: str, word: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", home)
+    assert provenance.masked(word) == expected
+
+
+def test_there_need_be_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ffbench.runs.home import home_folder
+    from ffbench.tracking import base
+
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    for name in ("NETRC", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert home_folder() is None and provenance.masked("a=/x/y") == "a=/x/y"
+    assert not base.has_key()
+
+
+def test_a_card_is_named_only_if_the_model_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Card {index}")
+    assert provenance.collect([])["gpu"] is None
+    found = provenance.collect([], "cuda:1")
+    assert (found["device"], found["gpu"]) == ("cuda:1", "Card 1")

@@ -62,7 +62,8 @@ def test_cost_estimate(store: RunStore) -> None:
     run.finish({"model": "big", "cost": {"evaluate": 600.0}})
     assert estimate_cost(store, 2, "big").seconds == 1200
     assert estimate_cost(store, 2, "big").line() == (
-        "2 jobs to do, at most about 20.0 minutes one after the other (median of 1 past runs)"
+        "2 jobs to do, about 20 min one after the other (median of 1 past runs; what is cached "
+        "already makes it less)"
     )
     assert estimate_cost(store, 2).based_on == 2
     assert estimate_cost(RunStore(store.output_dir / "empty"), 3).line() == (

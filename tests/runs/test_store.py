@@ -137,7 +137,7 @@ def test_values_that_are_not_json_are_refused_and_nothing_is_written(run: RunFol
     run.start({}, PROVENANCE)
     with pytest.raises(StoreError, match="lcc/3"):
         run.append_answer({"task": "lcc", "record_id": 3, "nll": float("nan")})
-    with pytest.raises(StoreError, match="null for a figure that was not measured"):
+    with pytest.raises(StoreError, match="null for what was not measured"):
         run.finish({"kl": float("inf")})
     assert run.answers() == [] and run.state().state == "running"
 

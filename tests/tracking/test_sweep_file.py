@@ -106,7 +106,9 @@ def test_distributions_have_their_means() -> None:
         ({"parameters": {"sparsity": {"min": 0, "max": 1}}}, "a grid needs value or values"),
         ({"parameters": {"model": {"parameters": {"a": {"value": 1}}}}}, "nested parameters"),
         ({"parameters": {"sparsity": {"value": 0.5, "vales": 1}}}, "unknown key 'vales'"),
-        ({"parameters": {"task.limit": {"value": None}}}, "None has no spelling"),
+        ({"parameters": {"task.limit": {"value": {"a": 1}}}}, "{'a': 1} has no spelling"),
+        ({"parameters": {"task.limit": {"values": [[1, {}]]}}}, "has no spelling"),
+        ({"parameters": {"task.limit": {"value": ""}}}, "'' has no spelling"),
         ({"parameters": {"a": {"values": []}}}, "at least one entry"),
         ({"parameters": {"a": {"values": [1, 2], "probabilities": [1.0]}}}, "sum to 1"),
         ({"method": "random", "parameters": {"a": {"min": 2, "max": 1}}}, "min < max"),
@@ -179,3 +181,39 @@ def test_shipped_sweeps(path: Path) -> None:
     assert isinstance(sweep, LocalSweep) and all(
         "=" in word for job in sweep.jobs() for word in job
     )
+
+
+def test_null_and_lists_are_spelled_as_the_command_line_takes_them(tmp_path: Path) -> None:
+    from ffbench.cli.compose import jobs_of
+
+    path = write(
+        tmp_path,
+        parameters={
+            "task.limit": {"values": [None, 2]},
+            "speed.lengths": {"values": [[256], [256, 512]]},
+            "task.tasks": {"value": ["embedded_code"]},
+            "tracker.entity": {"value": "two words"},
+        },
+    )
+    trials = load_local_sweep(path).jobs()
+    assert trials[0][-4:] == [
+        "task.limit=null",
+        "speed.lengths=[256]",
+        "task.tasks=[embedded_code]",
+        "tracker.entity='two words'",
+    ]
+    here = [job.settings for job in jobs_of(*trials)]
+    agent = [
+        "speed.lengths=[256, 512]",
+        "task.limit=None",
+        "task.tasks=['embedded_code']",
+        "tracker.entity=two words",
+    ]
+    assert [(s.task.limit, s.speed.lengths) for s in here] == [
+        (None, [256]),
+        (None, [256, 512]),
+        (2, [256]),
+        (2, [256, 512]),
+    ]
+    (by_agent,) = jobs_of([*trials[0][:-4], *agent])
+    assert by_agent.settings == here[1]

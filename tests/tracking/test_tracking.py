@@ -39,7 +39,7 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr(tracking, "_said", set())
+    monkeypatch.setattr(tracking, "_warned", set())
 
 
 @pytest.fixture
@@ -253,3 +253,12 @@ def test_wandbs_folders_of_earlier_starts_do_not_pile_up(tmp_path: Path) -> None
         (tmp_path / "wandb" / name / "files").mkdir(parents=True)
     drop_earlier(tmp_path, "0123456789abcdef")
     assert [path.name for path in (tmp_path / "wandb").iterdir()] == [names[2]]
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", "disabled"), ("1", "disabled")])
+def test_wandbs_old_variable_turns_it_off(
+    value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_DISABLED", value)
+    assert tracking.chosen_mode(tracking.TrackerSettings()) == expected

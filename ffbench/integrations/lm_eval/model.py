@@ -30,6 +30,7 @@ from ffbench.evaluation.prompts import (
 from ffbench.integrations.lm_eval import MODEL
 from ffbench.integrations.lm_eval.plans import load_plan
 from ffbench.integrations.lm_eval.records import PREFIX, record_of
+from ffbench.models.checks import check_loaded
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.tasks.registry import get_spec
 
@@ -73,13 +74,17 @@ class FFBenchLM(HFLM):
             raise ValueError("enable_thinking: this model answers with thinking off; leave it out")
         if str(options.get("batch_size", 1)).startswith("auto"):
             raise ValueError(
-                "batch_size: give a number; 'auto' would measure another batch than the one that is scored"
+                "batch_size: give a number; 'auto' would measure another batch than the one "
+                "that is scored"
             )
         options["chat_template_args"] = (options.get("chat_template_args") or {}) | TEMPLATE_VALUES
         super().__init__(*arguments, **options)
         self.model.requires_grad_(False)
         self.backend_name, self.protocol = backend, protocol
-        self.plan = load_plan(Path(plan), self.model, model_name, options) if plan else None
+        self.plan = None
+        if plan:
+            check_loaded(self.model, self.tokenizer)
+            self.plan = load_plan(Path(plan), self.model, model_name, options)
 
     @contextmanager
     def decoder(self) -> Iterator[Decoder]:
@@ -98,10 +103,11 @@ class FFBenchLM(HFLM):
             return super().apply_chat_template(*arguments, **options)
 
     def own_tasks_only(self) -> None:
-        """Raise ValueError where the protocol needs a question that only FFBench's tasks mark."""
+        """Raise ValueError if the protocol needs a question that only FFBench's tasks mark."""
         if self.protocol == "context":
             raise ValueError(
-                f"protocol=context: only the tasks {PREFIX}* say where the question begins; use protocol=whole"
+                f"protocol=context: only the tasks {PREFIX}* say where the question begins; use "
+                "protocol=whole"
             )
 
     def asked(self, place: int, request: Instance) -> Asked:
@@ -112,7 +118,8 @@ class FFBenchLM(HFLM):
         chosen = normalize_gen_kwargs(options, self.max_gen_toks)
         if chosen.get("do_sample") or chosen.get("temperature"):
             raise ValueError(
-                f"{request.task_name}: the model ffbench decodes greedily; remove do_sample and temperature"
+                f"{request.task_name}: the model ffbench decodes greedily; remove do_sample and "
+                "temperature"
             )
         if (request.task_name or "").startswith(PREFIX):
             spec = get_spec(request.doc["task"])
@@ -181,6 +188,22 @@ class FFBenchLM(HFLM):
                 bar.update(len(batch))
         return found
 
+    def check_lengths(self, texts: Any, context: list[int], continuation: list[int]) -> None:
+        """Refuse what lm-eval's `hf` refuses: an empty context or continuation, one too long.
+
+        Raises PromptError. Without this an empty continuation would have log-likelihood 0 and win.
+        """
+        shown = repr(texts[1][:40]) if texts else "of token ids"
+        if not continuation:
+            raise PromptError(f"lm_eval: the tokenizer encodes the continuation {shown} to nothing")
+        if not context:
+            raise PromptError(f"lm_eval: the context of the continuation {shown} has no tokens")
+        if len(continuation) > self.max_length:
+            raise PromptError(
+                f"lm_eval: the continuation {shown} has {len(continuation)} tokens, more than "
+                f"max_length={self.max_length}"
+            )
+
     def _loglikelihood_tokens(
         self, requests: list[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
@@ -189,8 +212,11 @@ class FFBenchLM(HFLM):
         """
         self.own_tasks_only()
         groups: dict[tuple[int, ...], list[int]] = {}
-        for place, (_, context, continuation) in enumerate(requests):
-            prompt = cut_middle([], context, [], self.max_length - len(continuation), len(context))
+        for place, (texts, context, continuation) in enumerate(requests):
+            self.check_lengths(texts, context, continuation)
+            # the last token is only predicted, never read: one more fits, as in lm-eval's `hf`
+            room = self.max_length + 1 - len(continuation)
+            prompt = cut_middle([], context, [], room, len(context))
             groups.setdefault(tuple(prompt.ids), []).append(place)
         ordered = sorted(groups.items(), key=lambda pair: len(pair[0]))
         found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)

@@ -30,13 +30,14 @@ def weights_identity(
 def load_plan(
     folder: Path, model: Any, model_name: str | None, options: dict[str, Any]
 ) -> SparsePlan:
-    """The plan in `folder`; PlanError where it is not readable or, with `model_name`, was made for
+    """The plan in `folder`; PlanError if it is not readable or, with `model_name`, was made for
     another model.
     """
     pretrained = options.get("pretrained")
     if model_name is None or not isinstance(pretrained, str):
         log.warning(
-            "plan %s: its model fingerprint is not checked, only its sizes; give model_name=NAME as in the "
+            "plan %s: its model fingerprint is not checked, only its sizes; give "
+            "model_name=NAME as in the "
             "plan's model config to check it",
             folder,
         )

@@ -1,5 +1,6 @@
-"""Write lm-eval's task files from FFBench's LongBench tasks: python -m
-ffbench.integrations.lm_eval.task_files
+"""Write lm-eval's task files from FFBench's LongBench tasks.
+
+Command: python -m ffbench.integrations.lm_eval.task_files
 """
 
 import json

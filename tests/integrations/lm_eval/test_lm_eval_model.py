@@ -191,3 +191,46 @@ def test_bad_requests(both: tuple, model_folder: Path) -> None:
         both[0].generate_until(
             requests("generate_until", [("x", {"max_gen_toks": 600, "until": []})])
         )
+
+
+def test_lm_evals_own_models_stay_known() -> None:
+    from lm_eval.api.registry import get_model
+
+    from ffbench.integrations.lm_eval import register
+
+    register()
+    register()
+    assert get_model("hf") is HFLM and get_model("ffbench") is FFBenchLM
+    assert get_model("dummy").__module__ == "lm_eval.models.dummy"
+
+
+def test_empty_continuations_are_refused_as_lm_eval_does(both: tuple) -> None:
+    from ffbench.evaluation.prompts import PromptError
+
+    empty = [(("context", ""), [5, 6], [])]
+    with pytest.raises(AssertionError):
+        both[1]._loglikelihood_tokens(empty, disable_tqdm=True)
+    with pytest.raises(PromptError, match="encodes the continuation '' to nothing"):
+        both[0]._loglikelihood_tokens(empty, disable_tqdm=True)
+    with pytest.raises(PromptError, match="has no tokens"):
+        both[0]._loglikelihood_tokens([(("", "x"), [], [7])], disable_tqdm=True)
+    with pytest.raises(PromptError, match="has 601 tokens, more than max_length=600"):
+        both[0]._loglikelihood_tokens([(("c", "x"), [5], [7] * 601)], disable_tqdm=True)
+
+
+@pytest.mark.parametrize("context", [589, 590, 591])
+def test_the_windows_edge_is_that_of_hf(both: tuple, context: int) -> None:
+    """Context and continuation of max_length + 1 tokens fit: the last one is never read."""
+    ids = [(7 * place) % 250 + 5 for place in range(context + 10)]
+    request = [(("c", "x"), ids[:context], ids[context:])]
+    ours, hf = (model._loglikelihood_tokens(request, disable_tqdm=True)[0] for model in both)
+    assert ours[1] == hf[1] and ours[0] == pytest.approx(hf[0], abs=1e-3)
+
+
+def test_texts_at_the_windows_edge_equal_hf(both: tuple) -> None:
+    asked = [("x" * length,) for length in (599, 600, 601, 1199, 1201)]
+    ours, hf = (
+        model.loglikelihood_rolling(requests("loglikelihood_rolling", asked), disable_tqdm=True)
+        for model in both
+    )
+    assert ours == pytest.approx(hf, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Make the test doubles importable, and keep any real W&B account out of the tests."""
+"""A fake W&B server, and no real W&B account in the tests."""
 
 import os
 import sys
@@ -6,11 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-FAKES = str(Path(__file__).resolve().parents[1] / "support")
-if FAKES not in sys.path:
-    sys.path.insert(0, FAKES)
-
 from wandb_server import FakeWandb
 
 

@@ -44,7 +44,7 @@ def layer_metrics(
     energy = energy.view(count, size, -1).mean(1)
     recalls, energies = [], []
     for row, positions in zip(energy, chooser.dynamic(before, blocks), strict=True):
-        kept = chooser.neurons([positions])
+        kept, _ = chooser.neurons([positions])
         mask = torch.zeros_like(row)[None].scatter_(1, kept, 1.0)
         recall, retained = block_metrics(mask, row[None], kept.shape[1])
         recalls.append(recall)

@@ -160,16 +160,31 @@ class BlockChooser:
             kept += self.dynamic(before, x[whole:].unsqueeze(0))
         return kept
 
-    def neurons(self, positions: Sequence[Tensor]) -> Tensor:
-        """Neurons [n, kept] of the weights for dynamic positions of n blocks, the hot ones first.
-
-        Raises ValueError if the blocks keep different numbers.
+    def neurons(self, positions: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Neurons [n, K] of the weights for dynamic positions of n blocks, the hot ones first, and
+        which of them are real (`padded`), hot ones included.
         """
         order, hot = self.layer.order, self.layer.hot
-        rows = rectangle(positions)
-        return order[
-            torch.cat([torch.arange(hot, device=rows.device).expand(len(rows), -1), rows], 1)
-        ]
+        rows, real = padded(positions)
+        if real is not None and hot:
+            real = torch.cat([real.new_ones(len(rows), hot), real], 1)
+        first = torch.arange(hot, device=rows.device).expand(len(rows), -1)
+        return order[torch.cat([first, rows], 1)], real
+
+
+def padded(positions: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Positions [n, K] of n blocks that keep up to K neurons, and 1 for each real one [n, K]; None in
+    place of the ones if every block keeps K. Padding repeats a position and counts 0.
+    """
+    most = max(len(row) for row in positions)
+    if all(len(row) == most for row in positions):
+        return torch.stack(list(positions)), None
+    rows, real = [], []
+    for row in positions:
+        rest = most - len(row)
+        rows.append(torch.cat([row, row.new_zeros(rest)]))
+        real.append(torch.cat([torch.ones(len(row)), torch.zeros(rest)]).to(row.device))
+    return torch.stack(rows), torch.stack(real)
 
 
 def rectangle(kept: Sequence[Tensor]) -> Tensor:

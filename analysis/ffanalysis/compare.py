@@ -34,7 +34,7 @@ METRICS = (
     "kl_prompt",
     "ppl_ratio_prompt",
     "nll",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "score",
     "recall_at_k",
     "retained_energy",

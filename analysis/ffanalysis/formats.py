@@ -75,7 +75,7 @@ FORMATS = {
         "nll_increase_rel", "NLL increase, %", 1, scale=100, neutral=0
     ),
     "nll_increase": with_interval("nll_increase", "NLL increase", neutral=0),
-    "ppl_ratio": with_interval("ppl_ratio", "gold ppl ratio", neutral=1),
+    "gold_ppl_ratio": with_interval("gold_ppl_ratio", "gold ppl ratio", neutral=1),
     "kl": with_interval("kl", "KL"),
     "kl_worst": ColumnFormat("worst KL", 3, -1),
     "kl_continuation": with_interval("kl_continuation", "answer KL"),

@@ -18,7 +18,7 @@ RUN_COLUMNS = (
     "kl_question",
     "top1_continuation",
     "kl_prompt",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "n",
     "score",
     "loss_abs",
@@ -36,7 +36,7 @@ TASK_COLUMNS = (
     "n",
     "nll_dense",
     "nll_increase_rel",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "chance",
     "score_dense",
     "score",
@@ -139,7 +139,9 @@ def current_columns(columns: Sequence[str], runs: pd.DataFrame) -> list[str]:
 def without_dense_losses(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs, with no loss of dense against itself."""
     runs = runs.copy()
-    names = [name for name in runs if str(name).startswith(("loss_", "nll_increase", "ppl_ratio"))]
+    names = [
+        name for name in runs if str(name).startswith(("loss_", "nll_increase", "gold_ppl_ratio"))
+    ]
     runs.loc[runs["sparsity"] == 0, names] = None
     return runs
 

@@ -76,11 +76,11 @@ FORMATS = {
     ),
     "nll_increase": with_interval("nll_increase", "NLL increase", neutral=0),
     "gold_ppl_ratio": with_interval("gold_ppl_ratio", "gold ppl ratio", neutral=1),
-    "kl": with_interval("kl", "KL"),
-    "kl_worst": ColumnFormat("worst KL", 3, -1),
-    "kl_continuation": with_interval("kl_continuation", "answer KL"),
-    "kl_copy": with_interval("kl_copy", "copy KL"),
-    "kl_question": with_interval("kl_question", "question KL"),
+    "kl": with_interval("kl", "KL", 4),
+    "kl_worst": ColumnFormat("worst KL", 4, -1),
+    "kl_continuation": with_interval("kl_continuation", "answer KL", 4),
+    "kl_copy": with_interval("kl_copy", "copy KL", 4),
+    "kl_question": with_interval("kl_question", "question KL", 4),
     "kl_prompt": with_interval("kl_prompt", "prompt KL"),
     "nll_increase_continuation": with_interval(
         "nll_increase_continuation", "answer NLL increase", neutral=0

@@ -161,13 +161,13 @@ def report(source: Source, style: str = "md", by: str = "run") -> str:
     for name, value, valid in (("format", style, STYLES), ("by", by, BY)):
         if value not in valid:
             raise ValueError(f"{name} {value!r} is unknown; valid: {', '.join(valid)}")
-    found = parts(source, by)
+    made = parts(source, by)
     if style == "csv":
-        return "\n\n".join(part.frame.to_csv(index=False).rstrip("\n") for part in found)
+        return "\n\n".join(part.frame.to_csv(index=False).rstrip("\n") for part in made)
     if style == "json":
-        frames = [part.frame.to_json(orient="records", indent=1) for part in found]
+        frames = [part.frame.to_json(orient="records", indent=1) for part in made]
         return frames[0] if len(frames) == 1 else "[" + ",\n".join(frames) + "]"
-    return "\n\n".join(text_table(part, style, by != "seed") for part in found)
+    return "\n\n".join(text_table(part, style, by != "seed") for part in made)
 
 
 def render(source: Source, style: str = "md", by: str = "run") -> str:

@@ -1,1 +1,1 @@
-"""Read run folders; make tables and figures."""
+"""Read run folders; make tables, pictures and a page."""

@@ -96,8 +96,9 @@ def overlaps(folder: str | Path) -> pd.DataFrame:
 
 
 def selections(folder: str | Path, file: str = "selectors.jsonl") -> pd.DataFrame:
-    """One row per setting of selectors.jsonl, or another `file` of benchmarks/accuracy_selectors.py;
-    the last line of each counts.
+    """One row per setting of selectors.jsonl, or of another `file` with such lines.
+
+    The last line of each setting counts.
     """
     last: dict[tuple[str, ...], dict[str, Any]] = {}
     path = Path(folder) / file

@@ -85,7 +85,7 @@ METHOD = (
     | of(RunResult, "text", "selector", "compensator", "scheduler", "blocks", "calibration_text")
     | of(RunResult, "number", "block_size", "sparsity", "hot_fraction", "group_size", "seed")
 )
-LOSSES = of(LossFields, "number")
+LOSSES = {name: column for name, column in of(LossFields, "number").items() if name != "power"}
 SPEED = of(SpeedRatio, "number")
 MACHINE = texts(
     cpu="processor", instruction_set="of the kernels", backend="kernel that ran"
@@ -99,6 +99,7 @@ RUNS = (
     | numbers(
         **speed_columns("ffn", "FFNs"),
         **speed_columns("ttft", "first token, at the first length"),
+        n_gold="records that the gold answers' NLL and perplexity are means over: all tasks",
         density_used="FFN neurons computed in the fidelity prompts over dense",
         flops_used="FFN FLOPs of the fidelity prompts over dense, all included",
         flops_ratio=f"FFN FLOPs of a sparse block over dense: {meanings(FlopsFields)['ratio']}",

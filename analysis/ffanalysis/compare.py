@@ -34,7 +34,7 @@ METRICS = (
     "kl_prompt",
     "ppl_ratio_prompt",
     "nll",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "score",
     "recall_at_k",
     "retained_energy",
@@ -48,8 +48,8 @@ METRICS = (
 
 def differences(output_dir: Path, first: str, second: str) -> list[tuple[str, Any, Any]]:
     """Settings that differ: name, value of the first run, value of the second."""
-    found = results(output_dir, [first, second])
-    a, b = (leaves(read_config(folder, result)) for folder, result in found)
+    runs_of_both = results(output_dir, [first, second])
+    a, b = (leaves(read_config(folder, result)) for folder, result in runs_of_both)
     return [
         (name, a.get(name), b.get(name))
         for name in sorted(a.keys() | b.keys())
@@ -144,7 +144,7 @@ def compare(output_dir: Path, first: str, second: str) -> str:
         paired_windows(output_dir, first, second),
         WINDOW_MEASURES,
         "windows",
-        "No held-out windows in common: results of schema 1 have none",
+        "No held-out windows in common: dense runs and results of schema 1 have none",
     )
     lines += difference_lines(
         paired_records(output_dir, first, second),

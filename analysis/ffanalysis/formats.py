@@ -75,12 +75,12 @@ FORMATS = {
         "nll_increase_rel", "NLL increase, %", 1, scale=100, neutral=0
     ),
     "nll_increase": with_interval("nll_increase", "NLL increase", neutral=0),
-    "ppl_ratio": with_interval("ppl_ratio", "gold ppl ratio", neutral=1),
-    "kl": with_interval("kl", "KL"),
-    "kl_worst": ColumnFormat("worst KL", 3, -1),
-    "kl_continuation": with_interval("kl_continuation", "answer KL"),
-    "kl_copy": with_interval("kl_copy", "copy KL"),
-    "kl_question": with_interval("kl_question", "question KL"),
+    "gold_ppl_ratio": with_interval("gold_ppl_ratio", "gold ppl ratio", neutral=1),
+    "kl": with_interval("kl", "KL", 4),
+    "kl_worst": ColumnFormat("worst KL", 4, -1),
+    "kl_continuation": with_interval("kl_continuation", "answer KL", 4),
+    "kl_copy": with_interval("kl_copy", "copy KL", 4),
+    "kl_question": with_interval("kl_question", "question KL", 4),
     "kl_prompt": with_interval("kl_prompt", "prompt KL"),
     "nll_increase_continuation": with_interval(
         "nll_increase_continuation", "answer NLL increase", neutral=0

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ffanalysis import settings
 from ffanalysis.answer_files import answer_rows, answers_path
-from ffanalysis.columns import METHOD, TAIL_VALUES
+from ffanalysis.columns import FRAMES, LOSSES, METHOD, TAIL_VALUES
 from ffanalysis.frames import LoadError, checked, from_rows
 from ffanalysis.run_folders import (
     NO_RUNS,
@@ -32,6 +32,7 @@ from ffbench.runs.schema import (
     RunResult,
     SpeedRatio,
     TailFidelity,
+    TaskFields,
 )
 
 __all__ = [
@@ -60,11 +61,18 @@ def losses(fields: LossFields | None) -> dict[str, Any]:
     """Loss columns. A result of before has both NLLs but not their difference; no interval then."""
     if fields is None:
         return {}
-    row = asdict(fields)
+    row = {name: value for name, value in asdict(fields).items() if name in LOSSES}
     nll, dense = fields.nll, fields.nll_dense
     if fields.nll_increase_abs is None and nll is not None and dense:
         row |= {"nll_increase_abs": nll - dense, "nll_increase_rel": (nll - dense) / dense}
     return row
+
+
+def gold_values(result: RunResult) -> dict[str, Any]:
+    """Gold likelihoods over all tasks, also those that are outside the means of scores."""
+    if result.gold is None or result.gold.task_mean is None:
+        return {}
+    return asdict(result.gold.task_mean) | {"n_gold": result.gold.n}
 
 
 def tail_values(tail: str, value: TailFidelity | PromptFidelity) -> dict[str, Any]:
@@ -102,7 +110,8 @@ def speed_values(prefix: str, ratio: SpeedRatio | None) -> dict[str, Any]:
 
 def run_row(result: RunResult, folder: Path, commands: Mapping[str, str]) -> dict[str, Any]:
     """One run as one row; what was not measured is missing."""
-    row = named(result) | losses(result.mean) | fidelity_values(result.fidelity)
+    row = named(result) | losses(result.mean) | gold_values(result)
+    row |= fidelity_values(result.fidelity)
     row |= {
         "density_used": result.density_used,
         "recall_at_k": result.recall_at_k,
@@ -144,14 +153,14 @@ def runs(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     """One row per finished run. Settings that no result field has and that differ between the runs
     follow by their dotted names in config.json.
     """
-    commands, found = job_commands(output_dir), results(output_dir, run_keys)
-    configs = [read_config(folder, result) for folder, result in found]
+    commands, finished = job_commands(output_dir), results(output_dir, run_keys)
+    configs = [read_config(folder, result) for folder, result in finished]
     extra = settings.config_columns(configs)
     return from_rows(
         "runs",
         [
             run_row(result, folder, commands) | more
-            for (folder, result), more in zip(found, extra, strict=True)
+            for (folder, result), more in zip(finished, extra, strict=True)
         ],
         output_dir,
     )
@@ -162,12 +171,19 @@ def tasks(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     return from_rows(
         "tasks",
         [
-            named(result) | losses(fields) | {"task": name}
+            named(result) | task_values(fields) | {"task": name}
             for _, result in results(output_dir, run_keys)
             for name, fields in result.tasks.items()
         ],
         output_dir,
-    ).drop(columns="buckets", errors="ignore")
+    )
+
+
+def task_values(fields: TaskFields) -> dict[str, Any]:
+    """Columns of one task."""
+    names = FRAMES["tasks"].keys() - METHOD.keys()
+    own = {name: getattr(fields, name) for name in names if hasattr(fields, name)}
+    return own | losses(fields)
 
 
 def groups(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:

@@ -18,7 +18,7 @@ RUN_COLUMNS = (
     "kl_question",
     "top1_continuation",
     "kl_prompt",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "n",
     "score",
     "loss_abs",
@@ -36,7 +36,7 @@ TASK_COLUMNS = (
     "n",
     "nll_dense",
     "nll_increase_rel",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "chance",
     "score_dense",
     "score",
@@ -139,7 +139,9 @@ def current_columns(columns: Sequence[str], runs: pd.DataFrame) -> list[str]:
 def without_dense_losses(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs, with no loss of dense against itself."""
     runs = runs.copy()
-    names = [name for name in runs if str(name).startswith(("loss_", "nll_increase", "ppl_ratio"))]
+    names = [
+        name for name in runs if str(name).startswith(("loss_", "nll_increase", "gold_ppl_ratio"))
+    ]
     runs.loc[runs["sparsity"] == 0, names] = None
     return runs
 
@@ -159,13 +161,13 @@ def report(source: Source, style: str = "md", by: str = "run") -> str:
     for name, value, valid in (("format", style, STYLES), ("by", by, BY)):
         if value not in valid:
             raise ValueError(f"{name} {value!r} is unknown; valid: {', '.join(valid)}")
-    found = parts(source, by)
+    made = parts(source, by)
     if style == "csv":
-        return "\n\n".join(part.frame.to_csv(index=False).rstrip("\n") for part in found)
+        return "\n\n".join(part.frame.to_csv(index=False).rstrip("\n") for part in made)
     if style == "json":
-        frames = [part.frame.to_json(orient="records", indent=1) for part in found]
+        frames = [part.frame.to_json(orient="records", indent=1) for part in made]
         return frames[0] if len(frames) == 1 else "[" + ",\n".join(frames) + "]"
-    return "\n\n".join(text_table(part, style, by != "seed") for part in found)
+    return "\n\n".join(text_table(part, style, by != "seed") for part in made)
 
 
 def render(source: Source, style: str = "md", by: str = "run") -> str:

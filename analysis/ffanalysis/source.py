@@ -1,4 +1,4 @@
-"""Where frames come from: one output folder, and lines of benchmarks beside it."""
+"""Where frames come from: an output folder, and lines of benchmarks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

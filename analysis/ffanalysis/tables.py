@@ -130,7 +130,7 @@ def grid(
     right = right or [False] * len(head)
     cells = [[str(text) for text in line] for line in (head, *rows)]
     widths = [
-        max(len(line[place]) for line in cells) if padded else 0 for place in range(len(head))
+        max(4, *(len(line[place]) for line in cells)) if padded else 0 for place in range(len(head))
     ]
     rule = [
         ("-" * max(3, width - 1) + ":" if to_right else "-" * max(3, width))
@@ -157,7 +157,7 @@ def markdown(frame: pd.DataFrame, columns: Sequence[str], padded: bool = False) 
 
 
 def headings(columns: Sequence[str]) -> list[str]:
-    """Headings of columns. A parameter stands without its owner's name if it is the only one."""
+    """Headings of columns. A parameter's owner is named only if two would be equal."""
     full = [column_format(column).heading for column in columns]
     short = [
         text.split(".", 1)[-1] if "." in column else text

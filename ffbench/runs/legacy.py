@@ -23,6 +23,7 @@ RENAMED: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "static_flap": ("static", {"statistic": "flap"}),
         "first_block": ("griffin", {"block": "first"}),
         "previous_block": ("griffin", {"block": "previous"}),
+        "svd_gate": ("svd_gate", {"budget": 0.03}),
         "wina": ("wina_rule", {}),  # it never had WINA's transformation
     },
     "compensator": {
@@ -32,6 +33,7 @@ RENAMED: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "surrogate_tuned": ("surrogate", {"output_map_rank": 104, "tune_steps": 120}),
     },
     "scheduler": {
+        "curvature": ("curvature", {"blocks": "equal"}),
         "token_mixing": ("token_mixing", MIXING),
         "token_mixing_sink": ("token_mixing", MIXING | {"mass": "with_sink"}),
         "token_mixing_far": ("token_mixing", MIXING | {"mass": "far"}),
@@ -55,7 +57,7 @@ def current_method(
 ) -> tuple[str, dict[str, Any]]:
     """Today's name and parameters of a method of schema 1 or plan format 3.
 
-    `settings` holds what was set beside its name: `rank`, `map_rank` and `tune_steps` of a
+    `settings` holds what else was set: `rank`, `map_rank` and `tune_steps` of a
     compensator count. Names that did not change come back as they are.
     """
     given = dict(settings or {})

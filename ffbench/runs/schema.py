@@ -17,33 +17,63 @@ TAILS = ("continuation", "copy", "question")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossFields:
-    """Scores and gold-answer NLL of records, dense and sparse. Every task counts the same."""
+class GoldFields:
+    """Likelihood of the gold answers, dense and sparse. Every task counts the same."""
 
-    n: int = about("records")
-    score: float | None = about("points, 0 to 100", None)
-    score_dense: float | None = about("points, dense, on the same records", None)
-    chance: float | None = about("points, score of a guess; null for a single record", None)
-    loss_abs: float | None = about("points, dense - sparse", None)
-    loss_abs_low: float | None = about("95% paired bootstrap, records drawn within tasks", None)
-    loss_abs_high: float | None = about("95% paired bootstrap, records drawn within tasks", None)
-    loss_rel: float | None = about("loss_abs / score_dense", None)
-    loss_rel_low: float | None = about("95% paired bootstrap, score_dense resampled too", None)
-    loss_rel_high: float | None = about("95% paired bootstrap, score_dense resampled too", None)
-    loss_over_chance: float | None = about("loss_abs / (score_dense - chance)", None)
-    loss_over_chance_low: float | None = about("95% paired bootstrap", None)
-    loss_over_chance_high: float | None = about("95% paired bootstrap", None)
     nll: float | None = about("gold answer, nats per token", None)
     nll_dense: float | None = about("gold answer, dense, nats per token", None)
     nll_increase_abs: float | None = about("nll - nll_dense, nats per token", None)
-    nll_increase_abs_low: float | None = about("95% paired bootstrap", None)
-    nll_increase_abs_high: float | None = about("95% paired bootstrap", None)
+    nll_increase_abs_low: float | None = about("95% bootstrap over paired records", None)
+    nll_increase_abs_high: float | None = about("95% bootstrap over paired records", None)
     nll_increase_rel: float | None = about("nll_increase_abs / nll_dense", None)
-    nll_increase_rel_low: float | None = about("95% paired bootstrap", None)
-    nll_increase_rel_high: float | None = about("95% paired bootstrap", None)
-    ppl_ratio: float | None = about("gold-answer perplexity, sparse / dense", None)
-    ppl_ratio_low: float | None = about("95% paired bootstrap", None)
-    ppl_ratio_high: float | None = about("95% paired bootstrap", None)
+    nll_increase_rel_low: float | None = about("95% bootstrap over paired records", None)
+    nll_increase_rel_high: float | None = about("95% bootstrap over paired records", None)
+    gold_ppl_ratio: float | None = about(
+        "gold-answer perplexity, sparse / dense: the primary metric of tasks", None
+    )
+    gold_ppl_ratio_low: float | None = about("95% bootstrap over paired records", None)
+    gold_ppl_ratio_high: float | None = about("95% bootstrap over paired records", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """What a claim that the relative loss is small would need."""
+
+    claim: float = about("relative loss that is claimed not to be reached")
+    loss_rel_se: float | None = about("standard error of loss_rel", None)
+    records_if_loss_is_as_measured: int | None = about(
+        "records at which the interval ends below the claim; null: never", None
+    )
+    records_if_loss_is_0: int | None = about("the same if the true loss is 0", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFields(GoldFields):
+    """Scores of records, dense and sparse. Every task counts the same."""
+
+    n: int = about("records")
+    score: float | None = about("points, 0 to 100; null if nothing was decoded", None)
+    score_dense: float | None = about("points, dense, on the same records", None)
+    chance: float | None = about("points, score of a guess; null for a single record", None)
+    loss_abs: float | None = about("points, dense - sparse", None)
+    loss_abs_low: float | None = about("95% bootstrap over paired records", None)
+    loss_abs_high: float | None = about("95% bootstrap over paired records", None)
+    loss_rel: float | None = about("loss_abs / score_dense; the interval resamples both", None)
+    loss_rel_low: float | None = about("95% bootstrap over paired records", None)
+    loss_rel_high: float | None = about("95% bootstrap over paired records", None)
+    loss_over_chance: float | None = about("loss_abs / (score_dense - chance)", None)
+    loss_over_chance_low: float | None = about("95% bootstrap over paired records", None)
+    loss_over_chance_high: float | None = about("95% bootstrap over paired records", None)
+    power: Power | None = about("records that a claim would need", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldSummary:
+    """Gold likelihoods over all tasks, those at chance and outside the headline included."""
+
+    n: int = about("records")
+    task_mean: GoldFields | None = about("every task counts the same", None)
+    record_mean: GoldFields | None = about("every record counts the same", None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +269,10 @@ class RunResult:
     )
     mean: LossFields | None = about("mean of the headline tasks", None)
     category_mean: LossFields | None = about("mean of the categories, as LongBench's own", None)
+    gold: GoldSummary | None = about("likelihood of the gold answers", None)
+    at_chance: list[str] | None = about(
+        "tasks outside the means: the dense score is at or below chance", None
+    )
     density_used: float | None = about("of the fidelity prompts, over dense", None)
     cost: dict[str, float | None] = about(
         "stage -> seconds; a cached stage keeps the seconds of the run that made it", factory=dict

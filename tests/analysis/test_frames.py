@@ -48,7 +48,9 @@ def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:
         row["loss_rel_high"] == result["mean"]["loss_rel_high"] and row["flops_selector"] == 0.003
     )
     assert row["nll_increase_rel_high"] == result["mean"]["nll_increase_rel_high"]
-    assert row["ppl_ratio_low"] == result["mean"]["ppl_ratio_low"] and not row["per_token"]
+    assert (
+        row["gold_ppl_ratio_low"] == result["mean"]["gold_ppl_ratio_low"] and not row["per_token"]
+    )
     assert row["command"] == "python -m ffbench sparsity=0.5 selector=trained compensator=surrogate"
     dense = frame.loc[f"{1:016x}"]
     assert (

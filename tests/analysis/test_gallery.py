@@ -204,3 +204,15 @@ def test_published_lines_are_a_series_of_their_own(recorded: Path) -> None:
 def test_unmeasured_ends_make_no_bar() -> None:
     rows = pd.DataFrame({"v": [1.0, 2.0], "low": [0.5, None], "high": [1.5, None]})
     assert common.errors(rows, "v", "low", "high").tolist() == [[0.5, 0.0], [0.5, 0.0]]
+
+
+def test_the_last_kernel_line_counts_also_over_lines_without_an_instruction_set(
+    recorded: Path,
+) -> None:
+    old = benches.kernels(recorded).head(2)  # recorded before instruction sets were
+    same = old.assign(instruction_set="avx512", ratio_eager=9.0)
+    other = old.assign(instruction_set="amx", ratio_eager=8.0)
+    frame = pd.concat([old, same], ignore_index=True)
+    assert plots.last_lines(frame)["ratio_eager"].tolist() == [9.0, 9.0]
+    both = pd.concat([same, other], ignore_index=True)
+    assert len(plots.last_lines(both)) == 4

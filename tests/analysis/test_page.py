@@ -171,8 +171,8 @@ def test_report_verb_writes_the_page_and_says_where(
         target
     )
     assert target.read_text().count("<tbody") == 2 and "Not drawn" in target.read_text()
-    assert main([*arguments, "--to", str(tmp_path / "no" / "page.html")]) == 2
-    assert "choose another file with --to" in capsys.readouterr().err
+    assert main([*arguments, "--to", str(tmp_path)]) == 2
+    assert "is a folder; give a file" in capsys.readouterr().err
 
 
 def test_report_verb_without_runs_names_the_command(

@@ -55,8 +55,10 @@ def test_the_best_of_each_sparsity_is_bold_but_no_bound(frame: pd.DataFrame) -> 
     assert text.splitlines()[0] == heading and "**" not in text  # intervals overlap
     frame.loc[2, ["kl_low", "kl_high"]] = 0.35, 0.45
     text = tables.markdown(frame, columns)
-    assert text.count("**") == 2 and "| trained | 0.5 | **0.400 (0.350 to 0.450)** | 1.10 |" in text
-    assert "| oracle | 0.5 | 0.200 | 1.10 |" in text
+    assert (
+        text.count("**") == 2 and "| trained | 0.5 | **0.4000 (0.3500 to 0.4500)** | 1.10 |" in text
+    )
+    assert "| oracle | 0.5 | 0.2000 | 1.10 |" in text
 
 
 def test_no_gain_inside_its_interval_is_bold() -> None:
@@ -90,7 +92,7 @@ def test_rules_by_token_are_marked_and_take_no_part(frame: pd.DataFrame) -> None
 def test_positions_hold_if_an_index_repeats(frame: pd.DataFrame) -> None:
     frame.loc[2, ["kl_low", "kl_high"]] = 0.35, 0.45
     frame.index = pd.Index([0] * len(frame))
-    assert "| trained | **0.400" in tables.markdown(frame, ("selector", "kl"))
+    assert "| trained | **0.4000" in tables.markdown(frame, ("selector", "kl"))
 
 
 def test_empty_columns_are_left_out(frame: pd.DataFrame) -> None:

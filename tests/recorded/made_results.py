@@ -84,7 +84,8 @@ def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, 
         for end in ("", "_low", "_high")
     }
     gains |= {
-        f"ppl_ratio{end}": exp(gains[f"nll_increase_abs{end}"]) for end in ("", "_low", "_high")
+        f"gold_ppl_ratio{end}": exp(gains[f"nll_increase_abs{end}"])
+        for end in ("", "_low", "_high")
     }
     return figures | gains | {"nll_dense": 1.2, "nll": 1.2 + gain}
 
@@ -92,7 +93,7 @@ def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, 
 def none_lost(figures: dict[str, Any]) -> dict[str, Any]:
     """The losses of a dense run against itself."""
     zeros = {name: 0.0 for name in figures if name.startswith(("loss", "nll_increase"))}
-    zeros |= dict.fromkeys(("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"), 1.0)
+    zeros |= dict.fromkeys(("gold_ppl_ratio", "gold_ppl_ratio_low", "gold_ppl_ratio_high"), 1.0)
     return figures | zeros | {"score": figures["score_dense"], "nll": figures["nll_dense"]}
 
 

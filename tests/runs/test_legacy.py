@@ -51,7 +51,8 @@ COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*/runs/*/result.json"
             ("token_mixing", {"mass": "others", "floor": 1.5}),
         ),
         ("scheduler", "adaptive_energy", None, ("per_block", {"rule": "energy"})),
-        ("scheduler", "curvature", {"rank": 3}, ("curvature", {})),
+        ("scheduler", "curvature", {"rank": 3}, ("curvature", {"blocks": "equal"})),
+        ("scheduler", "sensitivity", None, ("sensitivity", {})),
     ],
 )
 def test_old_names_have_parameters(kind, name, settings, expected) -> None:  # type: ignore[no-untyped-def]
@@ -82,6 +83,25 @@ def test_committed_results_of_schema_1_are_read(path: Path) -> None:
         assert new.parameters["compensator"]["output_map_rank"] == config["compensator"]["map_rank"]
     else:
         assert new.selector == "dense" and new.objective is None
+
+
+def test_every_name_is_one_that_the_registries_know_with_valid_parameters() -> None:
+    pytest.importorskip("torch")
+    from ffbench.methods.compensators import COMPENSATORS
+    from ffbench.methods.schedulers import SCHEDULERS
+    from ffbench.methods.selectors import SELECTORS
+    from ffbench.methods.token_rules import TOKEN_RULES
+
+    known = {
+        "selector": [SELECTORS, TOKEN_RULES],
+        "compensator": [COMPENSATORS],
+        "scheduler": [SCHEDULERS],
+    }
+    for kind, names in legacy.RENAMED.items():
+        for name, parameters in names.values():
+            registry = next(registry for registry in known[kind] if name in registry)
+            made = registry.make({"name": name} | parameters).parameters()
+            assert made.items() >= parameters.items(), (kind, name)
 
 
 def test_a_config_gets_todays_methods() -> None:

@@ -26,6 +26,9 @@ ROW = {
 RECORDS = (
     schema.RunResult,
     schema.LossFields,
+    schema.GoldFields,
+    schema.GoldSummary,
+    schema.Power,
     schema.TaskFields,
     schema.TailFidelity,
     schema.PromptFidelity,

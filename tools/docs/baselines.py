@@ -94,19 +94,19 @@ def made_on(rows: list[dict[str, Any]]) -> str:
 def predictors(root: Path) -> str:
     """Variants of the predictor, best output error first."""
     every = lines(root, "predictors.jsonl")
-    found = sorted(
+    variants = sorted(
         (line for line in every if line["kind"] != "kl"), key=lambda line: line["output_error"]
     )
-    if not found:
+    if not variants:
         return NOTHING
     head = ["variant", "recall@K", "energy kept", "gap closed", "output error", "gap closed"]
-    rows = [[*predictor_cells(line)] for line in found]
-    first = found[0]
+    rows = [[*predictor_cells(line)] for line in variants]
+    first = variants[0]
     text = (
         f"Layers {', '.join(map(str, first['layers']))}; {first['blocks']} held-out blocks of "
         f"{first['block_size']}; {first['steps']} steps of 48 blocks from "
         f"{first['windows_learned']} calibration windows; surrogate of rank {first['rank']}; "
-        f"{made_on(found)}\n\n{grid([*head, 'FLOPs'], rows)}"
+        f"{made_on(variants)}\n\n{grid([*head, 'FLOPs'], rows)}"
     )
     through = sorted(
         (line for line in every if line["kind"] == "kl"),

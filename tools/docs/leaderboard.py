@@ -18,7 +18,7 @@ COLUMNS = (
     "kl_continuation",
     "kl_copy",
     "kl_prompt",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "loss_rel",
     "ttft_speedup",
     "flops_used",

@@ -34,7 +34,7 @@ LONGBENCH = (
     "n",
     "nll_dense",
     "nll_increase_rel",
-    "ppl_ratio",
+    "gold_ppl_ratio",
     "score_dense",
     "score",
     "loss_abs",

@@ -4,7 +4,7 @@ python -m tools.docs.sections --write            rewrite every generated part
 python -m tools.docs.sections --check            exit code 2 if a part or picture is out of date
 python -m tools.docs.sections --write frames     only these parts
 
-A part of a Markdown file stands between two marks and is named after its generator:
+A generated part is between two marks and has the name of its generator:
 
     <!-- NAME: made by `python -m tools.docs.sections --write` -->
     <!-- end of NAME -->

@@ -18,7 +18,7 @@ HELP = {
     "kl_question": "the same for gold answers to questions on the context",
     "kl_prompt": "at the prompt's own positions, nats per token: a diagnostic",
     "top1_continuation": "tokens whose first choice is the dense one",
-    "ppl_ratio": "gold answer's perplexity, sparse over dense",
+    "gold_ppl_ratio": "gold answer's perplexity, sparse over dense",
     "score": "points, mean over the headline tasks",
     "loss_abs": "dense minus sparse on the same records, points",
     "loss_rel": "loss over the dense score",

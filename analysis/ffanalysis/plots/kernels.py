@@ -65,9 +65,16 @@ def labels(rows: pd.DataFrame) -> pd.Series:
 
 
 def last_lines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The last line of each setting; a file is appended to."""
+    """The last line of each setting; a file is appended to.
+
+    Older lines lack the instruction set: they are taken to have that of newer lines that are equal
+    otherwise.
+    """
     settings = [name for name in SETTINGS if name in frame]
-    return frame.drop_duplicates(settings, keep="last")
+    others = [name for name in settings if name != "instruction_set"]
+    known = frame.groupby(others, dropna=False)["instruction_set"].transform("first")
+    filled = frame.assign(instruction_set=frame["instruction_set"].fillna(known))
+    return frame.loc[filled.drop_duplicates(settings, keep="last").index]
 
 
 def kernel_speedups(frame: pd.DataFrame, path: Path) -> None:

@@ -23,6 +23,3 @@ def in_chunks(documents: dict[str, str], salt: str) -> dict[str, str]:
     }
     names = sorted(chunks, key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).hexdigest())
     return {name: chunks[name] for name in names}
-
-
-PIECE = CHUNK_CHARACTERS  # the name that experiment/identity.py uses

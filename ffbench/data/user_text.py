@@ -75,7 +75,3 @@ def user_text_hash(folder: str) -> str:
     for name, text in user_documents(folder).items():
         digest.update(f"{name}\0{text}\0".encode())
     return digest.hexdigest()
-
-
-# The names that validation.py and experiment/identity.py use.
-own_documents, own_hash = user_documents, user_text_hash

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffbench.evaluation.decoding import Decoder, PrefillState, ending
-from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, prompt_ids
+from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, gold_text, prompt_ids
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.answers import AnswerLog
@@ -86,6 +86,7 @@ def answer(
             "task": spec.name,
             "record_id": record.record_id,
             "prediction": text,
+            "gold": gold_text(record),
             "score": None if text is None else spec.points(text, record),
             "nll": -sum(likelihood.tokens) / len(likelihood.tokens),
             "prompt_tokens": len(prompt.ids),

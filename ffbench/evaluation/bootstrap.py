@@ -144,3 +144,11 @@ def bootstrap(
     low, high = (quantile(draws, float(share)) for share in shares)
     error = float(draws.std(ddof=1))
     return Interval(value, low, high, None if np.isnan(error) else error)
+
+
+def interval(groups: Sequence[Array]) -> tuple[float | None, float | None]:
+    """Ends of the 95% BCa interval of the mean over groups of each group's mean; None without two
+    units in any group.
+    """
+    found = bootstrap(groups)
+    return found.low, found.high

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ffbench.evaluation import bootstrap
 from ffbench.evaluation.group_metrics import Answers, Group, Metrics, gold_metrics, group_metrics
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
@@ -184,4 +185,5 @@ def task_metrics(
     }
 
 
-task_figures = task_metrics  # the name that experiment/pipeline.py uses
+# The names that experiment/pipeline.py imports from here.
+task_figures, interval = task_metrics, bootstrap.interval

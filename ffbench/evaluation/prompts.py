@@ -240,6 +240,11 @@ def continuation_ids(tokenizer: Any, before: str, text: str) -> list[int]:
     return encode(tokenizer, text)
 
 
+def gold_text(record: TaskRecord) -> str:
+    """The first gold answer that is not empty."""
+    return next(answer for answer in record.answers if answer.strip())
+
+
 def gold_ids(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> list[int]:
     """Ids of the first gold answer that is not empty, as they follow the prompt, at most
     `spec.max_new_tokens`.
@@ -247,7 +252,7 @@ def gold_ids(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> list[int]:
     A raw prompt that ends in an ASCII letter or mark is continued with a space, as its few-shot
     examples are; after a chat template the answer begins as the template writes answers.
     """
-    gold = next(answer for answer in record.answers if answer.strip())
+    gold = gold_text(record)
     if uses_template(tokenizer, spec):
         space = answer_gap(tokenizer)
     else:

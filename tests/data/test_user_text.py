@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ffbench.data.chunks import CHUNK_CHARACTERS
+from ffbench.data.embedded_text import data_hash
 from ffbench.data.user_text import TextError, user_documents, user_text_hash
-from ffbench.experiment import identity as keys
+from ffbench.experiment import identity
 from ffbench.settings import CalibrationSettings, RunSettings
 from ffbench.validation import text_problems
 
@@ -98,18 +99,16 @@ def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "few" / "a.txt").write_text("ten words are not enough for a window of text")
     settings = RunSettings(calibration=CalibrationSettings(folder=str(tmp_path / "few")))
     assert (
-        "holds 45 bytes of text, too little for one window of 2048 tokens"
+        "holds 45 bytes of text, too few for one window of 2048 tokens"
         in text_problems(settings)[0]
     )
 
 
-def test_own_text_changes_what_a_plan_is_fitted_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keys, "model_identity", lambda settings: {})
-    plain = keys.training_identity(RunSettings())
-    own = keys.training_identity(
-        RunSettings(calibration=CalibrationSettings(folder=str(fill(tmp_path / "x"))))
-    )
-    assert plain["calibration"] == {"tokens": 65536, "window": 2048, "piece": CHUNK_CHARACTERS}
-    assert own["calibration"]["text"] == own["data"] != plain["data"]
+def test_the_users_text_changes_what_a_plan_is_fitted_on(tmp_path: Path) -> None:
+    folder = str(fill(tmp_path / "x"))
+    users = RunSettings(calibration=CalibrationSettings(folder=folder))
+    assert identity.text_identity(users) == {
+        "text": user_text_hash(folder),
+        "chunk": CHUNK_CHARACTERS,
+    }
+    assert identity.text_identity(RunSettings())["text"] == data_hash() != user_text_hash(folder)

@@ -26,7 +26,7 @@ def test_too_little_text_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert len(user_windows(tokenizer, str(tmp_path), 100, 50)) == 2 and not caplog.text
 
 
-def test_a_run_on_own_text(tmp_path: Path) -> None:
+def test_a_run_on_the_users_text(tmp_path: Path) -> None:
     found = {}
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("The calibration text of this run is its own. " * 60)
@@ -37,8 +37,9 @@ def test_a_run_on_own_text(tmp_path: Path) -> None:
         "block_size=32",
         "calibration.tokens=1024",
         "calibration.window=512",
-        "fidelity.windows=1",
-        "fidelity.window=256",
+        "fidelity.windows=0",
+        "first_dense=32",
+        "last_dense=32",
         "speed.rounds=0",
         "compensator.rank=8",
         "kernel=torch",

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_plans import small_settings
 
 from ffbench.evaluation.answers import Protocol, evaluate
 from ffbench.evaluation.decoding import Decoder, Ending
 from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, prompt_ids
-from ffbench.methods.plan import PlanSettings
 from ffbench.models.loading import FAMILIES, ModelSpec, load_model
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
@@ -24,7 +24,7 @@ RECORDS = [
     )
     for i in range(5)
 ]
-SETTINGS = PlanSettings("trained", "surrogate", "uniform", 16, 0.5, rank=8)
+SETTINGS = small_settings(16)
 
 
 def spec(stop: str = "end") -> TaskSpec:

@@ -5,6 +5,7 @@ import pytest
 
 from ffbench.evaluation.bootstrap import (
     bootstrap,
+    interval,
     mean_of_groups,
     quantile,
     ratio_of_groups,
@@ -100,6 +101,12 @@ def test_undefined_draws_lie_beyond_each_end() -> None:
     draws = np.array([np.nan, *np.arange(99.0)])
     assert quantile(draws, 0.025) == pytest.approx(1.0) and quantile(draws, 0.975) == 97
     assert quantile(np.array([np.nan, 1.0]), 0.025) is None
+
+
+def test_ends_of_the_interval_of_a_mean() -> None:
+    found = bootstrap([SKEWED, SKEWED + 1])
+    assert interval([SKEWED, SKEWED + 1]) == (found.low, found.high)
+    assert interval([np.array([1.0])]) == (None, None)
 
 
 def test_single_units_have_no_interval_and_the_seed_decides() -> None:

@@ -12,10 +12,11 @@ pytest.importorskip("lm_eval")
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook, CachingLM
 from lm_eval.models.huggingface import HFLM
+from small_plans import small_settings
 
 from ffbench.evaluation.decoding import Decoder
 from ffbench.integrations.lm_eval.model import FFBenchLM
-from ffbench.methods.plan import PlanError, PlanSettings
+from ffbench.methods.plan import PlanError
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
@@ -43,9 +44,7 @@ def both(model_folder: Path) -> tuple[FFBenchLM, HFLM]:
 @pytest.fixture(scope="module")
 def plan_folder(both: tuple, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plan")
-    random_plan(
-        both[0].model, PlanSettings("trained", "surrogate", "uniform", 32, 0.5, rank=8)
-    ).save(folder)
+    random_plan(both[0].model, small_settings(32)).save(folder)
     return folder
 
 

@@ -12,13 +12,13 @@ pytest.importorskip("lm_eval")
 from lm_eval import simple_evaluate
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
+from small_plans import small_settings
 
 from ffbench.evaluation.answers import Protocol, evaluate
 from ffbench.evaluation.prompts import prompt_ids
 from ffbench.integrations.lm_eval import TASK_FOLDER, register, task_files
 from ffbench.integrations.lm_eval.model import FFBenchLM
 from ffbench.integrations.lm_eval.records import PREFIX
-from ffbench.methods.plan import PlanSettings
 from ffbench.models.loading import ModelSpec, load_model
 from ffbench.models.shapes import random_plan
 from ffbench.runs.answers import AnswerLog
@@ -53,9 +53,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
 def plan_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = load_model(ModelSpec("tiny", "tiny", "llama"))[0]
     folder = tmp_path_factory.mktemp("plan")
-    random_plan(model, PlanSettings("trained", "surrogate", "uniform", 64, 0.5, rank=8)).save(
-        folder
-    )
+    random_plan(model, small_settings(64)).save(folder)
     return folder
 
 

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ffkernels.bench.lines import current
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "kernels.md", ROOT / "benchmarks" / "results"
 MARK = "<!-- {}: made by `python benchmarks/kernels_page.py` -->", "<!-- end of {} -->"
 KERNEL_KEYS = (
     "shape",
     "dtype",
-    "block",
-    "group",
+    "block_size",
+    "group_size",
     "hot_fraction",
     "tokens",
     "sparsity",
@@ -31,8 +33,8 @@ SPEED_KEYS = (
     "selector",
     "compensator",
     "sparsity",
-    "block",
-    "group",
+    "block_size",
+    "group_size",
     "hot_fraction",
     "threads",
     "backend",
@@ -43,75 +45,81 @@ Line = dict[str, Any]
 
 
 def lines(name: str) -> list[Line]:
-    """The objects of one result file; none where it is missing."""
+    """The lines of one result file with today's field names; none if it is missing."""
     path = RESULTS / f"{name}.jsonl"
-    return [json.loads(one) for one in path.read_text().splitlines()] if path.exists() else []
+    texts = path.read_text().splitlines() if path.exists() else []
+    return [current(json.loads(text)) for text in texts]
 
 
-def latest(found: Iterable[Line], keys: tuple[str, ...]) -> list[Line]:
+def latest(measured: Iterable[Line], keys: tuple[str, ...]) -> list[Line]:
     """The last line of each setting, in the order of the settings."""
-    last = {tuple(str(one.get(key)) for key in keys): one for one in found}
-    return sorted(last.values(), key=lambda one: [one.get(key) for key in keys[:5]])
+    last = {tuple(str(line.get(key)) for key in keys): line for line in measured}
+    return sorted(last.values(), key=lambda line: [line.get(key) for key in keys[:5]])
 
 
 def table(heads: list[str], rows: list[list[str]]) -> list[str]:
     """A Markdown table."""
-    return [f"| {' | '.join(one)} |" for one in (heads, ["---"] * len(heads), *rows)]
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
 def rows_word(line: Line) -> str:
     """How neurons are chosen, in words."""
-    word = "any rows" if line["group"] == 1 else f"groups of {line['group']}"
+    word = "any rows" if line["group_size"] == 1 else f"groups of {line['group_size']}"
     return word + (f", {100 * line['hot_fraction']:.0f}% hot" if line["hot_fraction"] else "")
 
 
-def made_with(found: list[Line]) -> list[str]:
+def made_with(measured: list[Line]) -> list[str]:
     """Machine, versions and the command of every row."""
-    if not found:
-        return ["", "No lines yet."]
+    if not measured:
+        return ["", "No measurements yet."]
     facts = {
-        name: sorted({str(one[name]) for one in found})
+        name: sorted({str(line[name]) for line in measured})
         for name in ("cpu", "threads", "torch", "git_sha")
     }
     text = "; ".join(f"{name} {', '.join(values)}" for name, values in facts.items())
     return [
         "",
-        f"{len(found)} rows. {text}.",
+        f"{len(measured)} rows. {text}.",
         "",
         "<details><summary>Commands</summary>",
         "",
         "```",
-        *dict.fromkeys(one["command"] for one in found),
+        *dict.fromkeys(line["command"] for line in measured),
         "```",
         "",
         "</details>",
     ]
 
 
+def ratio(line: Line, name: str) -> str:
+    """A ratio of a line, "-" if it was not measured."""
+    value = line.get(name)
+    return f"{value:.2f}" if value else "-"
+
+
 def kernels() -> list[str]:
-    """The sparse FFN alone against three dense ones."""
-    found = latest(lines("kernels"), KERNEL_KEYS)
-    rows = []
-    for one in found:
-        low, high = one["p20"], one["p80"]
-        compiled = f"{one['ratio_compiled']:.2f}" if one["ratio_compiled"] else "-"
-        rows.append(
-            [
-                one["shape"],
-                one["dtype"],
-                str(one["block"]),
-                rows_word(one),
-                one["indices"],
-                one["backend"],
-                str(one["threads"]),
-                f"{one['ratio_eager']:.2f} ({low:.2f} to {high:.2f})",
-                compiled,
-                f"{one['ratio_self']:.2f}",
-                f"{one['ideal']:.2f}",
-                f"{one['gflops']:.0f}",
-                f"{100 * one['gflops'] / one['peak_gflops']:.0f}%",
-            ]
-        )
+    """The sparse FFN alone against dense ones."""
+    measured = latest(lines("kernels"), KERNEL_KEYS)
+    rows = [
+        [
+            line["shape"],
+            line["dtype"],
+            str(line["block_size"]),
+            rows_word(line),
+            line["indices"],
+            line["backend"],
+            line.get("instruction_set") or "-",
+            str(line["threads"]),
+            f"{line['ratio_eager']:.2f} ({line['p20']:.2f} to {line['p80']:.2f})",
+            ratio(line, "ratio_merged"),
+            ratio(line, "ratio_compiled"),
+            ratio(line, "ratio_self"),
+            f"{line['ideal']:.2f}",
+            f"{line['gflops']:.0f}",
+            f"{100 * line['gflops'] / line['peak_gflops']:.0f}%",
+        ]
+        for line in measured
+    ]
     heads = [
         "shape",
         "dtype",
@@ -119,39 +127,41 @@ def kernels() -> list[str]:
         "neurons",
         "sets",
         "backend",
+        "instructions",
         "threads",
         "over eager (p20 to p80)",
+        "over merged",
         "over compiled",
         "over itself dense",
         "ideal",
         "GFLOP/s",
         "of peak",
     ]
-    return [*table(heads, rows), *made_with(found)]
+    return [*table(heads, rows), *made_with(measured)]
 
 
 def speeds() -> list[str]:
-    """Time to first token, a row a length: the last line that measured it."""
+    """Time to first token, one row per length: the last line that measured it."""
     each = [
-        one | {"at": ttft["tokens"], "ttft_at": ttft, "ffn_at": ffn}
-        for one in lines("speed")
-        for ffn, ttft in zip(one["ffn"], one["ttft"], strict=True)
+        line | {"tokens": ttft["tokens"], "ttft": ttft, "ffn": ffn}
+        for line in lines("speed")
+        for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True)
     ]
-    found = sorted(
-        latest(each, (*SPEED_KEYS, "at")),
-        key=lambda one: (one["shape"], one["dtype"], one["group"], one["at"]),
+    measured = sorted(
+        latest(each, (*SPEED_KEYS, "tokens")),
+        key=lambda line: (line["shape"], line["dtype"], line["group_size"], line["tokens"]),
     )
     rows = []
-    for one in found:
-        ffn, ttft = one["ffn_at"], one["ttft_at"]
+    for line in measured:
+        ffn, ttft = line["ffn"], line["ttft"]
         rows.append(
             [
-                f"{one['shape']} ({one['layers']} layers)",
-                one["dtype"],
-                str(one["block"]),
-                rows_word(one),
-                str(one["threads"]),
-                str(one["at"]),
+                f"{line['shape']} ({line['layers']} layers)",
+                line["dtype"],
+                str(line["block_size"]),
+                rows_word(line),
+                str(line["threads"]),
+                str(line["tokens"]),
                 str(ttft["rounds"]),
                 f"{ttft['ratio']:.2f} ({ttft['p20']:.2f} to {ttft['p80']:.2f})",
                 f"{ffn['ratio']:.2f}",
@@ -172,57 +182,59 @@ def speeds() -> list[str]:
         "dense s",
         "sparse s",
     ]
-    return [*table(heads, rows), *made_with(found)]
+    return [*table(heads, rows), *made_with(measured)]
 
 
 def triton() -> list[str]:
     """What the Triton compiler makes of the kernels."""
     words = {0: "contiguous", 1: "any rows"}
-    rows = [
-        [
-            one["kernel"],
-            f"sm_{one['arch']}",
-            one["dtype"],
-            words.get(one["group"], f"groups of {one['group']}"),
-            f"{one['m']} x {one['n']} x {one['k']}",
-            str(one["warps"]),
-            str(one["stages"]),
-            str(one["registers"]),
-            str(one["spills"]),
-            f"{one['shared_bytes'] / 1024:.0f} KB",
-            ", ".join(f"{count} {name}" for name, count in one["matrix"].items()),
-        ]
-        for one in lines("triton")
+    rows = []
+    for line in lines("triton"):
+        neurons = words.get(line["group_size"], f"groups of {line['group_size']}")
+        rows.append(
+            [
+                line["kernel"],
+                f"sm_{line['arch']}",
+                line["dtype"],
+                neurons + (", K per block" if line.get("ragged") else ""),
+                f"{line['m']} x {line['n']} x {line['k']}",
+                str(line["warps"]),
+                str(line["stages"]),
+                str(line["registers"]),
+                str(line["spills"]),
+                f"{line['shared_bytes'] / 1024:.0f} KB",
+                ", ".join(f"{count} {name}" for name, count in line["matrix"].items()),
+                str(min(line["in_flight"])) if line.get("in_flight") else "-",
+            ]
+        )
+    heads = [
+        "kernel",
+        "card",
+        "dtype",
+        "neurons",
+        "tile m x n x k",
+        "warps",
+        "stages",
+        "registers",
+        "spills",
+        "shared memory",
+        "matrix instructions in PTX",
+        "loads in flight",
     ]
-    return table(
-        [
-            "kernel",
-            "card",
-            "dtype",
-            "neurons",
-            "tile m x n x k",
-            "warps",
-            "stages",
-            "registers",
-            "spills",
-            "shared memory",
-            "matrix instructions in PTX",
-        ],
-        rows,
-    )
+    return table(heads, rows)
 
 
 def replaced(page: str, name: str, body: list[str]) -> str:
-    """The page with one generated part made anew. Raises ValueError where its marks are missing."""
+    """The page with one generated part renewed. ValueError if its marks are missing."""
     start, end = (mark.format(name) for mark in MARK)
-    before, found, rest = page.partition(start)
-    if not found or end not in rest:
-        raise ValueError(f"{PAGE}: no {start} ... {end}")
+    before, mark, rest = page.partition(start)
+    if not mark or end not in rest:
+        raise ValueError(f"{PAGE}: expected the marks {start} ... {end}")
     return "\n".join([before + start, *body, end + rest.partition(end)[2]])
 
 
 def renewed(page: str) -> str:
-    """The page with all generated parts made anew from the result files."""
+    """The page with all generated parts renewed from the result files."""
     parts: dict[str, Callable[[], list[str]]] = {
         "kernels": kernels,
         "speed": speeds,

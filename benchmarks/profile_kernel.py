@@ -1,7 +1,6 @@
-"""Where the native kernel spends its time: shares of its functions in sparse calls, measured by
-Linux perf.
+"""Share of each function of the native kernel in the time of sparse calls, by Linux perf.
 
-python benchmarks/profile_kernel.py --dtype f32 --block 128
+python benchmarks/profile_kernel.py --dtype float32 --block-size 128
 """
 
 import argparse
@@ -14,11 +13,14 @@ from pathlib import Path
 
 WORK = """
 import torch
-from ffkernels import bench_cases
+from ffkernels.bench import cases
 torch.set_num_threads(1); torch.set_flush_denormal(True)
 with torch.no_grad():
-    sets = bench_cases.random_sets({shape!r}, 1024, {block}, {group}, 0.5, 0.0, 0)
-    case = bench_cases.Case(sets, bench_cases.DTYPES[{dtype!r}], 1024)
+    sets = cases.random_sets(
+        {shape!r}, tokens=1024, block_size={block_size}, group_size={group_size}, sparsity=0.5,
+        hot_fraction=0.0, seed=0,
+    )
+    case = cases.Case(sets, cases.DTYPES[{dtype!r}], 1024)
     for _ in range({calls}):
         case.sparse("native")
 """
@@ -35,14 +37,14 @@ def report(data: str, *options: str) -> str:
 
 
 def main() -> int:
-    """Print one line a function of the native library; 2 where perf is missing."""
+    """Print one line per function of the native library; 2 if perf is missing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", default="llama3.2-1b")
-    parser.add_argument("--dtype", default="f32", choices=("f32", "bf16", "f16"))
-    parser.add_argument("--block", type=int, default=128)
-    parser.add_argument("--group", type=int, default=1)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--block-size", type=int, default=128)
+    parser.add_argument("--group-size", type=int, default=1)
     parser.add_argument("--calls", type=int, default=12)
     options = parser.parse_args()
     if not shutil.which("perf"):

@@ -3,37 +3,32 @@ LongBench's formats).
 """
 
 import ast
-import hashlib
 import re
 from difflib import SequenceMatcher
 from functools import lru_cache
 from random import Random
 
-from ffbench.data.embedded_text import documents
+from ffbench.data.embedded_text import documents, hashed
 from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task
 
 CODE_CHARACTERS = 2200
 PASSAGES = 6
 PASSAGE_CHARACTERS = 340
-LABELS = (
-    "apple",
-    "river",
-    "stone",
-    "tiger",
-    "cloud",
-    "music",
-    "paper",
-    "garden",
-    "window",
-    "silver",
-    "bridge",
-    "candle",
-    "forest",
-    "kitchen",
-    "ladder",
-    "mirror",
-)
-PARTS = {"test": "task_test", "train": "task_train"}
+PASSAGE_START = 60  # characters by which two passages differ
+PART = "task_test"  # of the embedded text
+# Common words, so that most tokenizers need one token for each.
+LABEL_WORDS = """
+apple river stone tiger cloud music paper garden window silver bridge candle forest kitchen
+ladder mirror anchor basket button camera carpet castle cherry circle cotton desert dinner
+doctor dragon engine falcon farmer feather finger flower guitar hammer harbor helmet island
+jacket jungle lemon lion marble market meadow metal minute monkey mountain needle ocean onion
+orange palace parrot pencil pepper piano pillow planet pocket potato rabbit ribbon rocket saddle
+salmon school shadow spider summer sunset table temple ticket tomato tunnel turtle valley velvet
+violin wagon wallet whale winter yellow
+"""
+LABELS = tuple(LABEL_WORDS.split())
+# The embedded task draws from the first LABELS only: its answers stay as they were.
+TASK_LABELS = LABELS[:16]
 
 
 def edit_similarity(prediction: str, record: TaskRecord) -> float:
@@ -77,7 +72,7 @@ def other_answer_chance(records: list[TaskRecord]) -> float:
 
 def seeded(*words: str) -> Random:
     """A generator whose seed is the words' hash."""
-    return Random(int(hashlib.sha256("/".join(words).encode()).hexdigest()[:16], 16))
+    return Random(hashed(*words))
 
 
 def words(text: str) -> set[str]:
@@ -135,11 +130,11 @@ def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
 
 
 @lru_cache
-def load_code(part: str, limit: int | None) -> list[TaskRecord]:
-    """Completion records from the standard library's source; one a file and turn."""
+def load_code(limit: int | None) -> list[TaskRecord]:
+    """Completion records from the standard library's source; one per file and turn."""
     wanted = limit or 120
     records: list[TaskRecord] = []
-    texts = documents("code", PARTS[part])
+    texts = documents("code", PART)
     for turn in range(20):
         for name, text in texts.items():
             record = code_record(name, text, turn)
@@ -150,44 +145,49 @@ def load_code(part: str, limit: int | None) -> list[TaskRecord]:
     return enough(records, limit, "embedded_code")
 
 
-def passages(part: str) -> list[str]:
+@lru_cache
+def passages(part: str) -> tuple[str, ...]:
     """Passages of about PASSAGE_CHARACTERS, whole sentences without the last full stop, from the
-    help topics of a part.
+    prose of an embedded part. No two begin alike.
 
-    The full stop goes so that what stands before a label differs from passage to passage.
+    Without the full stop, the text before a label differs from passage to passage.
     """
-    found = []
-    for text in documents("prose", PARTS[part]).values():
+    found: dict[str, str] = {}
+    for text in documents("prose", part).values():
         plain = re.sub(r"\s+", " ", text)
         sentences = [s for s in re.split(r"(?<=[.:]) ", plain) if 40 <= len(s) <= 220]
         passage = ""
         for sentence in sentences:
             passage = f"{passage} {sentence}".strip()
             if len(passage) >= PASSAGE_CHARACTERS:
-                found.append(passage.rstrip(".:"))
+                found.setdefault(passage[:PASSAGE_START], passage.rstrip(".:"))
                 passage = ""
-    return found
+    return tuple(found.values())
+
+
+def shown(texts: list[str], labels: list[str]) -> str:
+    """Passages with their labels, as a prompt shows them."""
+    return "\n\n".join(
+        f"{text} [label: {label}]" for text, label in zip(texts, labels, strict=True)
+    )
 
 
 @lru_cache
-def load_retrieval(part: str, limit: int | None) -> list[TaskRecord]:
+def load_retrieval(limit: int | None) -> list[TaskRecord]:
     """Each record shows PASSAGES labelled passages, then one of them again, and asks for its
     label.
     """
-    pool = passages(part)
+    pool = passages(PART)
     records: list[TaskRecord] = []
     for number in range(limit or 120):
-        generator = seeded("retrieval", part, str(number))
-        chosen, labels = generator.sample(pool, PASSAGES), generator.sample(LABELS, PASSAGES)
+        generator = seeded("retrieval", "test", str(number))
+        chosen, labels = generator.sample(pool, PASSAGES), generator.sample(TASK_LABELS, PASSAGES)
         answer = generator.randrange(PASSAGES)
-        shown = "\n\n".join(
-            f"{text} [label: {label}]" for text, label in zip(chosen, labels, strict=True)
-        )
         records.append(
             TaskRecord(
                 f"retrieval-{number}",
                 "embedded_retrieval",
-                shown,
+                shown(chosen, labels),
                 f"\n\n{chosen[answer]} [label:",
                 (f" {labels[answer]}",),
                 tuple(labels),

@@ -1,4 +1,4 @@
-"""The public functions: check the arguments, pick a backend, run it."""
+"""The public functions: check the arguments, choose a backend, run it."""
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ def sparse_gated_ffn(
     indices: Tensor,
     block_size: int,
     *,
+    offsets: Tensor | None = None,
     hot: int = 0,
     activation: str = "silu",
     z: Tensor | None = None,
@@ -29,33 +30,73 @@ def sparse_gated_ffn(
 ) -> Tensor:
     """Gated FFN in which each block of tokens keeps its own neurons.
 
-    With H the neurons 0..hot-1 and S the index row of a token's block:
+    With H the neurons 0..hot-1 and S the neurons that a token's block keeps:
     y = (act(x Wg_H^T) * (x Wu_H^T)) Wd_H + (act(x Wg_S^T) * (x Wu_S^T) - (z V_S^T + c_S)) Wd_S.
 
     Args:
-        x: [T, d], any strides; float32, bfloat16, float16 or float64. w_gate, w_up: [f, d], rows
-        contiguous, dtype and device of x. w_down_t: [f, d], the transposed down matrix, rows
-        contiguous. indices: int64 [ceil(T / block_size), K]; rows strictly increasing, values in
-        [hot, f). block_size: tokens per block, at least 1; the last block may be short. hot:
-        neurons kept for every block, 0 to f. activation: silu, gelu_tanh (or gelu_pytorch_tanh),
-        gelu, relu. z, v: [T, r] and [f, r], both or neither; c: [f]. Correction of the dynamic
-        neurons only. group: above 1 promises that every index row is made of whole groups, `group`
-        neighbours starting at a multiple of `group`; hot and K are multiples of it too. Backends
-        then read rows in place. backend: auto, or a name from `available_backends`.
+        x: [T, d], any strides; float32, bfloat16, float16 or float64.
+        w_gate: [f, d], rows contiguous, dtype and device of x.
+        w_up: as w_gate.
+        w_down_t: [f, d], the transposed down matrix; otherwise as w_gate.
+        indices: int32 or int64. Either [blocks, K], or, with `offsets`, [sum of K]: the kept
+            neurons of one block after another. blocks is ceil(T / block_size). The entries of a
+            block are strictly increasing, in [hot, f).
+        block_size: tokens per block, at least 1; the last block may be short.
+        offsets: int32 or int64 [blocks + 1], starting at 0 and ending at sum of K: block b keeps
+            indices[offsets[b] : offsets[b + 1]]. Each block then has a K of its own, from 0 (only
+            the hot neurons) to f - hot (dense).
+        hot: neurons kept for every block, 0 to f.
+        activation: silu, gelu_tanh (or gelu_pytorch_tanh), gelu, relu.
+        z: [T, r] with v: [f, r], both or neither; c: [f]. Correction of the dynamic neurons only.
+        v: see z.
+        c: see z.
+        group: above 1 promises that every block keeps whole groups, `group` neighbours starting at
+            a multiple of `group`; hot and K are multiples of it too. Backends then read rows in
+            place.
+        backend: auto, or a name from `available_backends`.
 
     Returns:
-        y [T, d], contiguous, dtype of x. Zeros where nothing is kept.
+        y [T, d], contiguous, dtype of x. Zeros for blocks that keep nothing.
 
-    Raises: TypeError, ValueError: an argument is outside what is said above; the text names the
-    argument, what was expected and what was received. Inference only: tensors that need a gradient
-    are refused.
+    Raises:
+        TypeError, ValueError: an argument is outside its domain; the text names the argument, what
+            was expected and what was received. Index values on a GPU are checked only with
+            FFKERNELS_CHECK=1, because reading them makes the host wait. Inference only: tensors
+            that need a gradient are refused.
 
     """
     checks.check_meta(
-        Problem(x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c, group)
+        Problem(
+            x=x,
+            w_gate=w_gate,
+            w_up=w_up,
+            w_down_t=w_down_t,
+            indices=indices,
+            offsets=offsets,
+            block_size=block_size,
+            hot=hot,
+            activation=activation,
+            z=z,
+            v=v,
+            c=c,
+            group=group,
+        )
     )
-    return sparse_op(
-        x, w_gate, w_up, w_down_t, indices, block_size, hot, activation, z, v, c, group, backend
+    return sparse_op(  # type: ignore[no-any-return]
+        x,
+        w_gate,
+        w_up,
+        w_down_t,
+        indices,
+        offsets,
+        block_size,
+        hot,
+        activation,
+        z,
+        v,
+        c,
+        group,
+        backend,
     )
 
 
@@ -67,7 +108,7 @@ def dense_gated_ffn(
     activation: str = "silu",
     backend: str = "auto",
 ) -> Tensor:
-    """Dense gated FFN, (act(x w_gate^T) * (x w_up^T)) w_down_t: the same as keeping every neuron.
+    """Dense gated FFN, (act(x w_gate^T) * (x w_up^T)) w_down_t: every neuron is hot.
 
     x [T, d]; w_gate, w_up, w_down_t [f, d], rows contiguous, dtype and device of x; `activation`
     and `backend` as in `sparse_gated_ffn`. Returns [T, d]. Raises TypeError or ValueError as
@@ -75,7 +116,7 @@ def dense_gated_ffn(
     """
     checks.tensor("x", x, 2)
     checks.tensor("w_gate", w_gate, 2)
-    none_dynamic = torch.empty(min(len(x), 1), 0, dtype=torch.int64, device=x.device)
+    none_dynamic = torch.empty(min(len(x), 1), 0, dtype=torch.int32, device=x.device)
     return sparse_gated_ffn(
         x,
         w_gate,

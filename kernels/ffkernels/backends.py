@@ -1,4 +1,4 @@
-"""Which backend exists here and which one `auto` picks. Backends are imported only when used."""
+"""Which backends can run here and which one `auto` picks. A backend is imported when first used."""
 
 import importlib
 from types import ModuleType
@@ -7,9 +7,9 @@ from torch import Tensor
 
 MODULES = {
     "reference": "ffkernels.reference",
-    "torch": "ffkernels.torch_backend",
+    "torch": "ffkernels.gather",
     "native": "ffkernels.native",
-    "triton": "ffkernels.triton_backend",
+    "triton": "ffkernels.triton",
 }
 FAST = {"cpu": "native", "cuda": "triton"}
 
@@ -40,20 +40,24 @@ def _refusal(name: str, x: Tensor) -> str | None:
     return reason or (probe(x) if probe else None)
 
 
+def _fastest(x: Tensor) -> str:
+    """Name of the backend that "auto" means for x."""
+    fast = FAST.get(x.device.type)
+    if fast is None or _refusal(fast, x) is not None:
+        return "torch"
+    slower = getattr(importlib.import_module(MODULES[fast]), "slower", None)
+    return "torch" if slower and slower(x) else fast
+
+
 def load(name: str, x: Tensor) -> ModuleType:
     """Return the module of the backend `name` for x.
 
-    "auto" takes triton on CUDA and native on the CPU where they run and are the faster choice, else
-    torch. ValueError for an unknown name or for a named backend that cannot run this input here.
+    "auto" takes triton on CUDA and native on the CPU if they can run x and are not known to be
+    slower than torch, else torch. ValueError for an unknown name, or for a named backend that
+    cannot run this input here.
     """
     if name == "auto":
-        fast = FAST.get(x.device.type)
-        if fast and _refusal(fast, x) is None:
-            module = importlib.import_module(MODULES[fast])
-            slower = getattr(module, "slower", None)
-            if not (slower and slower(x)):
-                return module
-        name = "torch"
+        name = _fastest(x)
     if name not in MODULES:
         raise ValueError(f"backend: expected auto, {', '.join(MODULES)}; received {name!r}")
     reason = _refusal(name, x)

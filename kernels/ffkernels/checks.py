@@ -1,4 +1,9 @@
-"""Checks on the arguments of the public op: each failure names argument, expected and received."""
+"""Checks on the arguments of the public op.
+
+Each failure names the argument, what was expected and what was received.
+"""
+
+import os
 
 import torch
 from torch import Tensor
@@ -7,12 +12,12 @@ from ffkernels import activations
 from ffkernels.problem import Problem
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+INDEX_DTYPES = (torch.int32, torch.int64)
+VARIABLE = "FFKERNELS_CHECK"
 
 
 def tensor(name: str, value: object, ndim: int) -> Tensor:
-    """Return `value`; TypeError where it is no tensor, ValueError where it has not `ndim`
-    dimensions.
-    """
+    """Return `value`. TypeError unless it is a tensor, ValueError unless `ndim` dimensions."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, received {type(value).__name__}")
     if value.dim() != ndim:
@@ -27,20 +32,24 @@ def _shape(name: str, value: Tensor, expected: tuple[int, ...], meaning: str) ->
         )
 
 
-def _like(name: str, value: Tensor, x: Tensor) -> None:
-    if value.dtype != x.dtype:
-        raise TypeError(f"{name}: expected the dtype of x, {x.dtype}, received {value.dtype}")
+def _device(name: str, value: Tensor, x: Tensor) -> None:
     if value.device != x.device:
         raise ValueError(f"{name}: expected the device of x, {x.device}, received {value.device}")
 
 
+def _like(name: str, value: Tensor, x: Tensor) -> None:
+    if value.dtype != x.dtype:
+        raise TypeError(f"{name}: expected the dtype of x, {x.dtype}, received {value.dtype}")
+    _device(name, value, x)
+
+
 def _count(name: str, value: object, low: int, high: int | None = None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
         raise TypeError(f"{name}: expected an int, received {type(value).__name__}")
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"{low} to {high}"
         raise ValueError(f"{name}: expected {wanted}, received {value}")
-    return value
+    return value  # type: ignore[return-value]
 
 
 def _weights(x: object, w_gate: object, w_up: object, w_down_t: object) -> tuple[Tensor, int]:
@@ -60,7 +69,7 @@ def _weights(x: object, w_gate: object, w_up: object, w_down_t: object) -> tuple
         if w.stride(1) != 1 and d > 1:
             raise ValueError(
                 f"{name}: expected rows contiguous in memory (stride 1), received stride "
-                f"{w.stride(1)}; call .contiguous() once, ahead of time"
+                f"{w.stride(1)}; call .contiguous() once, when the model is loaded"
             )
     return x, f
 
@@ -74,37 +83,52 @@ def _no_grad(*tensors: Tensor | None) -> None:
 
 
 def check_meta(p: Problem) -> Problem:
-    """Check types, shapes, dtypes and devices (never values, so fake tensors pass)."""
+    """Check types, shapes, dtypes and devices, never values, so that fake tensors pass."""
     x, f = _weights(p.x, p.w_gate, p.w_up, p.w_down_t)
-    tokens, block = x.shape[0], _count("block_size", p.block_size, 1)
+    _count("block_size", p.block_size, 1)
     _count("hot", p.hot, 0, f)
-    indices = tensor("indices", p.indices, 2)
-    if indices.dtype != torch.int64:
-        raise TypeError(f"indices: expected dtype torch.int64, received {indices.dtype}")
-    if indices.device != x.device:
-        raise ValueError(
-            f"indices: expected the device of x, {x.device}, received {indices.device}"
-        )
-    blocks = -(-tokens // block)
-    if indices.shape[0] != blocks:
-        raise ValueError(
-            f"indices: expected {blocks} rows (ceil of {tokens} tokens / block_size {block}), "
-            f"received {indices.shape[0]}"
-        )
-    if indices.shape[1] > f - p.hot:
-        raise ValueError(
-            f"indices: expected at most {f - p.hot} columns (f - hot), received {indices.shape[1]}"
-        )
+    _check_index_shapes(p, f)
     _check_group(p)
-    _check_correction(p, tokens, f)
+    _check_correction(p, x.shape[0], f)
     _no_grad(p.x, p.w_gate, p.w_up, p.w_down_t, p.z, p.v, p.c)
     activations.canonical(p.activation)
     return p
 
 
+def _index_tensor(name: str, value: object, ndim: int, x: Tensor) -> Tensor:
+    t = tensor(name, value, ndim)
+    if t.dtype not in INDEX_DTYPES:
+        raise TypeError(f"{name}: expected dtype torch.int32 or torch.int64, received {t.dtype}")
+    _device(name, t, x)
+    return t
+
+
+def _check_index_shapes(p: Problem, f: int) -> None:
+    meaning = f"ceil of {p.x.shape[0]} tokens / block_size {p.block_size}"
+    if p.offsets is not None:
+        _index_tensor("indices", p.indices, 1, p.x)
+        offsets = _index_tensor("offsets", p.offsets, 1, p.x)
+        if offsets.shape[0] != p.blocks + 1:
+            raise ValueError(
+                f"offsets: expected {p.blocks + 1} entries (1 + {meaning}), "
+                f"received {offsets.shape[0]}"
+            )
+        return
+    indices = _index_tensor("indices", p.indices, 2, p.x)
+    if indices.shape[0] != p.blocks:
+        raise ValueError(
+            f"indices: expected {p.blocks} rows ({meaning}), received {indices.shape[0]}"
+        )
+    if indices.shape[1] > f - p.hot:
+        raise ValueError(
+            f"indices: expected at most {f - p.hot} columns (f - hot), received {indices.shape[1]}"
+        )
+
+
 def _check_group(p: Problem) -> None:
     group = _count("group", p.group, 1)
-    for name, value in (("hot", p.hot), ("indices: columns", p.indices.shape[1])):
+    columns = "indices: columns" if p.offsets is None else "indices: entries"
+    for name, value in (("hot", p.hot), (columns, p.indices.shape[-1])):
         if value % group:
             raise ValueError(f"{name}: expected a multiple of group ({group}), received {value}")
 
@@ -124,35 +148,92 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
         _like("c", p.c, p.x)
 
 
-def check_indices(indices: Tensor, hot: int, f: int, group: int = 1) -> None:
-    """Check that rows are strictly increasing, inside [hot, f) and made of whole groups. Reads the
-    values.
+def values_are_checked(device: torch.device) -> bool:
+    """Whether a call on this device reads the index values to check them.
+
+    Always on the CPU, where a wrong index would read foreign memory. On a GPU only with
+    FFKERNELS_CHECK=1: each read makes the host wait and forbids the capture of CUDA graphs.
     """
+    return device.type == "cpu" or os.environ.get(VARIABLE) == "1"
+
+
+def check_indices(
+    indices: Tensor, offsets: Tensor | None, hot: int, f: int, group: int = 1
+) -> None:
+    """Check that each block's entries increase strictly, are in [hot, f) and form whole groups.
+
+    Reads the values of `indices` ([blocks, K], or [sum of K] with `offsets` [blocks + 1]).
+    """
+    if offsets is not None:
+        _check_offsets(offsets, indices.shape[0], f - hot, group)
     if indices.numel() == 0:
         return
     low, high = int(indices.min()), int(indices.max())
     if low < hot or high >= f:
         bad = low if low < hot else high
         raise ValueError(f"indices: expected values in [{hot}, {f}) (hot to f), received {bad}")
-    step_ok = indices[:, 1:] > indices[:, :-1]
-    if not bool(step_ok.all()):
-        row, col = (~step_ok).nonzero()[0].tolist()
-        pair = indices[row, col : col + 2].tolist()
-        raise ValueError(
-            f"indices: expected each row sorted ascending without duplicates, received {pair} "
-            f"at row {row}, columns {col} and {col + 1}"
-        )
+    _check_order(indices, offsets)
     if group > 1:
-        _whole_groups(indices, group)
+        _check_whole_groups(indices, offsets, group)
 
 
-def _whole_groups(indices: Tensor, group: int) -> None:
-    groups = indices.reshape(len(indices), -1, group)
-    bad = (groups[..., 0] % group != 0) | (groups[..., -1] - groups[..., 0] != group - 1)
-    if bool(bad.any()):
-        row, one = bad.nonzero()[0].tolist()
-        first, last = groups[row, one, 0].item(), groups[row, one, -1].item()
+def _check_offsets(offsets: Tensor, entries: int, most: int, group: int) -> None:
+    bounds = offsets.tolist()
+    if bounds[0] != 0 or bounds[-1] != entries:
         raise ValueError(
-            f"indices: expected whole groups of {group} neighbours that start at a multiple of {group}, "
-            f"received {first} to {last} at row {row}, columns {one * group} to {(one + 1) * group - 1}"
+            f"offsets: expected the first entry 0 and the last {entries} (entries of indices), "
+            f"received {bounds[0]} and {bounds[-1]}"
         )
+    for block, (first, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        if not 0 <= end - first <= most:
+            raise ValueError(
+                f"offsets: expected 0 to {most} neurons per block (f - hot), received "
+                f"{end - first} for block {block}"
+            )
+        if first % group:
+            raise ValueError(
+                f"offsets: expected multiples of group ({group}), received {first} "
+                f"for block {block}"
+            )
+
+
+def _place(position: int, columns: int, offsets: Tensor | None) -> str:
+    """Where a position of the flat indices is, in words."""
+    if offsets is None:
+        return f"row {position // columns}, columns {position % columns}"
+    block = int((offsets <= position).sum()) - 1
+    return f"block {block}, entries {position}"
+
+
+def _check_order(indices: Tensor, offsets: Tensor | None) -> None:
+    flat = indices.flatten()
+    ordered = flat[1:] > flat[:-1]
+    if offsets is None:
+        ordered[indices.shape[1] - 1 :: indices.shape[1]] = True
+    else:
+        inner = offsets[1:-1].long()
+        ordered[inner[(inner > 0) & (inner < len(flat))] - 1] = True
+    if bool(ordered.all()):
+        return
+    at = int((~ordered).nonzero()[0])
+    last = at + 1 if offsets is not None else at % indices.shape[1] + 1
+    raise ValueError(
+        "indices: expected the entries of each block sorted ascending without duplicates, received "
+        f"{flat[at : at + 2].tolist()} at {_place(at, indices.shape[-1], offsets)} and {last}"
+    )
+
+
+def _check_whole_groups(indices: Tensor, offsets: Tensor | None, group: int) -> None:
+    groups = indices.reshape(-1, group)
+    bad = (groups[:, 0] % group != 0) | (groups[:, -1] - groups[:, 0] != group - 1)
+    if not bool(bad.any()):
+        return
+    number = int(bad.nonzero()[0])
+    at, last = number * group, number * group + group - 1
+    if offsets is None:
+        last %= indices.shape[1]
+    raise ValueError(
+        f"indices: expected whole groups of {group} neighbours that start at a multiple of "
+        f"{group}, received {int(groups[number, 0])} to {int(groups[number, -1])} at "
+        f"{_place(at, indices.shape[-1], offsets)} to {last}"
+    )

@@ -1,18 +1,32 @@
 """The checked description of one call, handed to a backend."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+class Run(NamedTuple):
+    """Neighbouring blocks that keep the same neurons.
+
+    They keep `indices.flatten()[first : first + neurons]`, for the tokens [start, end).
+    """
+
+    first: int
+    neurons: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """One block-sparse gated FFN; every field has passed `ffkernels.checks`.
 
-    x [T, d]; w_gate, w_up, w_down_t [f, d] with unit stride in d; indices int64
-    [ceil(T/block_size), K], contiguous, rows strictly increasing, in [hot, f). z [T, r], v [f, r],
-    c [f] or None. With `group` above 1 every row is made of whole groups: `group` neighbours, the
-    first a multiple of `group`.
+    x [T, d]; w_gate, w_up, w_down_t [f, d] with unit stride in d. `indices` is int32 and
+    contiguous: [blocks, K], or [sum of K] with `offsets` int32 [blocks + 1], where block b keeps
+    the entries offsets[b] to offsets[b + 1]. blocks is ceil(T / block_size); the entries of a block
+    are strictly increasing, in [hot, f). z [T, r], v [f, r], c [f] or None. With `group` above 1 a
+    block keeps whole groups: `group` neighbours, the first a multiple of `group`.
     """
 
     x: Tensor
@@ -20,28 +34,55 @@ class Problem:
     w_up: Tensor
     w_down_t: Tensor
     indices: Tensor
+    offsets: Tensor | None = None
     block_size: int
-    hot: int
-    activation: str
+    hot: int = 0
+    activation: str = "silu"
     z: Tensor | None = None
     v: Tensor | None = None
     c: Tensor | None = None
     group: int = 1
 
-    def runs(self) -> list[tuple[int, int, int]]:
-        """Merge neighbouring blocks with equal index rows: (row of indices, first token, end
-        token).
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of tokens."""
+        return -(-self.x.shape[0] // self.block_size)
+
+    def bounds(self) -> list[int]:
+        """First position of each block in the flat indices, and their end; reads `offsets`."""
+        if self.offsets is not None:
+            return [int(at) for at in self.offsets.tolist()]
+        kept = self.indices.shape[1]
+        return [block * kept for block in range(self.blocks + 1)]
+
+    def kept(self) -> list[Tensor]:
+        """Dynamic neurons int32 [K] of each block; reads `offsets`."""
+        flat, bounds = self.indices.flatten(), self.bounds()
+        return [flat[bounds[b] : bounds[b + 1]] for b in range(self.blocks)]
+
+    def runs(self) -> list[Run]:
+        """Merge neighbouring blocks that keep the same neurons.
+
+        Blocks on a GPU are not merged: comparing them would make the host wait.
         """
-        n, tokens = self.indices.shape[0], self.x.shape[0]
-        same = [False] * n
-        if n > 1:
-            same[1:] = (self.indices[1:] == self.indices[:-1]).all(1).tolist()
-        out: list[tuple[int, int, int]] = []
-        for b in range(n):
+        tokens, bounds, same = self.x.shape[0], self.bounds(), self._same_as_previous()
+        runs: list[Run] = []
+        for b in range(self.blocks):
             start, end = b * self.block_size, min((b + 1) * self.block_size, tokens)
             if same[b]:
-                row, start, _ = out.pop()
-                out.append((row, start, end))
+                runs[-1] = runs[-1]._replace(end=end)
             else:
-                out.append((b, start, end))
-        return out
+                runs.append(Run(bounds[b], bounds[b + 1] - bounds[b], start, end))
+        return runs
+
+    def _same_as_previous(self) -> list[bool]:
+        """Whether each block keeps the same neurons as the one before it."""
+        same = [False] * self.blocks
+        if self.blocks < 2 or self.x.device.type != "cpu":
+            return same
+        if self.offsets is None:
+            same[1:] = (self.indices[1:] == self.indices[:-1]).all(1).tolist()
+        else:
+            kept = self.kept()
+            same[1:] = [kept[b].equal(kept[b - 1]) for b in range(1, self.blocks)]
+        return same

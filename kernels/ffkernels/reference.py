@@ -1,4 +1,4 @@
-"""The specification in plain torch: float64 arithmetic, one block after the other, no tricks."""
+"""The specification in plain torch: float64 arithmetic, block after block, no optimisation."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ def sparse(p: Problem) -> Tensor:
     x, wg, wu, wd = (t.double() for t in (p.x, p.w_gate, p.w_up, p.w_down_t))
     hot = slice(0, p.hot)
     y = (activate(p.activation, x @ wg[hot].T) * (x @ wu[hot].T)) @ wd[hot]
-    for block, kept in enumerate(p.indices):
+    for block, kept in enumerate(p.kept()):
         rows = slice(block * p.block_size, (block + 1) * p.block_size)
         h = activate(p.activation, x[rows] @ wg[kept].T) * (x[rows] @ wu[kept].T)
         if p.z is not None and p.v is not None:

@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 
 from ffbench.cli.main import main
-from ffkernels.bench import main as ffkernels_bench
+from ffkernels.bench.__main__ import main as ffkernels_bench
 
 TINY = [
     "scheduler=uniform",
@@ -81,7 +81,7 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
     ]
     assert ffkernels_bench(bench) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["group"], line["block"], line["layers"]) == (8, 32, ["layer 0", "layer 1"])
+    assert (line["group_size"], line["block_size"], line["layers"]) == (8, 32, ["layer 0", "layer 1"])
     assert (
         main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=64"])
         == 2

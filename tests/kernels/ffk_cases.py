@@ -1,6 +1,7 @@
 """Random problems, an independent masked dense computation, and the tolerance that follows from
 it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,13 +55,46 @@ def make(
     return args
 
 
+def make_ragged(
+    counts: Sequence[int],
+    block: int,
+    d: int,
+    f: int,
+    *,
+    short: int = 0,
+    hot: int = 0,
+    rank: int = 0,
+    bias: bool = False,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return keyword arguments of a call in which block b keeps counts[b] neurons.
+
+    The last block lacks `short` tokens. Indices and offsets are int32."""
+    tokens = len(counts) * block - short
+    args = make(tokens, d, f, block, 0, hot=hot, rank=rank, bias=bias, dtype=dtype, seed=seed)
+    gen = torch.Generator().manual_seed(seed + 1)
+    kept = [torch.randperm(f - hot, generator=gen)[:k].sort()[0] + hot for k in counts]
+    args["indices"] = torch.cat(kept).int()
+    args["offsets"] = torch.tensor([0, *counts]).cumsum(0).int()
+    return args
+
+
+def kept_by_block(args: dict[str, Any]) -> list[Tensor]:
+    """The dynamic neurons of each block of a call's arguments."""
+    if args.get("offsets") is None:
+        return list(args["indices"])
+    bounds = args["offsets"].tolist()
+    return [args["indices"][a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
 def masked_dense(args: dict[str, Any], dtype: torch.dtype, activation: str = "silu") -> Tensor:
     """Compute all neurons for all tokens in `dtype`, then zero what is not kept."""
     x, wg, wu, wd = (args[n].to(dtype) for n in ("x", "w_gate", "w_up", "w_down_t"))
     tokens, f = len(x), len(wg)
-    dynamic = torch.zeros(tokens, f, dtype=torch.bool)
+    dynamic, kept = torch.zeros(tokens, f, dtype=torch.bool), kept_by_block(args)
     for t in range(tokens):
-        dynamic[t, args["indices"][t // args["block_size"]]] = True
+        dynamic[t, kept[t // args["block_size"]]] = True
     h = ACTS[activation](x @ wg.T) * (x @ wu.T)
     correction = torch.zeros(tokens, f, dtype=dtype)
     if args.get("z") is not None:

@@ -23,9 +23,18 @@ SHAPES = {  # tokens, d, f, block, K, hot
     "all_hot": (37, 24, 50, 8, 0, 50),
     "hot_and_rest": (37, 24, 50, 8, 40, 10),
     "no_tokens": (0, 24, 50, 8, 13, 10),
-    "two_tiles_a_block": (150, 64, 96, 140, 70, 10),
+    "two_tiles_per_block": (150, 64, 96, 140, 70, 10),
     "several_columns": (20, 150, 64, 16, 20, 8),
     "one_neuron": (20, 16, 64, 16, 1, 0),
+    "more_token_tiles_than_one_group": (300, 16, 80, 16, 70, 0),
+}
+RAGGED = {  # tokens per block, K of each block, tokens that the last block lacks, hot, rank
+    "any": (16, [13, 50, 0, 1, 50], 0, 0, 0),
+    "hot": (16, [13, 30, 0, 1, 20], 3, 20, 0),
+    "empty_edges": (16, [0, 50, 0], 15, 0, 0),
+    "one_token": (1, [3, 0, 5], 0, 0, 0),
+    "one_short_block": (40, [50], 7, 0, 0),
+    "several_tiles": (40, [150, 0, 31, 200, 64], 5, 0, 7),
 }
 
 
@@ -39,11 +48,28 @@ def run(args: dict, activation: str = "silu") -> None:
 
 def grouped(group: int, dtype: torch.dtype, hot: int, rank: int = 0) -> dict:
     """A problem whose sets are whole groups."""
-    from ffkernels import shapes
+    from ffkernels.bench import shapes
 
     args = ffk_cases.make(50, 24, 256, 16, 96, hot=hot, rank=rank, bias=rank > 0, dtype=dtype)
     args["indices"] = shapes.index_sets(4, 256, hot, 96, group, torch.Generator().manual_seed(1))
     return args | {"group": group}
+
+
+def ragged(name: str, dtype: torch.dtype) -> dict:
+    """A problem whose blocks have a K of their own."""
+    block, counts, short, hot, rank = RAGGED[name]
+    f = max(*counts, 50) + hot
+    return ffk_cases.make_ragged(
+        counts, block, 24, f, short=short, hot=hot, rank=rank, bias=rank > 0, dtype=dtype
+    )
+
+
+def ragged_groups(dtype: torch.dtype) -> dict:
+    """Whole groups of 16, another number of them in each block."""
+    args = ffk_cases.make(60, 24, 256, 20, 0, hot=32, rank=4, bias=True, dtype=dtype)
+    rows = [torch.arange(48, 80), torch.arange(0), torch.arange(32, 256)]
+    offsets = torch.tensor([0, 32, 32, 256])
+    return args | {"indices": torch.cat(rows), "offsets": offsets, "group": 16}
 
 
 def strided(dtype: torch.dtype) -> dict:
@@ -70,8 +96,18 @@ def nan_scratch(dtype: torch.dtype) -> None:
         torch.empty = original  # type: ignore[assignment]
 
 
+def ragged_nan_scratch(dtype: torch.dtype) -> None:
+    """Padding between the blocks of h is not read."""
+    original = torch.empty
+    torch.empty = lambda *a, **k: original(*a, **k).fill_(float("nan"))  # type: ignore[assignment]
+    try:
+        run(ragged("several_tiles", dtype))
+    finally:
+        torch.empty = original  # type: ignore[assignment]
+
+
 def refuses_bfloat16() -> None:
-    """The interpreter's bfloat16 product is silently wrong, so the backend must not take it."""
+    """The interpreter's bfloat16 product gives wrong results without an error, so the backend must refuse it."""
     try:
         run(ffk_cases.make(5, 24, 50, 8, 13, dtype=torch.bfloat16))
     except ValueError as error:
@@ -110,22 +146,26 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
                     ffk_cases.make(37, 24, 60, 8, 23, hot=20, dtype=t), n
                 ),
             )
+        for shape in RAGGED:
+            yield f"ragged_{shape}-{name}", lambda s=shape, t=dtype: run(ragged(s, t))
+        yield f"ragged_groups-{name}", lambda t=dtype: run(ragged_groups(t))
+        yield f"ragged_nan_scratch-{name}", lambda t=dtype: ragged_nan_scratch(t)
         yield f"strides-{name}", lambda t=dtype: run(strided(t))
         yield f"nan_scratch-{name}", lambda t=dtype: nan_scratch(t)
     yield "refuses_bfloat16", refuses_bfloat16
 
 
 def main() -> None:
-    """Run all, keep going after a failure."""
+    """Run all cases, also after a failure."""
     assert os.environ.get("TRITON_INTERPRET") == "1"
-    found = {}
+    outcomes = {}
     for name, case in cases():
         try:
             case()
-            found[name] = "ok"
+            outcomes[name] = "ok"
         except Exception as error:  # noqa: BLE001 - reported as the failure of this case
-            found[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(found))
+            outcomes[name] = f"{type(error).__name__}: {error}"
+    print(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

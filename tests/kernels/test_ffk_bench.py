@@ -8,12 +8,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ffkernels import bench, bench_cases, shapes, timing
+import ffkernels
+from ffkernels.bench import cases, lines, machine, options, shapes, timing, variants
+from ffkernels.bench.__main__ import main
 
 FIELDS = (
     "ratio_eager",
     "ratio_compiled",
     "ratio_self",
+    "ratio_merged",
     "ideal",
     "gflops",
     "peak_gflops",
@@ -22,13 +25,17 @@ FIELDS = (
     "backend",
     "threads",
     "cpu",
+    "instruction_set",
+    "torch_instruction_set",
+    "block_size",
+    "group_size",
     "git_sha",
     "d",
     "f",
     "indices",
     "command",
 )
-SMALL = ["--tokens", "40", "--block", "16", "--rounds", "2", "--no-compile"]
+SMALL = ["--tokens", "40", "--block-size", "16", "--rounds", "2", "--no-compile"]
 TORCH = ["--shape", "smollm2-135m", "--backend", "torch", *SMALL]
 
 
@@ -39,7 +46,7 @@ def small_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def result_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
-    assert bench.main(arguments) == 0
+    assert main(arguments) == 0
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -48,10 +55,10 @@ def result_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
     [
         [],
         ["--hot-fraction", "0.5"],
-        ["--group", "32"],
+        ["--group-size", "32"],
         ["--sparsity", "0.7"],
-        ["--dtype", "bf16"],
-        ["--group", "16", "--hot-fraction", "0.5"],
+        ["--dtype", "bfloat16"],
+        ["--group-size", "16", "--hot-fraction", "0.5"],
     ],
     ids=str,
 )
@@ -65,11 +72,17 @@ def test_last_line_is_json(extra: list[str], capsys: pytest.CaptureFixture[str])
 
 
 def test_text_shows_every_variant_and_the_ideal(capsys: pytest.CaptureFixture[str]) -> None:
-    bench.main(TORCH)
+    main(TORCH)
     text = capsys.readouterr().out
     assert all(
         word in text
-        for word in ("torch eager, dense", "same kernel, dense", "ideal 2.000", "any rows")
+        for word in (
+            "torch eager, dense",
+            "same backend, dense",
+            "torch eager, merged",
+            "ideal 2.000",
+            "any rows",
+        )
     )
 
 
@@ -83,7 +96,7 @@ def test_lines_are_appended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_compiled_dense_is_timed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "compiled_dense", lambda case: (case.eager, None))
+    monkeypatch.setattr(variants, "compiled_dense", lambda case: (case.eager, None))
     result = result_of([word for word in TORCH if word != "--no-compile"], capsys)
     assert result["ratio_compiled"] > 0 and result["compiled_skipped"] is None
 
@@ -94,7 +107,7 @@ def record(folder: Path, **changes: str) -> Path:
     gen = torch.Generator().manual_seed(0)
     tensors = {f"{i}.indices": shapes.index_sets(3, 256, 16 * i, 64, 8, gen) for i in range(3)}
     header = {"d": "64", "f": "256", "block_size": "16", "group_size": "8", "layers": "3"} | changes
-    save_file(tensors | {"hot": torch.tensor([0, 16, 32])}, folder / bench_cases.RECORD, header)
+    save_file(tensors | {"hot": torch.tensor([0, 16, 32])}, folder / cases.RECORD, header)
     return folder
 
 
@@ -103,7 +116,7 @@ def test_recorded_sets_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[s
         [*TORCH, "--from-plan", str(record(tmp_path / "plan")), "--layers", "2"], capsys
     )
     assert result["layers"] == ["layer 0", "layer 2"] and result["indices"] == "plan"
-    assert (result["block"], result["group"], result["tokens"], result["shape"]) == (
+    assert (result["block_size"], result["group_size"], result["tokens"], result["shape"]) == (
         16,
         8,
         40,
@@ -116,36 +129,40 @@ def test_recorded_sets_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_unusable_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    assert bench.main([*TORCH, "--from-plan", str(tmp_path / "empty")]) == 2
-    assert "no indices.safetensors" in capsys.readouterr().err
-    assert bench.main([*TORCH, "--from-plan", str(record(tmp_path / "more", layers="9"))]) == 2
+    assert main([*TORCH, "--from-plan", str(tmp_path / "empty")]) == 2
+    assert "has no indices.safetensors" in capsys.readouterr().err
+    assert main([*TORCH, "--from-plan", str(record(tmp_path / "more", layers="9"))]) == 2
     assert "is not a record of index sets" in capsys.readouterr().err
-    (record(tmp_path / "text") / bench_cases.RECORD).write_text("no tensors")
-    assert bench.main([*TORCH, "--from-plan", str(tmp_path / "text")]) == 2
+    (record(tmp_path / "text") / cases.RECORD).write_text("no tensors")
+    assert main([*TORCH, "--from-plan", str(tmp_path / "text")]) == 2
     assert "record it again" in capsys.readouterr().err
 
 
 def test_gate_stops_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ffkernels import native, torch_backend
+    from ffkernels import gather, native
 
     monkeypatch.setattr(native, "refusal", lambda x: None)
-    monkeypatch.setattr(native, "sparse", lambda p: torch_backend.sparse(p) * 1.01)
-    with pytest.raises(SystemExit, match="correctness gate: expected a relative error"):
-        bench.main(["--shape", "smollm2-135m", "--backend", "native", *SMALL])
+    monkeypatch.setattr(native, "sparse", lambda p: gather.sparse(p) * 1.01)
+    with pytest.raises(
+        SystemExit, match="error: wrong results, nothing was timed: expected a relative error"
+    ):
+        main(["--shape", "smollm2-135m", "--backend", "native", *SMALL])
 
 
 def test_every_bad_option_is_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        bench.parse(["--sparsity", "1.5", "--block", "0", "--backend", "cuda", "--group", "7"])
+        options.parse(
+            ["--sparsity", "1.5", "--block-size", "0", "--backend", "cuda", "--group-size", "7"]
+        )
     text = capsys.readouterr().err
     assert stop.value.code == 2
     assert all(
         word in text
         for word in (
             "--sparsity: expected 0 to 1",
-            "--block: expected at least 1",
+            "--block-size: expected at least 1",
             "--backend: expected auto",
-            "--group: expected a divisor of f = 8192",
+            "--group-size: expected a divisor of f = 8192",
         )
     )
 
@@ -153,13 +170,91 @@ def test_every_bad_option_is_named_at_once(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("bad", [["--shape", "x"], ["--dtype", "f8"]], ids=str)
 def test_unknown_names(bad: list[str]) -> None:
     with pytest.raises(SystemExit):
-        bench.parse(bad)
+        options.parse(bad)
+
+
+def test_short_names_of_options_and_dtypes_are_accepted() -> None:
+    a = options.parse(["--block", "64", "--group", "8", "--dtype", "bf16"])
+    assert (a.block_size, a.group_size, a.dtype) == (64, 8, "bfloat16")
+
+
+def test_the_dense_call_keeps_every_neuron_hot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gather's cost would hide in a dense call that gathers."""
+    sets = cases.random_sets(
+        "smollm2-135m", tokens=40, block_size=16, group_size=1, sparsity=0.5, hot_fraction=0, seed=0
+    )
+    case, calls = cases.Case(sets, torch.float32, 40), []
+    monkeypatch.setattr(
+        ffkernels, "dense_gated_ffn", lambda *a, **k: calls.append((a[0].shape, k["backend"]))
+    )
+    case.own_dense("torch")
+    assert calls == [((40, 64), "torch")]
+
+
+def test_the_merged_baseline_is_the_dense_ffn() -> None:
+    sets = cases.random_sets(
+        "smollm2-135m", tokens=40, block_size=16, group_size=1, sparsity=0.5, hot_fraction=0, seed=0
+    )
+    case = cases.Case(sets, torch.float64, 40)
+    torch.testing.assert_close(
+        cases.dense_merged(case.x, case.merged, case.down),
+        cases.dense(case.x, case.gate, case.up, case.down),
+    )
+
+
+def test_lines_of_older_versions_are_read() -> None:
+    old = {"block": 128, "group": 32, "dtype": "bf16", "isa": "avx512", "cpu": "X 9 (AVX512)"}
+    assert lines.current(old) == {
+        "block_size": 128,
+        "group_size": 32,
+        "dtype": "bfloat16",
+        "instruction_set": "avx512",
+        "cpu": "X 9",
+        "torch_instruction_set": "AVX512",
+    }
+    new = lines.current(old)
+    assert lines.current(new) == new
+    assert lines.current({"cpu": "X (R) 9", "block": 1, "block_size": 2}) == {
+        "cpu": "X (R) 9",
+        "block_size": 2,
+    }
+
+
+def test_committed_lines_have_the_fields_of_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "kernels.jsonl"
+    new = result_of([*TORCH, "--json"], capsys)
+    for text in path.read_text().splitlines():
+        line = lines.current(json.loads(text))
+        assert set(line) <= set(new), set(line) - set(new)
+        assert line["dtype"] in cases.DTYPES and not line["cpu"].endswith(")")
+
+
+def test_a_processor_has_one_name() -> None:
+    assert machine.cpu_name() and "AVX" not in machine.cpu_name()
+    facts = machine.facts("cpu")
+    assert facts["torch_instruction_set"] == torch.backends.cpu.get_cpu_capability()
+    assert facts["cuda"] is None and facts["gpu"] is None
+
+
+def test_a_machine_without_a_card_has_no_gpu_facts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpu_facts() == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+def test_on_a_card(capsys: pytest.CaptureFixture[str]) -> None:
+    result = result_of([*SMALL, "--device", "cuda", "--dtype", "bfloat16"], capsys)
+    assert result["backend"] == "triton" and "sparse" in result["graphs"]
+    assert result["latency_seconds"]["sparse"] > 0 and result["peak_bytes"]["sparse"] > 0
 
 
 def test_pages_are_aligned() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         t = torch.randn(5, 7).to(dtype)
-        copy = bench_cases.page_aligned(t)
+        copy = cases.page_aligned(t)
         assert copy.data_ptr() % (2 << 20) == 0 and torch.equal(copy, t) and copy.is_contiguous()
 
 

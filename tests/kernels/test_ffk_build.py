@@ -1,4 +1,4 @@
-"""Building the C++ backend: what is said, and what runs instead, where it cannot be built."""
+"""Building the C++ backend: the message, and the backend that runs instead, if it cannot be built."""
 
 import re
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ import ffk_cases
 import pytest
 
 import ffkernels
-from ffkernels import build, native
+from ffkernels.native import build, library
 
 
 @pytest.fixture
 def unbuilt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Nothing is built or loaded yet; the cache is an empty folder."""
     monkeypatch.setenv("FFKERNELS_CACHE", str(tmp_path / "cache"))
-    for cached in (native._loaded, build.library):
+    for cached in (library.loaded, build.library):
         cached.cache_clear()
     yield tmp_path
-    for cached in (native._loaded, build.library):
+    for cached in (library.loaded, build.library):
         cached.cache_clear()
 
 

@@ -32,7 +32,7 @@ def test_compiles_with_dynamic_lengths() -> None:
 
 def test_index_values_are_checked_inside_a_compiled_graph() -> None:
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
-    with pytest.raises(ValueError, match="indices: expected each row sorted"):
+    with pytest.raises(ValueError, match="indices: expected the entries of each block sorted"):
         compiled({**TENSORS, "indices": ARGS["indices"].flip(1)})
 
 
@@ -81,6 +81,7 @@ def test_torch_accepts_the_registration() -> None:
             a["w_up"],
             a["w_down_t"],
             a["indices"],
+            None,
             8,
             10,
             "silu",
@@ -91,6 +92,52 @@ def test_torch_accepts_the_registration() -> None:
             "torch",
         ),
     )
+
+
+RAGGED = ffk_cases.make_ragged([13, 40, 0, 7, 1], 8, 24, 50, short=3, hot=10, rank=4, bias=True)
+
+
+def test_torch_accepts_the_registration_with_offsets() -> None:
+    a = RAGGED
+    weights = (a["w_gate"], a["w_up"], a["w_down_t"])
+    correction = (a["z"], a["v"], a["c"])
+    torch.library.opcheck(
+        sparse_op,
+        (a["x"], *weights, a["indices"], a["offsets"], 8, 10, "silu", *correction, 1, "torch"),
+    )
+
+
+def test_ragged_blocks_compile_as_one_graph() -> None:
+    tensors = {name: value for name, value in RAGGED.items() if isinstance(value, torch.Tensor)}
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager", dynamic=True)
+    assert torch.equal(compiled(tensors), call(tensors))
+    wrong = tensors | {"offsets": tensors["offsets"].flip(0)}
+    with pytest.raises(ValueError, match="offsets: expected the first entry 0"):
+        compiled(wrong)
+
+
+@pytest.mark.parametrize("args", [ARGS, RAGGED], ids=["rectangular", "ragged"])
+@pytest.mark.parametrize("index_dtype", [torch.int32, torch.int64], ids=str)
+def test_fake_tensors_on_a_gpu_need_no_card(args: dict, index_dtype: torch.dtype) -> None:
+    with FakeTensorMode():
+        there = {
+            name: torch.empty(
+                value.shape,
+                dtype=value.dtype if value.is_floating_point() else index_dtype,
+                device="cuda",
+            )
+            if isinstance(value, torch.Tensor)
+            else value
+            for name, value in args.items()
+        }
+        out = ffkernels.sparse_gated_ffn(**there)
+        weights = [there[name] for name in ("w_gate", "w_up", "w_down_t")]
+        dense = ffkernels.dense_gated_ffn(there["x"], *weights)
+        with pytest.raises(
+            ValueError, match="indices: expected the device of x, cuda:0, received cpu"
+        ):
+            ffkernels.sparse_gated_ffn(**there | {"indices": there["indices"].cpu()})
+    assert out.device.type == dense.device.type == "cuda" and out.shape == args["x"].shape
 
 
 def test_dense_is_the_op_with_every_neuron_hot() -> None:

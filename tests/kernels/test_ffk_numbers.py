@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import ffkernels
-from ffkernels import native
+from ffkernels import gather
+from ffkernels.native import instruction_sets
 
 HALF = (torch.bfloat16, torch.float16)
 F32, F64 = torch.float32, torch.float64
@@ -37,14 +38,18 @@ def backends_for(dtype: torch.dtype) -> list[str]:
     return [n for n in names if n != "native" or dtype != F64]
 
 
-def isas_for(dtype: torch.dtype) -> list[str]:
-    return [n for n in native.isas() if n in native.FLOAT_ISAS or dtype == torch.bfloat16]
+def instruction_sets_for(dtype: torch.dtype) -> list[str]:
+    return [
+        name
+        for name in instruction_sets.available()
+        if name in instruction_sets.FLOAT_SETS or dtype == torch.bfloat16
+    ]
 
 
 def results(args: dict, activation: str) -> Iterator[torch.Tensor]:
     for backend in backends_for(args["x"].dtype):
-        for isa in isas_for(args["x"].dtype) if backend == "native" else [""]:
-            with mock.patch.dict(os.environ, {native.VARIABLE: isa}):
+        for name in instruction_sets_for(args["x"].dtype) if backend == "native" else [""]:
+            with mock.patch.dict(os.environ, {instruction_sets.VARIABLE: name}):
                 yield ffkernels.sparse_gated_ffn(**args, activation=activation, backend=backend)
 
 
@@ -126,11 +131,9 @@ def test_several_passes_over_inputs_neurons_and_columns(dtype: torch.dtype) -> N
 
 
 def test_scratch_content_does_not_matter() -> None:
-    from ffkernels import torch_backend
-
     args = ffk_cases.make(70, 33, 301, 32, 129, hot=50, rank=5, bias=True)
     before = ffkernels.sparse_gated_ffn(**args, backend="torch")
-    torch_backend.scratch().fill(float("nan"))
+    gather.scratch().fill(float("nan"))
     assert torch.equal(before, ffkernels.sparse_gated_ffn(**args, backend="torch"))
 
 
@@ -157,3 +160,64 @@ def test_dense(dtype: torch.dtype) -> None:
     args = ffk_cases.make(37, 24, 50, 8, 0, hot=50, dtype=dtype)
     got = ffkernels.dense_gated_ffn(*(args[n] for n in ("x", "w_gate", "w_up", "w_down_t")), "silu")
     ffk_cases.assert_close(got, args)
+
+
+RAGGED = [  # tokens per block, K of each block, tokens that the last block lacks, hot
+    (8, [13, 50, 0, 1, 50], 0, 0),
+    (8, [13, 30, 0, 1, 20], 3, 20),
+    (16, [0, 0, 50], 15, 0),
+    (1, [3, 0, 5], 0, 0),
+    (40, [50], 7, 0),
+    (300, [33, 50], 44, 0),
+]
+
+
+@pytest.mark.parametrize("dtype", [F32, F64, *HALF], ids=str)
+@pytest.mark.parametrize("shape", RAGGED, ids=str)
+def test_a_number_of_neurons_per_block(shape: tuple, dtype: torch.dtype) -> None:
+    block, counts, short, hot = shape
+    check(ffk_cases.make_ragged(counts, block, 24, 50, short=short, hot=hot, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [F32, torch.bfloat16], ids=str)
+def test_ragged_blocks_with_a_correction(dtype: torch.dtype) -> None:
+    counts = [129, 301, 0, 64, 300]
+    check(ffk_cases.make_ragged(counts, 32, 33, 301, short=5, rank=6, bias=True, dtype=dtype))
+
+
+def test_one_ragged_call_equals_a_call_for_each_block() -> None:
+    """float32: bit-equal, because a block's sums are the same ones."""
+    counts = [13, 50, 0, 29]
+    args = ffk_cases.make_ragged(counts, 32, 24, 50, rank=3, bias=True)
+    for got in results(args, "silu"):
+        assert got.shape == (128, 24)
+    for backend in backends_for(F32):
+        whole = ffkernels.sparse_gated_ffn(**args, backend=backend)
+        for b, kept in enumerate(ffk_cases.kept_by_block(args)):
+            rows = slice(b * 32, b * 32 + 32)
+            part = {**args, "x": args["x"][rows], "z": args["z"][rows], "indices": kept[None]}
+            del part["offsets"]
+            assert torch.equal(whole[rows], ffkernels.sparse_gated_ffn(**part, backend=backend))
+
+
+def test_ragged_blocks_that_keep_the_same_neurons() -> None:
+    args = ffk_cases.make_ragged([20, 20, 20], 16, 24, 50)
+    row = args["indices"][:20]
+    args["indices"] = torch.cat([row, row, row])
+    check(args)
+
+
+def test_ragged_groups() -> None:
+    args = ffk_cases.make(70, 33, 320, 32, 0, hot=32, rank=5, bias=True)
+    rows = [torch.arange(32, 64), torch.arange(32, 320), torch.arange(0)]
+    args["indices"] = torch.cat(rows).int()
+    args["offsets"] = torch.tensor([0, 32, 320, 320]).int()
+    check(args | {"group": 32})
+
+
+@pytest.mark.parametrize("index_dtype", [torch.int32, torch.int64], ids=str)
+def test_index_dtypes(index_dtype: torch.dtype) -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 13, hot=10)
+    check(args | {"indices": args["indices"].to(index_dtype)})
+    ragged = ffk_cases.make_ragged([13, 0, 29], 8, 24, 50)
+    check(ragged | {name: ragged[name].to(index_dtype) for name in ("indices", "offsets")})

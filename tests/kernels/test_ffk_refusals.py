@@ -64,9 +64,9 @@ CASES = [
         "w_gate: expected the dtype of x, torch.float32, received",
     ),
     (
-        edit("indices", lambda t: t.int()),
+        edit("indices", lambda t: t.float()),
         TypeError,
-        "indices: expected dtype torch.int64, received torch.int32",
+        "indices: expected dtype torch.int32 or torch.int64, received torch.float32",
     ),
     (edit("indices", lambda t: t[:4]), ValueError, "indices: expected 5 rows.*received 4"),
     (
@@ -80,7 +80,7 @@ CASES = [
     (
         edit("indices", lambda t: t.flip(1)),
         ValueError,
-        "indices: expected each row sorted.*row 0, columns 0 and 1",
+        "indices: expected the entries of each block sorted.*row 0, columns 0 and 1",
     ),
     (edit("indices", lambda t: t[:, [0, 0, *range(2, 13)]]), ValueError, "without duplicates"),
     (change(block_size=0), ValueError, "block_size: expected at least 1, received 0"),
@@ -128,6 +128,88 @@ CASES = [
         "requires_grad: expected inference",
     ),
 ]
+
+
+def put(name, position, value):
+    def change_one(t):
+        t = t.clone()
+        t[position] = value
+        return t
+
+    return edit(name, change_one)
+
+
+RAGGED_CASES = [
+    (
+        edit("indices", lambda t: t[None]),
+        ValueError,
+        r"indices: expected 1 dimensions, received shape \[1, 61\]",
+    ),
+    (
+        edit("offsets", lambda t: t[:-1]),
+        ValueError,
+        r"offsets: expected 6 entries \(1 \+ ceil of 37 tokens / block_size 8\), received 5",
+    ),
+    (
+        edit("offsets", lambda t: t.float()),
+        TypeError,
+        "offsets: expected dtype torch.int32 or torch.int64, received torch.float32",
+    ),
+    (change(offsets=[0, 1]), TypeError, "offsets: expected a torch.Tensor, received list"),
+    (
+        edit("indices", lambda t: t[:-1]),
+        ValueError,
+        r"offsets: expected the first entry 0 and the last 60 \(entries of indices\), "
+        "received 0 and 61",
+    ),
+    (
+        put("offsets", 1, 50),
+        ValueError,
+        r"offsets: expected 0 to 40 neurons per block \(f - hot\), received 50 for block 0",
+    ),
+    (put("offsets", 2, 5), ValueError, "received -8 for block 1"),
+    (put("indices", 0, 3), ValueError, r"indices: expected values in \[10, 50\).*received 3"),
+    (
+        edit("indices", lambda t: t.flip(0)),
+        ValueError,
+        "indices: expected the entries of each block sorted.*at block 0, entries 1 and 2",
+    ),
+    (put("indices", 15, 10), ValueError, "at block 1, entries 14 and 15"),
+    (
+        change(group=2),
+        ValueError,
+        r"indices: entries: expected a multiple of group \(2\), received 61",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "text"), RAGGED_CASES, ids=[c[2][:40] for c in RAGGED_CASES]
+)
+def test_ragged_refused(spoil, error, text) -> None:
+    args = ffk_cases.make_ragged([13, 40, 0, 7, 1], 8, 24, 50, short=3, hot=10)
+    with pytest.raises(error, match=text):
+        ffkernels.sparse_gated_ffn(**spoil(args))
+
+
+def test_ragged_groups_are_refused_unless_whole() -> None:
+    args = ffk_cases.make_ragged([4, 4], 8, 24, 50, hot=10)
+    args["indices"] = torch.tensor([10, 11, 12, 13, 14, 15, 17, 18])
+    with pytest.raises(ValueError, match="received 17 to 18 at block 1, entries 6 to 7"):
+        ffkernels.sparse_gated_ffn(**args, group=2)
+    args |= {"indices": torch.arange(10, 18), "offsets": torch.tensor([0, 3, 8])}
+    with pytest.raises(ValueError, match=r"multiples of group \(2\), received 3 for block 1"):
+        ffkernels.sparse_gated_ffn(**args, group=2)
+
+
+def test_index_values_on_a_gpu_are_read_only_if_asked_for(monkeypatch) -> None:
+    from ffkernels import checks
+
+    monkeypatch.delenv(checks.VARIABLE, raising=False)
+    assert checks.values_are_checked(torch.device("cpu"))
+    assert not checks.values_are_checked(torch.device("cuda"))
+    monkeypatch.setenv(checks.VARIABLE, "1")
+    assert checks.values_are_checked(torch.device("cuda"))
 
 
 @pytest.mark.parametrize(("spoil", "error", "text"), CASES, ids=[c[2][:40] for c in CASES])

@@ -1,5 +1,5 @@
-"""The Triton kernels' arithmetic under the interpreter, in a process of its own; on a card where
-there is one."""
+"""The Triton kernels' arithmetic under the interpreter, in a process of its own, and on a card
+if there is one."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_cpu_tensors_are_refused_without_the_interpreter() -> None:
 @pytest.mark.parametrize("group", [1, 16, 32])
 @pytest.mark.parametrize("block", [16, 32, 64, 128, 200])
 def test_on_a_card(dtype: torch.dtype, group: int, block: int) -> None:
-    from ffkernels import shapes
+    from ffkernels.bench import shapes
 
     args = ffk_cases.make(500, 256, 1024, block, 512, hot=96, rank=40, bias=True, dtype=dtype)
     args["indices"] = shapes.index_sets(

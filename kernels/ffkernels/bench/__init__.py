@@ -1,0 +1,1 @@
+"""Benchmark of the kernels: `python -m ffkernels.bench`."""

@@ -1,0 +1,65 @@
+"""What a result line records about the machine and the source."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+GPU_FACTS = ("driver_version", "power.limit", "clocks.max.sm", "clocks.sm")
+
+
+def cpu_name() -> str:
+    """Return the processor's model name; its instruction sets are fields of their own."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def git_sha() -> str | None:
+    """Commit of the checkout that this file is in; None outside a checkout.
+
+    Ends with "-dirty" if files differ from the commit.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            check=True,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def gpu_facts() -> dict[str, str]:
+    """Driver, power limit and clocks of the first card from nvidia-smi; empty without a card."""
+    query = ["nvidia-smi", f"--query-gpu={','.join(GPU_FACTS)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    values = done.stdout.splitlines()[0].split(",") if done.stdout.strip() else []
+    return dict(zip(GPU_FACTS, (value.strip() for value in values), strict=False))
+
+
+def facts(device: str) -> dict[str, Any]:
+    """Fields of a result line about the machine."""
+    on_cpu = device == "cpu"
+    return {
+        "cpu": cpu_name(),
+        "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "device": "cpu" if on_cpu else torch.cuda.get_device_name(),
+        "cuda": None if on_cpu else torch.version.cuda,
+        "gpu": None if on_cpu else gpu_facts(),
+        "torch": torch.__version__,
+        "git_sha": git_sha(),
+    }

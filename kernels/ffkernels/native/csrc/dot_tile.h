@@ -1,0 +1,64 @@
+// Register tile of AVX512-BF16: ROWS x W sums of bfloat16 pairs, rows of the left factor broadcast pair by pair.
+#pragma once
+#include "pairs.h"
+
+namespace {
+
+struct DotTile {
+    static constexpr int ROWS = 14;
+    static constexpr bool WHOLE = false;  // writes the rows that exist only
+    static constexpr int BLOCK = 1;       // rows that must lie at one stride
+
+    struct Left {
+        const uint16_t *row[ROWS];
+    };
+    // `row(i)` gives place and stride of row i of a tile.
+    template <class Row>
+    static Left left(const Row &row, int count) {
+        Left a;
+        for (int i = 0; i < ROWS; i++) a.row[i] = row(i < count ? i : count - 1).at;
+        return a;
+    }
+    static void begin() {}
+    static void end() {}
+
+    template <int M, class Prefetcher>
+    static void tile(const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
+        __m512 s[M][2];
+#pragma GCC unroll 16
+        for (int i = 0; i < M; i++) s[i][0] = s[i][1] = _mm512_setzero_ps();
+        for (int p0 = 0; p0 < k; p0 += 32) {
+            prefetcher.step();
+#pragma GCC unroll 4
+            for (int p = p0; p < p0 + 32; p += 2) {
+                const __m512bh b0 = (__m512bh)_mm512_loadu_si512(b + p * W);
+                const __m512bh b1 = (__m512bh)_mm512_loadu_si512(b + p * W + W);
+#pragma GCC unroll 16
+                for (int i = 0; i < M; i++) {
+                    int32_t pair;
+                    std::memcpy(&pair, a.row[i] + p, 4);
+                    const __m512bh w = (__m512bh)_mm512_set1_epi32(pair);
+                    s[i][0] = _mm512_dpbf16_ps(s[i][0], w, b0);
+                    s[i][1] = _mm512_dpbf16_ps(s[i][1], w, b1);
+                }
+            }
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < M; i++) {
+            float *to = c + i * ldc;
+            _mm512_storeu_ps(to, add ? _mm512_add_ps(s[i][0], _mm512_loadu_ps(to)) : s[i][0]);
+            _mm512_storeu_ps(to + 16, add ? _mm512_add_ps(s[i][1], _mm512_loadu_ps(to + 16)) : s[i][1]);
+        }
+    }
+
+    // c[m][W] = or += a [m][k] times b [k / 2][W][2]; k a multiple of 32.
+    template <int M = ROWS, class Prefetcher>
+    static void run(int m, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
+        if constexpr (M > 1) {
+            if (m < M) return run<M - 1>(m, a, b, k, c, ldc, add, prefetcher);
+        }
+        tile<M>(a, b, k, c, ldc, add, prefetcher);
+    }
+};
+
+}  // namespace

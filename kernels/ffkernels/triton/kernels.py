@@ -1,0 +1,278 @@
+"""Triton kernels: gathered gate-up with the activation in its epilogue, and gathered down.
+
+Both tile tokens inside one block, so that a program sees one set of neurons. Position j of a
+block's kept list stands for neuron `kept_rows(j)`: j itself for the hot set, an entry of `indices`,
+or a member of a contiguous group. Positions past the end repeat the last neuron, with h = 0, so
+that no weight load needs a mask.
+
+The blocks of a launch share one K, or with RAGGED each has its own. h holds one block after
+another, [block_size, K rounded up to whole tiles of PAD neurons] each. A ragged block begins at
+tile `offsets[block] // PAD + block`: rounding up one block at a time never needs more than that,
+so no prefix sum over the blocks has to be computed.
+"""
+
+import triton
+import triton.language as tl
+
+from ffkernels.activations import CODES
+
+SILU = tl.constexpr(CODES["silu"])
+GELU_TANH = tl.constexpr(CODES["gelu_tanh"])
+GELU = tl.constexpr(CODES["gelu"])
+RELU = tl.constexpr(CODES["relu"])
+# Token tiles that run side by side before the next ones begin. With 16 tiles of 128 tokens one
+# wave of an H100 reads its 16 MB of x (d = 4096) and its weight rows once from memory, whatever T.
+TOKEN_TILES = tl.constexpr(16)
+
+
+@triton.jit
+def activate(g, ACTIVATION: tl.constexpr):
+    """act(g) in float32; an unknown code does not compile."""
+    if ACTIVATION == SILU:
+        return g * tl.sigmoid(g)
+    elif ACTIVATION == GELU_TANH:
+        inner = 0.7978845608028654 * (g + 0.044715 * g * g * g)
+        return g * tl.sigmoid(2 * inner)  # (1 + tanh(i)) / 2 = sigmoid(2i)
+    elif ACTIVATION == GELU:
+        return 0.5 * g * (1 + tl.erf(g * 0.7071067811865476))
+    else:
+        tl.static_assert(ACTIVATION == RELU, "unknown activation code")
+        return tl.maximum(g, 0.0)
+
+
+@triton.jit
+def grouped_order(program, token_tiles, other_tiles):
+    """Token tile and other tile of a program: TOKEN_TILES token tiles go through all other tiles
+    before the next ones begin.
+    """
+    per_group = TOKEN_TILES * other_tiles
+    first = program // per_group * TOKEN_TILES
+    width = tl.minimum(token_tiles - first, TOKEN_TILES)
+    inside = program % per_group
+    return first + inside % width, inside // width
+
+
+@triton.jit
+def kept_rows(indices, positions, count, GROUP: tl.constexpr):
+    """Neuron of each position, int64. GROUP 0: the position itself; 1: any rows; above 1: one index
+    is read per group.
+    """
+    inside = tl.minimum(positions, count - 1)
+    if GROUP == 0:
+        return inside.to(tl.int64)
+    elif GROUP == 1:
+        return tl.load(indices + inside).to(tl.int64)
+    else:
+        return (tl.load(indices + inside // GROUP * GROUP) + inside % GROUP).to(tl.int64)
+
+
+@triton.jit
+def kept_list(offsets, block, count, RAGGED: tl.constexpr, PAD: tl.constexpr):
+    """First index of a block, its number of neurons, and the tile of h at which it begins."""
+    if RAGGED:
+        first = tl.load(offsets + block)
+        own_count = tl.load(offsets + block + 1) - first
+        tile = first // PAD + block
+    else:
+        first = block * count
+        own_count = count
+        tile = block * tl.cdiv(count, PAD)
+    return first, own_count, tile
+
+
+@triton.jit
+def token_tile(tile, tokens, block_size, tiles_per_block, BLOCK_M: tl.constexpr):
+    """Block of a token tile, its token rows clamped to the block, and which of them are its own."""
+    block = tile // tiles_per_block
+    rows = block * block_size + (tile % tiles_per_block) * BLOCK_M + tl.arange(0, BLOCK_M)
+    end = tl.minimum((block + 1) * block_size, tokens)
+    return block, tl.minimum(rows, end - 1), rows < end
+
+
+@triton.jit
+def h_rows(h, rows, block, tile, count, block_size, PAD: tl.constexpr):
+    """Pointers to the first column of the token rows of a block in h."""
+    start = tile.to(tl.int64) * PAD * block_size
+    return h + start + (rows - block * block_size).to(tl.int64) * (tl.cdiv(count, PAD) * PAD)
+
+
+@triton.jit(do_not_specialize=["tokens", "token_tiles"])
+def gate_up(
+    x,
+    w_gate,
+    w_up,
+    indices,
+    offsets,
+    z,
+    v,
+    c,
+    h,
+    tokens,
+    d,
+    count,
+    rank,
+    block_size,
+    tiles_per_block,
+    token_tiles,
+    neuron_tiles,
+    stride_x,
+    stride_gate,
+    stride_up,
+    stride_z,
+    stride_v,
+    RAGGED: tl.constexpr,
+    GROUP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    HAS_Z: tl.constexpr,
+    HAS_C: tl.constexpr,
+    EVEN_D: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):
+    """h[token, j] = act(x Wg_j^T) (x Wu_j^T) - (z V_j^T + c_j), 0 for positions past the count.
+
+    A grid of token_tiles * neuron_tiles programs; sums in float32.
+    """
+    token_program, neuron_tile = grouped_order(tl.program_id(0), token_tiles, neuron_tiles)
+    block, safe, own = token_tile(token_program, tokens, block_size, tiles_per_block, BLOCK_M)
+    first, kept_count, tile = kept_list(offsets, block, count, RAGGED, BLOCK_N)
+    if RAGGED and neuron_tile * BLOCK_N >= kept_count:
+        return
+    positions = neuron_tile * BLOCK_N + tl.arange(0, BLOCK_N)
+    kept = kept_rows(indices + first, positions, kept_count, GROUP)
+    token_rows = safe.to(tl.int64)
+    k = tl.arange(0, BLOCK_K)
+    x_at = x + token_rows[:, None] * stride_x + k[None, :]
+    gate_at = w_gate + kept[None, :] * stride_gate + k[:, None]
+    up_at = w_up + kept[None, :] * stride_up + k[:, None]
+    g = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    u = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for start in range(0, d, BLOCK_K):
+        if EVEN_D:
+            x_tile, gate_tile, up_tile = tl.load(x_at), tl.load(gate_at), tl.load(up_at)
+        else:
+            left = k < d - start
+            x_tile = tl.load(x_at, mask=left[None, :], other=0.0)
+            gate_tile = tl.load(gate_at, mask=left[:, None], other=0.0)
+            up_tile = tl.load(up_at, mask=left[:, None], other=0.0)
+        g = tl.dot(x_tile, gate_tile, g, input_precision="ieee")
+        u = tl.dot(x_tile, up_tile, u, input_precision="ieee")
+        x_at += BLOCK_K
+        gate_at += BLOCK_K
+        up_at += BLOCK_K
+    out = activate(g, ACTIVATION) * u
+    if HAS_Z:
+        r = tl.arange(0, BLOCK_R)
+        for start in range(0, rank, BLOCK_R):
+            left = r < rank - start
+            z_at = z + token_rows[:, None] * stride_z + start + r[None, :]
+            v_at = v + kept[None, :] * stride_v + start + r[:, None]
+            z_tile = tl.load(z_at, mask=left[None, :], other=0.0)
+            v_tile = tl.load(v_at, mask=left[:, None], other=0.0)
+            out = tl.dot(-z_tile, v_tile, out, input_precision="ieee")
+    if HAS_C:
+        out -= tl.load(c + kept).to(tl.float32)[None, :]
+    out = tl.where(positions[None, :] < kept_count, out, 0.0)
+    h_at = h_rows(h, safe, block, tile, kept_count, block_size, BLOCK_N)
+    tl.store(h_at[:, None] + positions[None, :], out.to(h.dtype.element_ty), mask=own[:, None])
+
+
+@triton.jit
+def add_down(
+    y,
+    h_at,
+    w_down,
+    indices,
+    columns,
+    d,
+    count,
+    stride_down,
+    GROUP: tl.constexpr,
+    EVEN_D: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Return y + h Wd over `count` >= 1 kept neurons; `h_at` points at the first columns of h, which are
+    padded to whole tiles.
+
+    The indices of a step are loaded one step ahead: loaded in the step itself they would sit in
+    front of the weight load and drain the pipeline at each step.
+    """
+    j = tl.arange(0, BLOCK_K)
+    kept = kept_rows(indices, j, count, GROUP)
+    for start in range(0, count, BLOCK_K):
+        following = kept_rows(indices, start + BLOCK_K + j, count, GROUP)
+        down_at = w_down + kept[:, None] * stride_down + columns[None, :]
+        if EVEN_D:
+            down_tile = tl.load(down_at)
+        else:
+            down_tile = tl.load(down_at, mask=(columns < d)[None, :], other=0.0)
+        y = tl.dot(tl.load(h_at + start), down_tile, y, input_precision="ieee")
+        kept = following
+    return y
+
+
+@triton.jit(do_not_specialize=["tokens", "token_tiles"])
+def down(
+    h_hot,
+    h,
+    w_down,
+    indices,
+    offsets,
+    y,
+    tokens,
+    d,
+    hot,
+    count,
+    block_size,
+    tiles_per_block,
+    token_tiles,
+    column_tiles,
+    stride_down,
+    stride_y,
+    RAGGED: tl.constexpr,
+    GROUP: tl.constexpr,
+    HAS_HOT: tl.constexpr,
+    HAS_DYNAMIC: tl.constexpr,
+    EVEN_D: tl.constexpr,
+    HOT_PAD: tl.constexpr,
+    PAD: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """y[tokens, columns] = h_hot Wd_hot + h_S Wd_S, summed in float32 and rounded once.
+
+    h_hot [tokens, hot rounded up to HOT_PAD]; h as gate_up writes it with tiles of PAD. A grid of
+    token_tiles * column_tiles programs.
+    """
+    token_program, column_tile = grouped_order(tl.program_id(0), token_tiles, column_tiles)
+    block, safe, own = token_tile(token_program, tokens, block_size, tiles_per_block, BLOCK_M)
+    columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
+    j = tl.arange(0, BLOCK_K)[None, :]
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    if HAS_HOT:
+        hot_at = h_hot + safe.to(tl.int64)[:, None] * (tl.cdiv(hot, HOT_PAD) * HOT_PAD) + j
+        total = add_down(
+            total, hot_at, w_down, indices, columns, d, hot, stride_down, 0, EVEN_D, BLOCK_K
+        )
+    if HAS_DYNAMIC:
+        first, kept_count, tile = kept_list(offsets, block, count, RAGGED, PAD)
+        if kept_count > 0:
+            h_at = h_rows(h, safe, block, tile, kept_count, block_size, PAD)[:, None] + j
+            total = add_down(
+                total,
+                h_at,
+                w_down,
+                indices + first,
+                columns,
+                d,
+                kept_count,
+                stride_down,
+                GROUP,
+                EVEN_D,
+                BLOCK_K,
+            )
+    y_at = y + safe.to(tl.int64)[:, None] * stride_y + columns[None, :]
+    tl.store(y_at, total.to(y.dtype.element_ty), mask=own[:, None] & (columns < d)[None, :])

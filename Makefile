@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
 
-.PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme report clean
+.PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme leaderboard report clean
 
 setup: $(READY)
 
@@ -73,6 +73,9 @@ plots: setup
 
 readme: setup
 	$(BIN)/python -m tools.docs.readme
+	$(BIN)/python -m tools.docs.leaderboard
+
+leaderboard: setup
 	$(BIN)/python -m tools.docs.leaderboard
 
 report: setup

@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 # requirements-cuda.lock on a machine with a card; docs/dependencies.md has the difference
 LOCK ?= requirements-cpu.lock
 BIN = $(VENV)/bin
-READY = $(VENV)/.ready
+READY = $(VENV)/.ready-$(basename $(LOCK))
 PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
 
 .PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme leaderboard report clean

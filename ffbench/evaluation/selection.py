@@ -37,20 +37,14 @@ def layer_metrics(
     x, a = x[: size * (count + 1)], a[: size * (count + 1)]
     before, x, a = x[:size], x[size:], a[size:]
     if chooser.reorders:
-        features = layer.compensation.runtime(
-            ffn.w_down.T.float(),
-            0,
-            ffn.module.act_fn,  # type: ignore[arg-type]
-        ).features(x.float())
-        assert features is not None
-        order = chooser.token_order(features)
+        order = chooser.token_order(x, layer.compensation.features(x))
         x, a = x[order], a[order]
     blocks = x.view(count, size, -1)
     energy = residual_energy(a, layer.compensation.estimate(x), chooser.down_norms)
     energy = energy.view(count, size, -1).mean(1)
     recalls, energies = [], []
     for row, positions in zip(energy, chooser.dynamic(before, blocks), strict=True):
-        kept = chooser.neurons([positions])
+        kept, _ = chooser.neurons([positions])
         mask = torch.zeros_like(row)[None].scatter_(1, kept, 1.0)
         recall, retained = block_metrics(mask, row[None], kept.shape[1])
         recalls.append(recall)

@@ -41,7 +41,7 @@ DECLARATIONS: dict[str, Declaration] = {
     "model": Declaration(1, "identity of the weights and their dtype", stored=False),
     "text": Declaration(1, "identity of the calibration text", stored=False),
     "prompts": Declaration(4, "identity of the scored prompts", stored=False),
-    "fit": Declaration(3, "closed-form compensator, predictor and statistics of every layer"),
+    "fit": Declaration(4, "closed-form compensator, predictor and statistics of every layer"),
     "refit": Declaration(1, "the closed form once the kept neurons are known"),
     "neuron_order": Declaration(1, "order of each layer's neurons into groups"),
     "token_mixing": Declaration(1, "attention mass that each layer moves between tokens"),

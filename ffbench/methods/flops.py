@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ffbench.methods.plan import SparsePlan
-from ffbench.methods.similar_blocks import SIMILAR, order_flops
+from ffbench.methods.similar_blocks import SIMILAR, SORTED, order_flops
+from ffbench.methods.token_scale import scale_flops
 
 PROMPT_TOKENS = 2048  # for the cost of finding similar tokens, which grows with the prompt
 
@@ -40,6 +41,8 @@ def flops_of(plan: SparsePlan) -> PlanFlops:
     dense = 6.0 * d * f * len(plan.layers)
     size = settings.block_size
     selector = sum(settings.selector.flops(layer, d, size) for layer in plan.layers)
+    if settings.blocks == SORTED:
+        selector += sum(scale_flops(d, layer.compensation.feature_width) for layer in plan.layers)
     if settings.blocks == SIMILAR:
         selector += sum(
             order_flops(PROMPT_TOKENS, size, layer.compensation.feature_width)

@@ -11,7 +11,7 @@ from ffbench.methods.compensators import Compensator, CompensatorState
 from ffbench.methods.schedulers import Scheduler
 from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
-from ffbench.methods.similar_blocks import CONSECUTIVE, SIMILAR
+from ffbench.methods.similar_blocks import CONSECUTIVE
 from ffbench.methods.tensors import AxisTensors, size_problems
 from ffbench.methods.token_rules import TokenRule
 
@@ -57,12 +57,12 @@ METHODS = ("selector", "compensator", "scheduler")
 
 
 def block_problem(settings: PlanSettings) -> str | None:
-    """Why the settings' blocks of similar tokens cannot be had, or None."""
-    if settings.blocks != SIMILAR:
+    """Why the settings' blocks of reordered tokens cannot be had, or None."""
+    if settings.blocks == CONSECUTIVE:
         return None
     if not settings.compensator.has_features:
         return (
-            f"similar tokens are found by the compensator's features, which compensator "
+            f"{settings.blocks} tokens are found by the compensator's features, which compensator "
             f"{settings.compensator.name!r} does not have; choose {CONSECUTIVE}, or "
             "compensator=surrogate"
         )

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-CONSECUTIVE, SIMILAR = "consecutive", "similar"
-BLOCKS = (CONSECUTIVE, SIMILAR)
+CONSECUTIVE, SIMILAR, SORTED = "consecutive", "similar", "sorted"
+BLOCKS = (CONSECUTIVE, SIMILAR, SORTED)
 FEATURES = 16  # that the surrogate has first
 ROUNDS = 3  # of Lloyd's algorithm
 EVERY = 2  # tokens that Lloyd's algorithm looks at: every second one
@@ -97,6 +97,13 @@ def token_order(features: Tensor, size: int) -> Tensor:
     return torch.cat(
         [balanced_kmeans(part, size) + i * span for i, part in enumerate(leading.split(span))]
     )
+
+
+def sorted_order(scale: Tensor, size: int) -> Tensor:
+    """Order of T tokens, int64 [T], by a scalar [T] from large to small within each SPAN."""
+    span = span_of(size)
+    parts = [part.argsort(descending=True, stable=True) for part in scale.split(span)]
+    return torch.cat([part + i * span for i, part in enumerate(parts)])
 
 
 def order_flops(tokens: int, size: int, width: int) -> float:

@@ -15,7 +15,9 @@ from ffbench.methods.block_counts import TILE, block_counts
 from ffbench.methods.groups import best
 from ffbench.methods.plan import LayerPlan, PlanSettings, block_problem
 from ffbench.methods.selectors import Selector, SelectorInputs
-from ffbench.methods.similar_blocks import SIMILAR, token_order
+from ffbench.methods.similar_blocks import CONSECUTIVE, SIMILAR, SORTED, sorted_order
+from ffbench.methods.similar_blocks import token_order as similar_order
+from ffbench.methods.token_scale import token_scale
 from ffbench.models.adapters import GatedFFN
 from ffbench.models.forward import exact_activations
 
@@ -83,12 +85,25 @@ class BlockChooser:
 
     @property
     def reorders(self) -> bool:
-        """Whether blocks hold similar tokens."""
-        return self.settings.blocks == SIMILAR
+        """Whether blocks hold other tokens than consecutive ones."""
+        return self.settings.blocks != CONSECUTIVE
 
-    def token_order(self, features: Tensor) -> Tensor:
-        """Order [T] in which each block's tokens follow one another; features [T, r]."""
-        return token_order(features, self.settings.block_size)
+    def token_order(self, x: Tensor, features: Tensor) -> Tensor:
+        """Order [T] in which each block's tokens follow one another; x [T, d], features [T, r]."""
+        size = self.settings.block_size
+        if self.settings.blocks == SIMILAR:
+            return similar_order(features, size)
+        return sorted_order(token_scale(self.layer, x, features), size)
+
+    def block_scale(self, blocks: Tensor) -> Tensor | None:
+        """Predicted residual energy [n] of blocks [n, B, d] over the mean; None unless tokens are
+        sorted by it.
+        """
+        if self.settings.blocks != SORTED:
+            return None
+        rows = blocks.flatten(0, 1)
+        z = self.layer.compensation.features(rows)
+        return token_scale(self.layer, rows, z).view(blocks.shape[:2]).mean(1)
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
@@ -107,6 +122,7 @@ class BlockChooser:
                 self.module.act_fn,
                 self.down_norms,
                 self.seed,
+                self.block_scale(blocks),
             )
         )
 
@@ -144,16 +160,31 @@ class BlockChooser:
             kept += self.dynamic(before, x[whole:].unsqueeze(0))
         return kept
 
-    def neurons(self, positions: Sequence[Tensor]) -> Tensor:
-        """Neurons [n, kept] of the weights for dynamic positions of n blocks, the hot ones first.
-
-        Raises ValueError if the blocks keep different numbers.
+    def neurons(self, positions: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Neurons [n, K] of the weights for dynamic positions of n blocks, the hot ones first, and
+        which of them are real (`padded`), hot ones included.
         """
         order, hot = self.layer.order, self.layer.hot
-        rows = rectangle(positions)
-        return order[
-            torch.cat([torch.arange(hot, device=rows.device).expand(len(rows), -1), rows], 1)
-        ]
+        rows, real = padded(positions)
+        if real is not None and hot:
+            real = torch.cat([real.new_ones(len(rows), hot), real], 1)
+        first = torch.arange(hot, device=rows.device).expand(len(rows), -1)
+        return order[torch.cat([first, rows], 1)], real
+
+
+def padded(positions: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Positions [n, K] of n blocks that keep up to K neurons, and 1 for each real one [n, K]; None in
+    place of the ones if every block keeps K. Padding repeats a position and counts 0.
+    """
+    most = max(len(row) for row in positions)
+    if all(len(row) == most for row in positions):
+        return torch.stack(list(positions)), None
+    rows, real = [], []
+    for row in positions:
+        rest = most - len(row)
+        rows.append(torch.cat([row, row.new_zeros(rest)]))
+        real.append(torch.cat([torch.ones(len(row)), torch.zeros(rest)]).to(row.device))
+    return torch.stack(rows), torch.stack(real)
 
 
 def rectangle(kept: Sequence[Tensor]) -> Tensor:

@@ -101,7 +101,7 @@ class SparseFFN:
         z = self.compensation.features(x)
         if not self.chooser.reorders or z is None:
             return self.ordered_blocks(before, x, z, leading)
-        order = self.chooser.token_order(z)
+        order = self.chooser.token_order(x, z)
         y, share = self.ordered_blocks(before, x.index_select(0, order), z.index_select(0, order))
         return torch.empty_like(y).index_copy_(0, order, y), share
 

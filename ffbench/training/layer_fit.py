@@ -17,6 +17,7 @@ from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.methods.selectors.predictor import EnergySums, Predictor, fit_predictor
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import AxisTensors
+from ffbench.methods.token_scale import ScaleSums, fit_scale, scale_features
 from ffbench.models.adapters import GatedFFN
 from ffbench.training.layer_walk import LayerData
 from ffbench.training.statistics import layer_statistics
@@ -63,10 +64,19 @@ def fit_layer(data: LayerData, compensator: Compensator) -> LayerFit:
     inputs = fit_inputs(data, moments)
     state = compensator.fit(inputs)
     norms = inputs.down_norms
-    sums = EnergySums.zeros(data.ffn.w_gate.shape[1], expected_scale(moments, state, norms))
+    d, scale = data.ffn.w_gate.shape[1], expected_scale(moments, state, norms)
+    sums, total = EnergySums.zeros(d, scale), scale.sum().clamp_min(1e-30)
+    width = state.feature_width
+    token_sums = ScaleSums.zeros(d + width + 1, norms.device) if width else None
     for x, a in data:
-        sums.add(x, residual_energy(a, state.estimate(x), norms))
-    return LayerFit(state, fit_predictor(moments, sums), layer_statistics(moments, data))
+        energy = residual_energy(a, state.estimate(x), norms)
+        sums.add(x, energy)
+        if token_sums:
+            token_sums.add(scale_features(x, state.features(x)), energy.sum(1) / total)
+    statistics = layer_statistics(moments, data)
+    if token_sums:
+        statistics.values |= fit_scale(token_sums, d)
+    return LayerFit(state, fit_predictor(moments, sums), statistics)
 
 
 @torch.no_grad()

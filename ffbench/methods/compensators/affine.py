@@ -74,6 +74,10 @@ class AffineState(CompensatorState):
         """Rows of P: the features z = P x."""
         return self.rank
 
+    def features(self, x: Tensor) -> Tensor:
+        """Z = P x, float32."""
+        return x.float() @ self.projection.T
+
     def estimate(self, x: Tensor) -> Tensor:
         """C + V P x, float32."""
         return (x.float() @ self.projection.T) @ self.activation_map.T + self.mean

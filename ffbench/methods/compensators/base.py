@@ -164,6 +164,10 @@ class CompensatorState(ABC):
         """The same state with another output map."""
         return replace(self, output_map=output_map)
 
+    def features(self, x: Tensor) -> Tensor:
+        """Features z [T, r] of inputs x [T, d], float32. Raises ValueError without any."""
+        raise ValueError(f"{type(self).__name__} has no features")
+
     @property
     def feature_width(self) -> int:
         """Number of features that `Runtime.features` gives; 0 for none."""

@@ -21,7 +21,8 @@ class SelectorInputs:
     layer: the layer's plan; before [B, d]: inputs of the block ahead of the sparse ones (empty
     without one); blocks [n, B, d]: inputs of the sparse blocks; activations: maps inputs [T, d] to
     exact activations [T, f]; act: the gate's activation function; down_norms [f]: lengths of the
-    down columns; seed: of this layer. The neurons of `layer`, `activations` and `down_norms` have
+    down columns; seed: of this layer; scale [n]: predicted residual energy of each block over the
+    mean, for blocks of sorted tokens. The neurons of `layer`, `activations` and `down_norms` have
     the same order.
     """
 
@@ -32,6 +33,7 @@ class SelectorInputs:
     act: Callable[[Tensor], Tensor]
     down_norms: Tensor
     seed: int
+    scale: Tensor | None = None
 
 
 @dataclass(frozen=True)

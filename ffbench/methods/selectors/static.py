@@ -32,9 +32,12 @@ class Static(Selector):
         return one_of("statistic", self.statistic, STATISTICS)
 
     def scores(self, inputs: SelectorInputs) -> Tensor:
-        """The statistic, expanded to every block."""
+        """The statistic for every block; residual energy times the block's predicted scale, if the
+        blocks were sorted by it. One order of the neurons serves all blocks either way.
+        """
         if self.statistic == "residual":
-            return inputs.layer.predictor.prior.expand(len(inputs.blocks), -1)
+            prior = inputs.layer.predictor.prior.expand(len(inputs.blocks), -1)
+            return prior if inputs.scale is None else prior * inputs.scale[:, None]
         statistics, norms = inputs.layer.statistics, inputs.down_norms.square()
         value = statistics["second"]
         if self.statistic == "flap":

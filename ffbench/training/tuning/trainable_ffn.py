@@ -44,9 +44,10 @@ class TrainableFFN:
         self.layer = layer.on(ffn.w_gate.device)
         self.end: int | None = None  # first dense row after the context; None: there is none
         start = self.layer.compensation.tensors()
-        if settings.group_size == 1:
+        learnable = settings.group_size == 1 and settings.scheduler.per_block is None
+        self.learns = learnable and bool(selector.learned(self.layer))
+        if self.learns:
             start |= selector.learned(self.layer)
-        self.learns = bool(selector.learned(self.layer)) and settings.group_size == 1
         self.parameters = {
             name: value.float().clone(memory_format=torch.contiguous_format).requires_grad_()
             for name, value in start.items()
@@ -86,8 +87,10 @@ class TrainableFFN:
         return min(-(-self.settings.first_dense // size) * size, tokens)
 
     @torch.no_grad()
-    def kept(self, before: Tensor, blocks: Tensor) -> Tensor:
-        """Kept neurons [n, K] of blocks [n, B, d] by the plan's selector."""
+    def kept(self, before: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Kept neurons [n, K] of blocks [n, B, d] by the plan's selector, and which of them count if
+        blocks keep different numbers.
+        """
         return self.chooser.neurons(self.chooser.dynamic(before, blocks))
 
     def soft_choice(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +117,8 @@ class TrainableFFN:
         """Order of tokens x [T, d] in which each block's follow one another."""
         if not self.chooser.reorders:
             return torch.arange(len(x), device=x.device)
-        return self.chooser.token_order(x.float() @ self.parameters["projection"].T)
+        features = x.float() @ self.parameters["projection"].T
+        return self.chooser.token_order(x, features)
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
         """Sparse FFN of whole blocks x [T, d] in float32, with gradients; before [B, d]."""
@@ -132,7 +136,7 @@ class TrainableFFN:
         if self.learns:
             index, counts = self.soft_choice(given)
         else:
-            index, counts = self.kept(before.detach(), given.detach()), None
+            index, counts = self.kept(before.detach(), given.detach())
         gate, up = (
             blocks @ w[index].float().transpose(1, 2) for w in (self.ffn.w_gate, self.ffn.w_up)
         )

@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready-$(basename $(LOCK))
 PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
 
-.PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme leaderboard report clean
+.PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme report clean
 
 setup: $(READY)
 
@@ -50,8 +50,7 @@ docs: setup
 
 # the parts of README and docs that are made from committed results are up to date
 docs-check: setup
-	@if [ -f tools/docs/sections.py ]; then $(BIN)/python -m tools.docs.sections --check; \
-	else echo "docs-check: no generated sections to check"; fi
+	$(BIN)/python -m tools.docs.sections --check
 
 # both locks resolve on the public index; says so and passes if there is no network
 locks-check: setup
@@ -68,15 +67,11 @@ else
 endif
 
 plots: setup
-	$(BIN)/python -m ffanalysis.figures --output-dir outputs
+	$(BIN)/python -m ffanalysis.gallery --output-dir outputs
 	$(BIN)/python -m ffanalysis.notebook_runner --output-dir outputs
 
 readme: setup
-	$(BIN)/python -m tools.docs.readme
-	$(BIN)/python -m tools.docs.leaderboard
-
-leaderboard: setup
-	$(BIN)/python -m tools.docs.leaderboard
+	$(BIN)/python -m tools.docs.sections --write
 
 report: setup
 	$(BIN)/python -m ffbench report --format html

@@ -22,7 +22,12 @@ def dense_answers_path(output_dir: Path, result: RunResult) -> Path:
 
 
 def answer_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file; none if it is missing. Raises LoadError for a damaged line."""
+    """The objects of a JSON Lines file; none if it is missing.
+
+    Raises:
+        LoadError: a line is damaged; the text names it.
+
+    """
     if not path.exists():
         return []
     lines = [line for line in path.read_bytes().splitlines() if line.strip()]

@@ -77,7 +77,7 @@ def kernels(folder: str | Path) -> pd.DataFrame:
 
 
 def speeds(folder: str | Path) -> pd.DataFrame:
-    """One row per line and prompt length of speed.jsonl, which `python -m ffbench speed` appends."""
+    """One row per line and prompt length of speed.jsonl, from `python -m ffbench speed`."""
     path, rows = Path(folder) / "speed.jsonl", []
     for line in lines(path, ("shape", "ffn", "ttft")):
         for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True):
@@ -95,15 +95,18 @@ def overlaps(folder: str | Path) -> pd.DataFrame:
     return from_rows("overlaps", rows, path)
 
 
-def selections(folder: str | Path) -> pd.DataFrame:
-    """One row per setting of selectors.jsonl; the last line of each counts."""
+def selections(folder: str | Path, file: str = "selectors.jsonl") -> pd.DataFrame:
+    """One row per setting of selectors.jsonl, or another `file` of benchmarks/accuracy_selectors.py;
+    the last line of each counts.
+    """
     last: dict[tuple[str, ...], dict[str, Any]] = {}
-    path = Path(folder) / "selectors.jsonl"
+    path = Path(folder) / file
     for line in lines(path, ("selector", "compensator", "scheduler", "fidelity")):
         flops = line.get("flops") or {}
         row = {"blocks": "consecutive"} | flat(line) | line_fidelity(line["fidelity"])
         row |= {
             "flops_ratio": flops.get("ratio"),
+            "flops_selector": flops.get("selector"),
             "per_token": line.get("block_wise") is False or line.get("per_token") is True,
         }
         last[tuple(str({**line, **row}.get(name)) for name in SELECTION)] = row

@@ -242,6 +242,7 @@ FRAMES: dict[str, dict[str, Column]] = {
         threads="CPU threads",
         window_tokens="tokens",
         flops_ratio="FFN FLOPs of a sparse block over dense, all included",
+        flops_selector="of the selector alone, share of dense",
         flops_used="FFN FLOPs of the whole prompts over dense, all included",
         hot_fraction="share of kept neurons that every block keeps",
         group_size="neighbouring neurons kept together",

@@ -99,6 +99,7 @@ FORMATS = {
     "ffn_speedup": speedup("FFN speedup", "ffn_"),
     "ttft_speedup": speedup("TTFT speedup", "ttft_"),
     "flops_ratio": ColumnFormat("block FLOPs", 3, -1, exact=True),
+    "flops_selector": ColumnFormat("selector FLOPs"),
     "flops_used": ColumnFormat("FFN FLOPs", 3, -1, exact=True),
     "ratio": speedup("TTFT speedup", ""),
     "ffn_ratio": ColumnFormat("FFN speedup", 2, 1),

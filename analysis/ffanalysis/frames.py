@@ -1,4 +1,4 @@
-"""The check that every data frame passes before it is handed out (columns: `ffanalysis.columns`)."""
+"""The check that every data frame passes before it is returned (columns: `ffanalysis.columns`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ def other(values: Sequence[Any]) -> Any:
 
 
 def to_numbers(values: Sequence[Any], where: str) -> np.ndarray:
-    """Values as float64, None as NaN. Raises LoadError for anything else; `where` begins the text."""
+    """Values as float64, None as NaN. Raises LoadError for others; `where` begins the text."""
     wrong = next((value for value in values if not isinstance(value, NUMBERS)), None)
     if wrong is not None:
         raise LoadError(f"{where}: expected a number, got {wrong!r}")

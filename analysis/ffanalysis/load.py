@@ -128,12 +128,11 @@ def run_row(result: RunResult, folder: Path, commands: Mapping[str, str]) -> dic
 def origin(folder: Path, commands: Mapping[str, str]) -> dict[str, Any]:
     """Machine, commit, start and command of a run; missing if its provenance was not copied."""
     known = read_optional(folder / "provenance.json")
-    cpu, instruction_set = processor(known.get("cpu"))
     command = shlex.join(known.get("command") or []) or None
     return {
         "threads": (known.get("threads") or {}).get("torch"),
-        "cpu": cpu,
-        "instruction_set": known.get("instruction_set") or instruction_set,
+        "cpu": processor(known.get("cpu")),
+        "instruction_set": known.get("instruction_set"),
         "git_sha": known.get("git_sha"),
         "git_dirty": known.get("git_dirty"),
         "started": known.get("started"),
@@ -172,7 +171,7 @@ def tasks(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
 
 
 def groups(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
-    """One row per run and category of tasks or length bucket; `task` is empty for means of tasks."""
+    """One row per run and category or length bucket; `task` is empty for means of tasks."""
     rows = []
     for _, result in results(output_dir, run_keys):
         for kind, task, values in group_parts(result):

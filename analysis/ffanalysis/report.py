@@ -119,15 +119,20 @@ def parts(source: Source, by: str) -> list[Part]:
 
 
 def run_columns(runs: pd.DataFrame) -> list[str]:
-    """Columns of the table of runs: KL at the prompt's own positions is shown only where some run
-    has no answer KL, FLOPs of a block only where some run has none of the whole prompt.
+    """Columns of the table of runs."""
+    return current_columns(RUN_COLUMNS, runs)
+
+
+def current_columns(columns: Sequence[str], runs: pd.DataFrame) -> list[str]:
+    """The columns without KL at the prompt's own positions if every sparse run has answer KL, and
+    without FLOPs of a block if every one has those of the whole prompt.
     """
     rows = runs[runs["sparsity"] > 0]
     instead = {"kl_prompt": "kl_continuation", "flops_ratio": "flops_used"}
     return [
         name
-        for name in RUN_COLUMNS
-        if name not in instead or rows[instead[name]].isna().any() or rows.empty
+        for name in columns
+        if name not in instead or rows.empty or rows[instead[name]].isna().any()
     ]
 
 
@@ -161,6 +166,15 @@ def report(source: Source, style: str = "md", by: str = "run") -> str:
         frames = [part.frame.to_json(orient="records", indent=1) for part in found]
         return frames[0] if len(frames) == 1 else "[" + ",\n".join(frames) + "]"
     return "\n\n".join(text_table(part, style, by != "seed") for part in found)
+
+
+def render(source: Source, style: str = "md", by: str = "run") -> str:
+    """The report as the content of a file; `html` is the whole page. Raises as `report` does."""
+    if style == "html":
+        from ffanalysis.page import build
+
+        return build(source)
+    return report(source, style, by) + "\n"
 
 
 def text_table(part: Part, style: str = "md", collapse: bool = True) -> str:

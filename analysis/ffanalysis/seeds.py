@@ -36,7 +36,8 @@ def collapsed(frame: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
 
 def single(group: pd.DataFrame) -> dict[str, Any]:
     """A setting that was run with one seed."""
-    return dict(group.iloc[0]) | {"seeds": 1.0}
+    row = dict(group.iloc[0])
+    return row | {"seeds": 1.0, "run_keys": str(row.get("run_key", ""))}
 
 
 def merged(group: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ NOT_SHOWN = ("output_dir", "tracker", "launcher", "hydra", "plugins", *METHOD_KI
 IN_RESULT = (
     *("model.name", "model.dtype", "model.device", "model.location", "device"),
     *("task.name", "task.protocol", "task.data_dir", "calibration.folder"),
-    *("sparsity", "block_size", "group_size", "blocks", "seed", "kernel.device"),
+    *("sparsity", "block_size", "group_size", "blocks", "hot_fraction", "seed"),
 )
 TITLES = {
     "block_size": "block",

@@ -5,7 +5,6 @@ html page.
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from ffbench.cli.errors import DONE, FAILED, import_problem, refuse
 from ffbench.cli.options import Parser, expanded
@@ -13,6 +12,8 @@ from ffbench.cli.run_keys import full_keys
 from ffbench.runs.files import make_folder, write_atomic
 
 FORMATS = ("md", "csv", "json", "latex", "html")
+BY = ("run", "task", "length", "layer", "seed")
+PUBLISHED = "benchmarks/results"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -25,6 +26,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--format", choices=FORMATS, default="md")
     parser.add_argument(
+        "--by",
+        choices=BY,
+        default="run",
+        help="one row per run (default), or per task, length or layer; `seed` shows every seed",
+    )
+    parser.add_argument(
         "--to",
         type=expanded,
         metavar="FILE",
@@ -33,22 +40,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--bench-dir",
         type=expanded,
-        default="benchmarks/results",
-        help="for html: the folder of kernels.jsonl, speed.jsonl and union.jsonl",
+        metavar="FOLDER",
+        help="for html: the folder of kernels.jsonl, speed.jsonl, union.jsonl and selectors.jsonl "
+        "(default: the output folder)",
+    )
+    parser.add_argument(
+        "--with-published",
+        type=expanded,
+        nargs="?",
+        const=PUBLISHED,
+        metavar="FOLDER",
+        help="for html: show committed benchmark lines too, marked as published "
+        f"(default folder: {PUBLISHED})",
     )
     return parser.parse(arguments)
-
-
-def render(options: argparse.Namespace, keys: list[str], frame: Any) -> str:
-    """The report as text."""
-    from ffanalysis import tables
-
-    if options.format != "html":
-        return tables.report(frame, options.format) + "\n"
-    from ffanalysis.figures import Source
-    from ffanalysis.page import build
-
-    return build(Source(Path(options.output_dir), Path(options.bench_dir), keys or None))
 
 
 def main(arguments: list[str]) -> int:
@@ -56,14 +61,19 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
         from ffanalysis import load
+        from ffanalysis.report import render
+        from ffanalysis.source import Source
     except ImportError as error:
         return refuse([import_problem("report", error)])
     keys = full_keys(options.output_dir, options.run_keys)
-    frame = load.runs(Path(options.output_dir), keys or None)
-    if frame.empty:
+    bench_dir, published = (
+        Path(folder) if folder else None for folder in (options.bench_dir, options.with_published)
+    )
+    source = Source(Path(options.output_dir), bench_dir, keys or None, published)
+    if source.frame("runs").empty:
         print(load.NO_RUNS.format(options.output_dir), file=sys.stderr)
         return FAILED
-    text = render(options, keys, frame)
+    text = render(source, options.format, options.by)
     target = options.to or (
         f"{options.output_dir}/report.html" if options.format == "html" else None
     )

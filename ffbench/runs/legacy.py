@@ -46,7 +46,8 @@ WITHOUT_RANK = ("none", "bias", DENSE)
 OUTPUT_MAPPED = ("surrogate_map", "surrogate_tuned")
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 LINE_FIELDS = {"block": "block_size", "group": "group_size", "isa": "instruction_set"}
-PROCESSOR = re.compile(r"(?P<cpu>.*\S) \((?P<instruction_set>AVX512|AVX2|AMX|NEON|SVE)[^)]*\)")
+# older names of processors end with the vector instructions that torch uses
+CAPABILITY = re.compile(r" \((DEFAULT|AVX2|AVX512|NEON|SVE\d*|VSX|Z VECTOR)\)$")
 
 
 def current_method(
@@ -121,16 +122,14 @@ def fidelity(texts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def processor(name: str | None) -> tuple[str | None, str | None]:
-    """Processor and instruction set: `Xeon (AVX512)` is one processor with `Xeon`."""
-    match = PROCESSOR.fullmatch(name or "")
-    return (match["cpu"], match["instruction_set"].lower()) if match else (name, None)
+def processor(name: str | None) -> str | None:
+    """One name per processor: `Xeon (AVX512)` is the same one as `Xeon`."""
+    return CAPABILITY.sub("", name) if name else name
 
 
 def speed(record: Mapping[str, Any]) -> dict[str, Any]:
     """Speed of schema 1, which was measured in one process."""
-    cpu, instruction_set = processor(record.get("cpu"))
-    return dict(record) | {"cpu": cpu, "instruction_set": instruction_set}
+    return dict(record) | {"cpu": processor(record.get("cpu"))}
 
 
 def current_result(result: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,10 +158,8 @@ def current_line(line: Mapping[str, Any]) -> dict[str, Any]:
     out = {LINE_FIELDS.get(name, name): value for name, value in line.items()}
     if "dtype" in out:
         out["dtype"] = DTYPES.get(out["dtype"], out["dtype"])
-    cpu, instruction_set = processor(out.get("cpu"))
-    out |= {"cpu": cpu} if cpu else {}
-    if instruction_set:
-        out.setdefault("instruction_set", instruction_set)
+    if "cpu" in out:
+        out["cpu"] = processor(out["cpu"])
     if "selector" in out and "parameters" not in out:
         out |= methods(out, {})
     out.pop("rank", None)

@@ -101,7 +101,7 @@ class FidelityRow:
     text: str = about("kind of text")
     document: str = about("name of the document")
     context: int = about("tokens of the sparse context")
-    tail: str = about("continuation, copy or question")
+    tail: str = about("continuation, copy, question, or prompt: the sparse tokens themselves")
     tokens: int = about("tail tokens")
     kl: float = about("KL(dense || sparse), nats per token")
     nll_dense: float | None = about("dense, nats per token", None)
@@ -138,14 +138,12 @@ class SpeedRatio:
 
     tokens: int = about("prompt length")
     ratio: float = about("dense time / sparse time, median")
-    p20: float | None = about("lower end of the bracket", None)
-    p80: float | None = about("upper end of the bracket", None)
+    p20: float | None = about("of paired rounds; of several processes the lowest", None)
+    p80: float | None = about("of paired rounds; of several processes the highest", None)
     dense_s: float | None = about("seconds, median", None)
     sparse_s: float | None = about("seconds, median", None)
     rounds: int | None = about("paired rounds per process", None)
-    processes: int | None = about(
-        "fresh processes; above 1 the bracket is over their medians, else over rounds", None
-    )
+    processes: int | None = about("fresh processes that were measured", None)
     own_dense_ratio: float | None = about(
         "time of our kernel with every neuron kept / sparse time; null if not measured", None
     )

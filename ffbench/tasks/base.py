@@ -28,7 +28,7 @@ class TaskRecord:
 
     @property
     def length(self) -> int:
-        """The stated length, else the words of the context."""
+        """The stated length, else the number of words of the context."""
         return len(self.context.split()) if self.stated_length is None else self.stated_length
 
 
@@ -64,7 +64,7 @@ def choose_evenly(records: list[TaskRecord], limit: int | None) -> list[TaskReco
     """`limit` records spread evenly over the lengths: of n sorted by (length, id), the ranks
     floor((2i+1) n / 2 limit).
 
-    All of them, in that order, where `limit` is None or not below n. The same records give the same
+    All of them, in that order, if `limit` is None or not below n. The same records give the same
     choice in whatever order they come.
     """
     ranked = sorted(records, key=lambda record: (record.length, record.record_id))
@@ -73,13 +73,13 @@ def choose_evenly(records: list[TaskRecord], limit: int | None) -> list[TaskReco
     return [ranked[(2 * i + 1) * len(ranked) // (2 * limit)] for i in range(limit)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """A task: how to load its records, score an answer (points, 0 to 100), and what a guess scores.
 
     `stop` ends an answer before its limit: at an end token only ("end"), at a newline token too but
-    never before one token ("newline_token"), or where the text shows that nothing more is scored
-    ("line", "code_line"). `chat` puts the model's chat template around the prompt; `published` is
+    never before one token ("newline_token"), or once the text holds all that is scored ("line",
+    "code_line"). `chat` puts the model's chat template around the prompt; `published` is
     the number of records of the whole task.
     """
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ffbench.data.encoding import encode, encode_with_boundaries, special_head
 from ffbench.tasks.base import TaskError
-from ffbench.tasks.embedded import LABELS, passages, seeded, shown
+from ffbench.tasks.embedded import LABELS, labelled, passages, seeded
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ def cut_context(
     """The question for passage `target` after the last `tokens` ids of the labelled passages, and
     the first passage that is whole in them; None if the passages have fewer ids.
     """
-    context = shown(texts, labels)
+    context = labelled(texts, labels)
     question = f"\n\n{texts[target]} [label:"
-    starts = [len(shown(texts[:i], labels[:i])) for i in range(len(texts))]
+    starts = [len(labelled(texts[:i], labels[:i])) for i in range(len(texts))]
     ends = [len(context), len(context) + len(question)]
     ids, at = encode_with_boundaries(
         tokenizer, context + question + f" {labels[target]}", [*starts, *ends]
@@ -84,12 +84,12 @@ def retrieval_questions(
     pool = passages(part)
     targets = list(pool)
     seeded("targets", part).shuffle(targets)
-    longest = max(len(encode(tokenizer, shown([text], ["x"]))) for text in targets[:count])
-    found = []
+    longest = max(len(encode(tokenizer, labelled([text], ["x"]))) for text in targets[:count])
+    questions = []
     for number, target in enumerate(targets[:count]):
         name = f"retrieval-{part}-{number}"
         others = [text for text in pool if text != target]
         seeded("others", name).shuffle(others)
         least = context_tokens // longest
-        found.append(one_question(tokenizer, name, others, target, context_tokens, least))
-    return found
+        questions.append(one_question(tokenizer, name, others, target, context_tokens, least))
+    return questions

@@ -86,7 +86,7 @@ def cards(frame: pd.DataFrame) -> list[Card]:
     """For each model, task and sparsity the fast row of lowest KL; none without such a row."""
     loss = common.headline_loss(frame)
     rows = faster(frame).dropna(subset=[loss])
-    rows = rows.assign(method=common.method_names(rows)) if len(rows) else rows
+    names = common.method_names(rows) if len(rows) else rows["run_key"]
     made = []
     for _, group in rows.groupby(["model", "task", "sparsity"], dropna=False):
         row = group.loc[group[loss].idxmin()]
@@ -97,7 +97,7 @@ def cards(frame: pd.DataFrame) -> list[Card]:
         made.append(
             Card(
                 about=f"{row['model']}, {row['task']}, sparsity {row['sparsity']:g}",
-                method=str(row["method"]),
+                method=str(names[row.name]),
                 key=keys_of(row)[0],
                 speed=f"{row['ttft_speedup']:.2f}x",
                 speed_note=f"TTFT at {row['ttft_tokens']:.0f} tokens{bracket}{busy}",

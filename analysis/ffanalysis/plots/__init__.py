@@ -1,5 +1,5 @@
-"""Pictures from the frames of `ffanalysis.load` and `ffanalysis.benches`: each writes PNG and SVG, or
-says what it lacks.
+"""Pictures from the frames of `ffanalysis.load` and `ffanalysis.benches`: each writes PNG and SVG,
+or says what it lacks.
 """
 
 from ffanalysis.plots.by_layer import layer_density, layer_recall, token_overlap

@@ -47,6 +47,8 @@ NAMES = {
 }
 # not part of a series' name: axes, panels, or said by the methods themselves
 NOT_NAMED = ("model", "task", "sparsity", "seed", "protocol", *METHOD_KINDS)
+# settings under these heads say how a plan is measured, not what it is
+MEASURING = ("model", "task", "fidelity", "speed", "kernel")
 LOSSES = ("kl_continuation", "kl_prompt")
 
 
@@ -112,7 +114,7 @@ def in_words(column: str, value: Any) -> str:
 
 
 def method_name(row: pd.Series, kind: str, parameters: Sequence[str]) -> str:
-    """A method with those of its parameters that differ between the rows; 0 is off, and not named."""
+    """A method with those of its parameters that differ between the rows; 0 (off) is not named."""
     words = [
         f"{name.split('.', 1)[1]} {settings.in_words(row[name])}"
         for name in parameters
@@ -125,7 +127,11 @@ def method_names(rows: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series
     """A name for each row's method: selector + compensator, and every other setting that differs
     between the rows.
     """
-    different = [name for name in settings.differing(rows, NOT_NAMED) if name not in leave_out]
+    different = [
+        name
+        for name in settings.differing(rows, (*NOT_NAMED, *leave_out))
+        if "." not in name or name.split(".")[0] not in MEASURING
+    ]
     schedulers = settings.sparse(rows)["scheduler"].nunique() > 1 if "scheduler" in rows else False
     usual = {
         name: rows[name].mode().iloc[0]
@@ -191,7 +197,7 @@ def brackets(rows: pd.DataFrame, processes: str = "processes") -> str:
     """What the brackets of the rows' speedups are."""
     counts = rows[processes].dropna() if processes in rows else pd.Series(dtype=float)
     if len(counts) and counts.min() > 1:
-        return f"p20 to p80 over {spread(rows, processes)} fresh processes"
+        return f"lowest to highest of {spread(rows, processes)} fresh processes"
     return "p20 to p80 of paired rounds in one process"
 
 

@@ -104,8 +104,9 @@ def kernel_speedups(frame: pd.DataFrame, path: Path) -> None:
 
 
 def roofline(frame: pd.DataFrame, path: Path) -> None:
-    """Useful GFLOP/s against FLOPs per byte under the measured peak; a panel per dtype, thread count
-    and processor.
+    """Useful GFLOP/s against FLOPs per byte under the measured peak.
+
+    One panel per dtype, thread count and processor.
     """
     rows = last_lines(common.measured(frame, ["gflops", "peak_gflops"], HINT))
     if rows["intensity"].isna().all():
@@ -142,9 +143,9 @@ def roofline(frame: pd.DataFrame, path: Path) -> None:
     for axes in list(grid.flat)[len(parts) :]:
         axes.set_visible(False)
     note = (
-        "Useful FLOPs over the bytes that must move: input, output, and each block's kept rows once "
-        f"(blocks of {common.values(rows, 'block_size')}). Peaks measured in the same process. "
-        f"s = {common.spread(rows, 'sparsity')}. {common.conditions(rows)}."
+        "Useful FLOPs over the bytes that must move: input, output, and each block's kept rows "
+        f"once (blocks of {common.values(rows, 'block_size')}). Peaks measured in the same "
+        f"process. s = {common.spread(rows, 'sparsity')}. {common.conditions(rows)}."
     )
     style.save(figure, path, "Roofline of the sparse FFN", note, entries)
 

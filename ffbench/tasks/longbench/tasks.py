@@ -151,10 +151,12 @@ def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
     return max(metrics[rule["metric"]](prediction, gold) for gold in record.answers)
 
 
-def other_answer_chance(rule: dict[str, Any], records: list[TaskRecord]) -> float | None:
+@lru_cache(maxsize=64)  # ROUGE of long summaries takes seconds, and every run of a sweep asks
+def other_answer_chance(task: str, records: tuple[TaskRecord, ...]) -> float | None:
     """Mean score of the next record's answer, points; None for a single record."""
     if len(records) < 2:
         return None
+    rule = rule_of(task)
     pairs = zip(records, records[1:] + records[:1], strict=True)
     return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
 
@@ -164,13 +166,13 @@ def register(task: str, published: int) -> None:
     rule = rule_of(task)
     add_task(
         TaskSpec(
-            task,
-            rule["category"],
-            rule["metric"],
-            rule["max_new_tokens"],
-            lambda limit: load(task, None, limit),
-            partial(score, rule),
-            partial(other_answer_chance, rule),
+            name=task,
+            category=rule["category"],
+            metric=rule["metric"],
+            max_new_tokens=rule["max_new_tokens"],
+            load=partial(load, task, None),
+            score=partial(score, rule),
+            chance=lambda records: other_answer_chance(task, tuple(records)),
             headline=rule.get("headline", True),
             chat=rule.get("chat", True),
             stop=rule.get("stop", "end"),

@@ -1,19 +1,13 @@
-"""Write the measured tables of docs/kernels.md from committed result files.
+"""The measured tables of docs/kernels.md, from benchmarks/results/{kernels,speed,triton}.jsonl."""
 
-python benchmarks/kernels_page.py          reads benchmarks/results/{kernels,speed,triton}.jsonl
-"""
-
-import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ffkernels.bench.lines import current
+from ffanalysis import benches
+from ffanalysis.tables import grid
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, RESULTS = ROOT / "docs" / "kernels.md", ROOT / "benchmarks" / "results"
-MARK = "<!-- {}: made by `python benchmarks/kernels_page.py` -->", "<!-- end of {} -->"
+RESULTS = Path("benchmarks") / "results"
 KERNEL_KEYS = (
     "shape",
     "dtype",
@@ -44,11 +38,9 @@ SPEED_KEYS = (
 Line = dict[str, Any]
 
 
-def lines(name: str) -> list[Line]:
+def lines(root: Path, name: str) -> list[Line]:
     """The lines of one result file with today's field names; none if it is missing."""
-    path = RESULTS / f"{name}.jsonl"
-    texts = path.read_text().splitlines() if path.exists() else []
-    return [current(json.loads(text)) for text in texts]
+    return benches.lines(root / RESULTS / f"{name}.jsonl")
 
 
 def latest(measured: Iterable[Line], keys: tuple[str, ...]) -> list[Line]:
@@ -57,14 +49,9 @@ def latest(measured: Iterable[Line], keys: tuple[str, ...]) -> list[Line]:
     return sorted(last.values(), key=lambda line: [line.get(key) for key in keys[:5]])
 
 
-def table(heads: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
-
-
 def rows_word(line: Line) -> str:
     """How neurons are chosen, in words."""
-    word = "any rows" if line["group_size"] == 1 else f"groups of {line['group_size']}"
+    word = "single neurons" if line["group_size"] == 1 else f"groups of {line['group_size']}"
     return word + (f", {100 * line['hot_fraction']:.0f}% hot" if line["hot_fraction"] else "")
 
 
@@ -97,9 +84,9 @@ def ratio(line: Line, name: str) -> str:
     return f"{value:.2f}" if value else "-"
 
 
-def kernels() -> list[str]:
+def kernels(root: Path) -> str:
     """The sparse FFN alone against dense ones."""
-    measured = latest(lines("kernels"), KERNEL_KEYS)
+    measured = latest(lines(root, "kernels"), KERNEL_KEYS)
     rows = [
         [
             line["shape"],
@@ -137,14 +124,14 @@ def kernels() -> list[str]:
         "GFLOP/s",
         "of peak",
     ]
-    return [*table(heads, rows), *made_with(measured)]
+    return "\n".join([grid(heads, rows), *made_with(measured)])
 
 
-def speeds() -> list[str]:
+def speeds(root: Path) -> str:
     """Time to first token, one row per length: the last line that measured it."""
     each = [
         line | {"tokens": ttft["tokens"], "ttft": ttft, "ffn": ffn}
-        for line in lines("speed")
+        for line in lines(root, "speed")
         for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True)
     ]
     measured = sorted(
@@ -182,14 +169,14 @@ def speeds() -> list[str]:
         "dense s",
         "sparse s",
     ]
-    return [*table(heads, rows), *made_with(measured)]
+    return "\n".join([grid(heads, rows), *made_with(measured)])
 
 
-def triton() -> list[str]:
+def triton(root: Path) -> str:
     """What the Triton compiler makes of the kernels."""
-    words = {0: "contiguous", 1: "any rows"}
+    words = {0: "contiguous", 1: "single neurons"}
     rows = []
-    for line in lines("triton"):
+    for line in lines(root, "triton"):
         neurons = words.get(line["group_size"], f"groups of {line['group_size']}")
         rows.append(
             [
@@ -221,34 +208,4 @@ def triton() -> list[str]:
         "matrix instructions in PTX",
         "loads in flight",
     ]
-    return table(heads, rows)
-
-
-def replaced(page: str, name: str, body: list[str]) -> str:
-    """The page with one generated part renewed. ValueError if its marks are missing."""
-    start, end = (mark.format(name) for mark in MARK)
-    before, mark, rest = page.partition(start)
-    if not mark or end not in rest:
-        raise ValueError(f"{PAGE}: expected the marks {start} ... {end}")
-    return "\n".join([before + start, *body, end + rest.partition(end)[2]])
-
-
-def renewed(page: str) -> str:
-    """The page with all generated parts renewed from the result files."""
-    parts: dict[str, Callable[[], list[str]]] = {
-        "kernels": kernels,
-        "speed": speeds,
-        "triton": triton,
-    }
-    for name, part in parts.items():
-        page = replaced(page, name, part())
-    return page
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(renewed(PAGE.read_text()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return grid(heads, rows)

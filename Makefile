@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 # requirements-cuda.lock on a machine with a card; docs/dependencies.md has the difference
 LOCK ?= requirements-cpu.lock
 BIN = $(VENV)/bin
-READY = $(VENV)/.ready
+READY = $(VENV)/.ready-$(basename $(LOCK))
 PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
 
 .PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme report clean
@@ -50,8 +50,7 @@ docs: setup
 
 # the parts of README and docs that are made from committed results are up to date
 docs-check: setup
-	@if [ -f tools/docs/sections.py ]; then $(BIN)/python -m tools.docs.sections --check; \
-	else echo "docs-check: no generated sections to check"; fi
+	$(BIN)/python -m tools.docs.sections --check
 
 # both locks resolve on the public index; says so and passes if there is no network
 locks-check: setup

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A one-machine Slurm cluster with accounting, for tests: munge, MariaDB, slurmdbd, slurmctld, slurmd. Needs root.
-#   tools/slurm.sh install      Debian's packages, where they are missing
+#   tools/slurm.sh install      installs Debian's packages that are missing
 #   tools/slurm.sh start|stop   daemons with all their files in $SLURM_HOME; clients need SLURM_CONF=$SLURM_HOME/slurm.conf
 # Nothing outside $SLURM_HOME is written, and no daemon of the system is touched.
 set -euo pipefail
@@ -97,7 +97,7 @@ start_database() {
 
 start() {
     [ "$(id -u)" = 0 ] || fail "Slurm's daemons need root"
-    [ ! -e "$home" ] || fail "$home is there already; stop first"
+    [ ! -e "$home" ] || fail "$home already exists; stop first"
     mkdir -p "$home"/{log,pid,state,spool}
     chmod 755 "$home" "$home"/{log,pid}
     write_configuration

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,14 @@ def problem(seen: Environment) -> str | None:
 def headline(line: dict[str, Any]) -> str:
     """The speedup that a step measured, or why it has none."""
     result = line.get("result", {})
-    if "ratio_eager" in result:
-        return f", {result['ratio_eager']:.2f}x compared with torch eager"
-    if result.get("ttft"):
-        return f", TTFT {result['ttft'][0]['ratio']:.2f}x"
     if "reason" in line:
         return f": {line['reason']}"
     if line["status"] != "ok":
         return ": " + " ".join(line["output_end"].strip().splitlines()[-1:])
+    if "ratio_eager" in result:
+        return f", {result['ratio_eager']:.2f}x compared with torch eager"
+    if result.get("ttft"):
+        return f", TTFT {result['ttft'][0]['ratio']:.2f}x"
     return ""
 
 
@@ -107,6 +108,8 @@ def measure(
     runner = Runner(python, ROOT, output / "gpu.jsonl", facts, seen.packages)
     runner.append({"step": "environment", "status": "ok", "result": seen.facts()})
     minutes = MINUTES[options.quick] if options.minutes is None else options.minutes
+    longer = max(1.0, minutes / MINUTES[options.quick])  # a longer run gives each step more time
+    todo = [replace(step, seconds=longer * step.seconds) for step in todo]
     print(
         f"{seen.card}, {seen.memory_gib} GiB, torch {seen.torch}, triton {seen.triton}, "
         f"driver {seen.driver}: {len(todo)} steps in at most {minutes:g} minutes",

@@ -103,6 +103,8 @@ def timed(command: Sequence[str], limit: float, root: Path) -> dict[str, Any]:
         line["result"] = result
     if line["status"] != "ok":
         line |= {"exit_code": code, "output_end": text[-TAIL:]}
+    elif line.get("result", {}).get("device") == "cpu":
+        line |= {"status": "failed", "reason": "this was measured on the CPU, not on the card"}
     return line
 
 

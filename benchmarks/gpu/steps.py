@@ -40,8 +40,16 @@ def tiles(output: Path) -> Step:
 
 def kernel(shape: str, block: int, output: Path) -> Step:
     """The sparse FFN alone at half the neurons, 4096 tokens in bfloat16."""
-    arguments = ["--shape", shape, "--dtype", "bf16", "--tokens", "4096", "--sparsity", "0.5"]
-    arguments += ["--block", str(block), "--device", "cuda", "--backend", "triton", "--no-compile"]
+    arguments = ["--shape", shape, "--dtype", "bfloat16", "--tokens", "4096", "--sparsity", "0.5"]
+    arguments += [
+        "--block-size",
+        str(block),
+        "--device",
+        "cuda",
+        "--backend",
+        "triton",
+        "--no-compile",
+    ]
     arguments += ["--json", "--output-dir", str(output)]
     return Step(
         f"kernel {shape}, block {block}", "ffkernels.bench", tuple(arguments), KERNEL_SECONDS
@@ -51,6 +59,7 @@ def kernel(shape: str, block: int, output: Path) -> Step:
 def ttft(shape: str, tokens: int, output: Path) -> Step:
     """Time to first token with random weights, selector and compensator included."""
     arguments = [f"shape={shape}", "model.dtype=bfloat16", "model.device=cuda", "sparsity=0.5"]
+    arguments += ["model=tiny_llama"]  # shape= replaces it; the default one needs a package
     arguments += [f"speed.lengths=[{tokens}]", f"output_dir={output}", "tracker=none", "--json"]
     packages = ("torch", "triton", "transformers", "hydra")
     return Step(

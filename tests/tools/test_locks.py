@@ -145,13 +145,18 @@ def test_what_does_not_resolve_is_an_error_for_each_interpreter(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(locks, "pip", fake_pip)
-    assert locks.main(["--check", "--python", "one", "--python", "two"]) == 2
+    assert locks.main(["--check", "--ranges", "--python", "one", "--python", "two"]) == 2
     printed = capsys.readouterr()
-    assert printed.out.count(": 2 packages resolve for one") == 3
+    assert printed.out.count(": 2 packages resolve for one") == 2
     assert printed.err.splitlines() == [
         f"error: pip install '.[all]' does not resolve for {python}: ERROR: ResolutionImpossible: a fight"
         for python in ("one", "two")
     ]
+
+
+def test_newest_versions_are_checked_only_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "pip", fake_pip)
+    assert locks.main(["--check"]) == 0
 
 
 def test_an_old_pip_is_refused_since_it_would_download_torch(

@@ -140,6 +140,22 @@ def test_a_run_writes_the_environment_first_and_its_exit_code_tells_of_failures(
     }
 
 
+@pytest.mark.parametrize(("minutes", "limit"), [("1", 20.0), ("10", 20.0), ("30", 60.0)])
+def test_a_longer_run_gives_each_step_more_time(
+    minutes: str, limit: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_environment(monkeypatch, CARD)
+    todo, limits = [Step("works", "works", (), 20)], []
+    monkeypatch.setattr(command_line, "steps", lambda quick, output: todo)
+    monkeypatch.setattr(
+        command_line,
+        "run_all",
+        lambda runner, steps, seconds, report: limits.extend(s.seconds for s in steps) or [],
+    )
+    assert command_line.main(["--output-dir", str(tmp_path), "--minutes", minutes]) == 0
+    assert limits == [limit]
+
+
 def test_the_environment_of_this_interpreter() -> None:
     import torch
 

@@ -62,6 +62,18 @@ def test_a_step_past_its_limit_is_ended_and_keeps_its_result(tmp_path: Path) -> 
     assert line["result"] == {"early": 1}
 
 
+@pytest.mark.parametrize(
+    ("device", "status"), [("cpu", "failed"), ("cuda:0", "ok"), ("Card X", "ok")]
+)
+def test_a_time_of_the_cpu_is_never_taken_for_the_cards(
+    device: str, status: str, tmp_path: Path
+) -> None:
+    runner = make_runner(tmp_path)
+    (tmp_path / "timing.py").write_text(f"""print('{{"device": "{device}"}}')""")
+    line = runner.run(step("timing"), 60)
+    assert line["status"] == status and ("reason" in line) == (status == "failed")
+
+
 def test_a_step_that_ignores_the_first_signal_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#define LANES 16
 #include "prefetch.h"
 #include "pairs.h"
 #include "passes.h"

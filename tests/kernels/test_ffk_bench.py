@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 import ffkernels
+from ffkernels import native
 from ffkernels.bench import cases, lines, machine, options, shapes, timing, variants
 from ffkernels.bench.__main__ import main
+from ffkernels.native import instruction_sets
 
 FIELDS = (
     "ratio_eager",
@@ -58,6 +60,7 @@ def result_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
         ["--group-size", "32"],
         ["--sparsity", "0.7"],
         ["--dtype", "bfloat16"],
+        ["--dtype", "int8", "--hot-fraction", "0.5"],
         ["--group-size", "16", "--hot-fraction", "0.5"],
     ],
     ids=str,
@@ -139,7 +142,7 @@ def test_unusable_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_gate_stops_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ffkernels import gather, native
+    from ffkernels import gather
 
     monkeypatch.setattr(native, "refusal", lambda x: None)
     monkeypatch.setattr(native, "sparse", lambda p: gather.sparse(p) * 1.01)
@@ -227,6 +230,32 @@ def test_committed_lines_have_the_fields_of_new_ones(capsys: pytest.CaptureFixtu
         line = lines.current(json.loads(text))
         assert set(line) <= set(new), set(line) - set(new)
         assert line["dtype"] in cases.DTYPES and not line["cpu"].endswith(")")
+
+
+@pytest.mark.parametrize("name", instruction_sets.INT8_SETS)
+def test_int8_lines_name_the_instruction_set(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name not in instruction_sets.available():
+        pytest.skip(f"no {name} here")
+    monkeypatch.setenv(instruction_sets.VARIABLE, name)
+    result = result_of(["--shape", "smollm2-135m", *SMALL, "--dtype", "int8"], capsys)
+    assert (result["backend"], result["instruction_set"]) == ("native", name)
+    assert 0 < result["relative_error"] <= result["error_allowed"] < 0.2
+
+
+def test_the_gate_stops_wrong_int8_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = native.sparse
+    monkeypatch.setattr(native, "refusal", lambda x: None)
+    monkeypatch.setattr(native, "sparse", lambda p: right(p) * 1.3)
+    with pytest.raises(SystemExit, match="error: wrong results, nothing was timed"):
+        main(["--shape", "smollm2-135m", *SMALL, "--dtype", "int8"])
+
+
+def test_int8_runs_on_the_cpu_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--dtype", "int8", "--backend", "triton"])
+    assert "--backend: expected auto, native, torch, reference for" in capsys.readouterr().err
 
 
 def test_a_processor_has_one_name() -> None:

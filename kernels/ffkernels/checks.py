@@ -159,7 +159,7 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
 def values_are_checked(device: torch.device) -> bool:
     """Whether a call on this device reads the index values to check them.
 
-    Always on the CPU, where a wrong index would read foreign memory. On a GPU only with
+    Always on the CPU, because a wrong index would read foreign memory. On a GPU only with
     FFKERNELS_CHECK=1: each read makes the host wait and forbids the capture of CUDA graphs.
     """
     return device.type == "cpu" or os.environ.get(VARIABLE) == "1"

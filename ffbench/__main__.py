@@ -2,6 +2,12 @@
 
 import sys
 
-from ffbench.cli.main import main
+if __name__ == "__main__":
+    try:
+        from ffbench.cli.main import main
 
-sys.exit(main())
+        code = main()
+    except KeyboardInterrupt:  # before the command's own net is in place
+        print("stopped", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -3,7 +3,9 @@ configuration.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from ffbench.methods.objective import Objective
 from ffbench.tracking.base import TrackerSettings
 
 MISSING: str = "???"
@@ -11,43 +13,23 @@ MISSING: str = "???"
 
 @dataclass
 class ModelSettings:
-    """Where the weights come from; see `ffbench.models.loading.ModelSpec`."""
+    """Where the weights come from, and how they are loaded; see `models.loading.ModelSpec`.
+
+    file: one of several checkpoints in a folder. device: auto (a card if there is one), cpu, cuda,
+    cuda:N or mps. dtype: auto is the checkpoint's own on a card and with AMX, float32 elsewhere.
+    device_map, attn_implementation: passed on to transformers.
+    """
 
     name: str = MISSING
     source: str = MISSING
     location: str = MISSING
+    file: str | None = None
     revision: str | None = None
-    dtype: str = "float32"
+    device: str = "auto"
+    dtype: str = "auto"
+    device_map: str | None = None
+    attn_implementation: str | None = None
     trust_remote_code: bool = False
-
-
-@dataclass
-class SelectorSettings:
-    """Which neurons a block keeps; hot_fraction is the share of them that is the same for every
-    block.
-    """
-
-    name: str = MISSING
-    hot_fraction: float = 0.0
-
-
-@dataclass
-class CompensatorSettings:
-    """How skipped neurons are made up for; `rank` of the surrogate, `map_rank` of the output map,
-    `tune_steps`.
-    """
-
-    name: str = MISSING
-    rank: int = 128
-    tune_steps: int = 0
-    map_rank: int = 0
-
-
-@dataclass
-class SchedulerSettings:
-    """How the kept neurons are shared out over the layers."""
-
-    name: str = MISSING
 
 
 @dataclass
@@ -63,6 +45,7 @@ class TaskSettings:
     max_length: int = 4096
     protocol: str = "whole"
     batch_size: int = 1
+    decode: bool = True
 
 
 @dataclass
@@ -79,35 +62,57 @@ class CalibrationSettings:
     of `folder`.
     """
 
-    tokens: int = 65536
+    tokens: int = 32768
     window: int = 2048
     folder: str | None = None
 
 
 @dataclass
 class FidelitySettings:
-    """Held-out windows a text, and tokens a window; 0 windows leaves fidelity out."""
+    """Windows per text that answers are judged on, and the contexts before them.
 
-    windows: int = 8
-    window: int = 2048
+    windows: per text and context, each from a document of its own (0 leaves fidelity out). contexts:
+    prompt lengths in tokens. tail: dense tokens after the prompt. tails: which kinds are judged.
+    prompt_windows: of each text, those on which the prompt's own tokens are judged too. part:
+    heldout, or test for figures that are published.
+    """
+
+    windows: int = 16
+    contexts: list[int] = field(default_factory=lambda: [1536])
+    tail: int = 255
+    tails: list[str] = field(default_factory=lambda: ["continuation", "copy", "question"])
+    prompt_windows: int = 4
+    part: str = "heldout"
 
 
 @dataclass
 class SpeedSettings:
-    """Prompt lengths of the TTFT measurement and paired rounds; 0 rounds leaves speed out."""
+    """Prompt lengths of the time to the first token, paired rounds per process, and fresh processes;
+    0 rounds leaves speed out.
+    """
 
     lengths: list[int] = field(default_factory=lambda: [2048])
-    rounds: int = 5
+    rounds: int = 3
+    processes: int = 3
 
 
 @dataclass
 class RunSettings:
-    """Everything that one run needs."""
+    """Everything that one run needs.
+
+    selector, compensator, scheduler: a method's name and its parameters. sparsity: share of the
+    neurons skipped in sparse blocks (0: the dense model). block_size: tokens per block. blocks:
+    consecutive tokens or similar ones. group_size: neurons are kept in whole groups of this many.
+    hot_fraction: share of the kept neurons that are the same for every block. first_dense,
+    last_dense: tokens at the ends of a prompt that run dense. plugins: modules with methods of
+    your own. output_dir: where runs and shared stages are kept.
+    """
 
     model: ModelSettings = field(default_factory=ModelSettings)
-    selector: SelectorSettings = field(default_factory=SelectorSettings)
-    compensator: CompensatorSettings = field(default_factory=CompensatorSettings)
-    scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
+    selector: dict[str, Any] = field(default_factory=dict)
+    compensator: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    objective: Objective = field(default_factory=Objective)
     task: TaskSettings = field(default_factory=TaskSettings)
     kernel: KernelSettings = field(default_factory=KernelSettings)
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
@@ -116,11 +121,13 @@ class RunSettings:
     speed: SpeedSettings = field(default_factory=SpeedSettings)
     sparsity: float = 0.5
     block_size: int = 128
-    group_size: int = 1
     blocks: str = "consecutive"
-    dense_first: bool = True
-    dense_last: bool = True
+    group_size: int = 1
+    hot_fraction: float = 0.0
+    first_dense: int = 128
+    last_dense: int = 128
     seed: int = 0
+    plugins: list[str] = field(default_factory=list)
     output_dir: str = "outputs"
 
     @property

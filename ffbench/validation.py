@@ -1,37 +1,30 @@
-"""Every problem of a run's settings, found before any model is loaded."""
+"""Rules between the groups of a run's settings: every problem, found before any model is loaded."""
 
 import os
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE, SIMILAR, similar_problem
-from ffbench.settings import RunSettings
+from ffbench.methods.chosen import make_selector
+from ffbench.methods.compensators import COMPENSATORS
+from ffbench.methods.plan import PlanSettings, block_problem
+from ffbench.methods.registry import MethodError, at_least, one_of
+from ffbench.methods.schedulers import SCHEDULERS
+from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE, SIMILAR
+from ffbench.methods.token_rules import TokenRule
+from ffbench.models.loading import SOURCES
+from ffbench.settings import FidelitySettings, RunSettings
 
-DTYPES = ("float32", "bfloat16", "float16")
-SOURCES = ("gguf_package", "hub", "folder", "tiny")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 PROTOCOLS = ("whole", "context")
+TAILS = ("continuation", "copy", "question")
+JUDGED_PARTS = ("heldout", "test")
 PROMPT_TOKENS = 64  # the least room for a prompt and its chat template beside the answer
 GROUP_SIZES = (1, 8, 16, 32, 64)
 
 
-def unknown(key: str, value: str, valid: Iterable[str]) -> list[str]:
-    """One problem when `value` is not among the valid names, with the nearest one."""
-    names = sorted(valid)
-    if value in names:
-        return []
-    near = get_close_matches(value, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return [f"{key}: {value!r} is unknown{hint} Valid: {', '.join(names)}"]
-
-
-def at_least(key: str, value: int, least: int) -> list[str]:
-    """One problem when a count is below `least`."""
-    return [] if value >= least else [f"{key}: {value} is too small; choose {least} or more"]
-
-
-def folder_problems(output_dir: str) -> list[str]:
-    """One problem where the output folder cannot be written."""
+def output_problems(output_dir: str) -> list[str]:
+    """One problem if the output folder cannot be written."""
     if not output_dir.strip():
         return ["output_dir: empty; give a folder"]
     path = Path(output_dir).absolute()
@@ -39,130 +32,173 @@ def folder_problems(output_dir: str) -> list[str]:
         path = path.parent
     if not path.is_dir():
         return [f"output_dir: {path} is a file; give a folder"]
-    return (
-        []
-        if os.access(path, os.W_OK)
-        else [f"output_dir: {path} cannot be written; choose another folder"]
-    )
-
-
-def token_rule_problems(settings: RunSettings) -> list[str]:
-    """What a per-token rule cannot be combined with."""
-    from ffbench.methods.selectors import SELECTORS
-
-    s, rule = settings, SELECTORS.get(settings.selector.name)
-    if rule is None or rule.block_wise:
+    if os.access(path, os.W_OK):
         return []
-    name, found = f"selector {rule.name!r} works token by token", []
-    if s.selector.hot_fraction:
-        found.append(f"selector.hot_fraction: {s.selector.hot_fraction}, but {name}; choose 0")
-    if s.group_size != 1:
-        found.append(f"group_size: {s.group_size}, but {name}; choose 1")
-    if s.blocks == SIMILAR:
-        found.append(f"blocks: {s.blocks!r}, but {name}; choose {CONSECUTIVE}")
-    if s.compensator.name in ("surrogate_map", "surrogate_tuned", "rsparse"):
-        found.append(
-            f"compensator: {s.compensator.name!r} is made for blocks, but {name}; choose none, bias or surrogate"
-        )
-    elif rule.skips_inputs and s.compensator.name != "none":
-        found.append(
-            f"compensator: {s.compensator.name!r} makes up for neurons, but {name} and skips inputs of the "
-            "matrices; choose none"
-        )
-    return found
+    return [f"output_dir: {path} is not writable; choose another folder"]
 
 
-def block_problems(settings: RunSettings) -> list[str]:
-    """What blocks of similar tokens cannot be combined with."""
-    s, found = settings, unknown("blocks", settings.blocks, BLOCKS)
-    problem = similar_problem(s.selector.name, s.compensator.name) if s.blocks == SIMILAR else None
-    return found + ([f"blocks: {problem}"] if problem else [])
+def method_problems(settings: RunSettings) -> list[str]:
+    """Methods that are unknown, or whose parameters are not valid."""
+    makers: list[tuple[Callable[[Any], Any], dict[str, Any]]] = [
+        (make_selector, settings.selector),
+        (COMPENSATORS.make, settings.compensator),
+        (SCHEDULERS.make, settings.scheduler),
+    ]
+    problems: list[str] = []
+    for make, node in makers:
+        try:
+            make(node)
+        except MethodError as error:
+            problems += error.problems
+    return problems
+
+
+def token_rule_problems(plan: PlanSettings) -> list[str]:
+    """What a token rule cannot be combined with."""
+    rule = plan.selector
+    if not isinstance(rule, TokenRule):
+        return []
+    name = f"selector {rule.name!r} works token by token"
+    problems = []
+    if plan.hot_fraction:
+        problems.append(f"hot_fraction: {plan.hot_fraction}, but {name}; set hot_fraction=0")
+    if plan.group_size != 1:
+        problems.append(f"group_size: {plan.group_size}, but {name}; set group_size=1")
+    if plan.blocks == SIMILAR:
+        problems.append(f"blocks: {plan.blocks!r}, but {name}; choose {CONSECUTIVE}")
+    compensator = plan.compensator
+    refined = any(vars(compensator.refinements()).values())
+    if refined or not compensator.for_token_rules:
+        problems.append(
+            f"compensator: {compensator.name!r} with an output map, tuning or low-rank weights "
+            f"works with block-wise selectors only; {name}. Use compensator=none, bias or a plain "
+            "surrogate"
+        )
+    elif rule.skips_inputs and compensator.compensates:
+        problems.append(
+            f"compensator: {compensator.name!r} makes up for skipped neurons, but {name} and skips "
+            "inputs of the matrices; use compensator=none"
+        )
+    return problems
+
+
+def plan_problems(settings: RunSettings) -> list[str]:
+    """Problems of the methods, and of the methods together."""
+    problems = method_problems(settings)
+    problems += one_of("blocks", settings.blocks, BLOCKS)
+    if settings.group_size not in GROUP_SIZES:
+        valid = ", ".join(map(str, GROUP_SIZES))
+        problems.append(f"group_size: {settings.group_size} is not one of {valid}")
+    if problems:
+        return problems
+    from ffbench.experiment.identity import plan_settings
+
+    plan = plan_settings(settings)
+    problem = block_problem(plan)
+    return token_rule_problems(plan) + ([f"blocks: {problem}"] if problem else [])
 
 
 def text_problems(settings: RunSettings) -> list[str]:
-    """Why the calibration text cannot be used, before any model is loaded."""
-    from ffbench.data.user_text import TextError, own_documents
+    """Why the calibration text cannot be used."""
+    from ffbench.data.user_text import TextError, user_documents
 
     c = settings.calibration
     if not c.folder:
         return []
     try:
-        size = sum(len(text.encode()) for text in own_documents(c.folder).values())
+        size = sum(len(text.encode()) for text in user_documents(c.folder).values())
     except TextError as error:
         return [str(error)]
     if size >= c.window:
         return []
     return [
-        f"calibration.folder: {c.folder} holds {size} bytes of text, too little for one window of {c.window} tokens"
+        f"calibration.folder: {c.folder} holds {size} bytes of text, too few for one window of "
+        f"{c.window} tokens"
     ]
 
 
-def problems(settings: RunSettings) -> list[str]:
-    """One sentence a problem; empty when the run can start."""
-    from ffbench.methods.schedulers import SCHEDULERS
-    from ffbench.methods.selectors import SELECTORS
+def task_problems(settings: RunSettings) -> list[str]:
+    """Problems of the scored tasks."""
     from ffbench.tasks.registry import get_spec, task_names
-    from ffbench.training.layer_fit import COMPENSATORS
+
+    task, names = settings.task, tuple(task_names())
+    problems = one_of("task.protocol", task.protocol, PROTOCOLS)
+    for name in task.tasks:
+        problems += one_of("task.tasks", name, names)
+        if name in names:
+            least = get_spec(name).max_new_tokens + PROMPT_TOKENS
+            problems += at_least(f"task.max_length ({name})", task.max_length, least)
+    problems += at_least("task.max_length", task.max_length, PROMPT_TOKENS)
+    problems += at_least("task.batch_size", task.batch_size, 1)
+    if task.limit is not None:
+        problems += at_least("task.limit", task.limit, 1)
+    return problems
+
+
+def fidelity_problems(settings: RunSettings) -> list[str]:
+    """Problems of the windows that answers are judged on."""
+    f: FidelitySettings = settings.fidelity
+    problems = at_least("fidelity.windows", f.windows, 0)
+    problems += at_least("fidelity.prompt_windows", f.prompt_windows, 0)
+    if not f.windows:
+        return problems
+    problems += one_of("fidelity.part", f.part, JUDGED_PARTS)
+    for tail in f.tails:
+        problems += one_of("fidelity.tails", tail, TAILS)
+    if not f.tails or not f.contexts:
+        problems.append(
+            "fidelity: no tails or contexts; give at least one of each, or set fidelity.windows=0"
+        )
+    least = settings.first_dense + settings.last_dense + settings.block_size
+    for context in f.contexts:
+        problems += at_least("fidelity.contexts", context, least)
+    # 16 predictions of a copied passage are left out, and one has to remain
+    return problems + at_least("fidelity.tail", f.tail, 32)
+
+
+def size_problems(settings: RunSettings) -> list[str]:
+    """Numbers outside their ranges."""
+    s = settings
+    problems = []
+    if not 0 <= s.sparsity < 1:
+        problems.append(
+            f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)"
+        )
+    if not 0 <= s.hot_fraction <= 1:
+        problems.append(f"hot_fraction: {s.hot_fraction} is outside 0 to 1")
+    problems += at_least("block_size", s.block_size, 1) + at_least("seed", s.seed, 0)
+    problems += at_least("first_dense", s.first_dense, 0)
+    problems += at_least("last_dense", s.last_dense, 0)
+    problems += at_least("kernel.threads", s.kernel.threads, 0)
+    problems += at_least("calibration.window", s.calibration.window, 2 * max(s.block_size, 1))
+    problems += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
+    problems += at_least("speed.rounds", s.speed.rounds, 0)
+    problems += at_least("speed.processes", s.speed.processes, 1)
+    if not s.speed.lengths:
+        problems.append(
+            "speed.lengths: empty; give at least one prompt length, or speed.rounds=0 to leave "
+            "speed out"
+        )
+    for length in s.speed.lengths:
+        problems += at_least("speed.lengths", length, 1)
+    return problems
+
+
+def problems(settings: RunSettings) -> list[str]:
+    """One sentence per problem; empty if the run can start."""
     from ffkernels.backends import MODULES
 
     s = settings
-    found = unknown("model.source", s.model.source, SOURCES) + unknown(
-        "model.dtype", s.model.dtype, DTYPES
-    )
-    found += unknown("selector.name", s.selector.name, SELECTORS)
-    found += token_rule_problems(s) + block_problems(s) + text_problems(s)
-    found += unknown("compensator.name", s.compensator.name, COMPENSATORS)
-    found += unknown("scheduler.name", s.scheduler.name, SCHEDULERS)
-    found += unknown("task.protocol", s.task.protocol, PROTOCOLS)
-    names = task_names()
-    for task in s.task.tasks:
-        found += unknown("task.tasks", task, names)
-        if task in names:
-            least = get_spec(task).max_new_tokens + PROMPT_TOKENS
-            found += at_least(f"task.max_length ({task})", s.task.max_length, least)
-    found += unknown("kernel.backend", s.kernel.backend, ("auto", *MODULES))
-    if not 0 <= s.sparsity < 1:
-        found.append(
-            f"sparsity: {s.sparsity} is outside 0 <= sparsity < 1 (the share of neurons skipped)"
-        )
-    if not 0 <= s.selector.hot_fraction <= 1:
-        found.append(f"selector.hot_fraction: {s.selector.hot_fraction} is outside 0 to 1")
-    for field, value, users in (
-        ("tune_steps", s.compensator.tune_steps, ("surrogate_tuned",)),
-        ("map_rank", s.compensator.map_rank, ("surrogate_map",)),
-    ):
-        if s.compensator.name in users and value < 1:
-            found.append(
-                f"compensator.{field}: {value} is too small for {s.compensator.name!r}; choose 1 or more"
-            )
-        elif value and s.compensator.name not in ("surrogate_tuned", *users):
-            found.append(
-                f"compensator.{field}: {value} with compensator {s.compensator.name!r}; choose 0, or "
-                f"compensator={users[0]}"
-            )
-    if s.group_size not in GROUP_SIZES:
-        found.append(f"group_size: {s.group_size} is not one of {', '.join(map(str, GROUP_SIZES))}")
-    found += at_least("block_size", s.block_size, 1) + at_least(
-        "compensator.rank", s.compensator.rank, 1
-    )
-    found += at_least("task.max_length", s.task.max_length, 64) + at_least(
-        "speed.rounds", s.speed.rounds, 0
-    )
-    found += at_least("kernel.threads", s.kernel.threads, 0) + at_least(
-        "fidelity.windows", s.fidelity.windows, 0
-    )
-    found += at_least("calibration.window", s.calibration.window, 2 * max(s.block_size, 1))
-    found += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
-    found += at_least("task.batch_size", s.task.batch_size, 1) + at_least("seed", s.seed, 0)
-    if not s.speed.lengths:
-        found.append(
-            "speed.lengths: empty; give at least one prompt length, or speed.rounds=0 to leave speed out"
-        )
-    for length in s.speed.lengths:
-        found += at_least("speed.lengths", length, 1)
-    found += folder_problems(s.output_dir)
-    if s.fidelity.windows:
-        found += at_least("fidelity.window", s.fidelity.window, 2 * max(s.block_size, 1))
-    if s.task.limit is not None:
-        found += at_least("task.limit", s.task.limit, 1)
-    return found + s.tracker.problems()
+    return [
+        *one_of("model.source", s.model.source, SOURCES),
+        *one_of("model.dtype", s.model.dtype, DTYPES),
+        *plan_problems(s),
+        *s.objective.problems(),
+        *text_problems(s),
+        *task_problems(s),
+        *one_of("kernel.backend", s.kernel.backend, ("auto", *MODULES)),
+        *size_problems(s),
+        *fidelity_problems(s),
+        *output_problems(s.output_dir),
+        *s.tracker.problems(),
+    ]

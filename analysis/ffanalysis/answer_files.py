@@ -1,22 +1,32 @@
-"""Read the answer files of runs, line by line."""
+"""Read files of JSON lines, such as the answers of runs."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from ffanalysis.frames import LoadError
+from ffbench.runs.schema import RunResult
 
 
-def answers_path(output_dir: Path, folder: Path, result: dict[str, Any]) -> Path:
+def answers_path(output_dir: Path, folder: Path, result: RunResult) -> Path:
     """The file of a run's answers; that of the shared stage for a dense run."""
-    shared = result.get("dense_answers")
-    dense = not result["sparsity"] and shared and not (folder / "answers.jsonl").exists()
-    return (output_dir / "stages" / "answers" / str(shared) if dense else folder) / "answers.jsonl"
+    own = folder / "answers.jsonl"
+    if result.dense and result.dense_answers and not own.exists():
+        return dense_answers_path(output_dir, result)
+    return own
+
+
+def dense_answers_path(output_dir: Path, result: RunResult) -> Path:
+    """The dense answers to a run's records, in the shared stage."""
+    return output_dir / "stages" / "answers" / str(result.dense_answers) / "answers.jsonl"
 
 
 def answer_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file; none where it is not there. Raises LoadError naming a
-    damaged line.
+    """The objects of a JSON Lines file; none if it is missing.
+
+    Raises:
+        LoadError: a line is damaged; the text names it.
+
     """
     if not path.exists():
         return []
@@ -34,7 +44,7 @@ def answer_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def answer_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """One line by itself. Raises LoadError naming it."""
+    """The object of one line. Raises LoadError."""
     try:
         row = json.loads(line)
     except ValueError as error:

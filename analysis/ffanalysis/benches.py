@@ -1,115 +1,141 @@
-"""Read the benchmarks' JSON Lines files (docs/result-schema.md) into tidy frames. Columns:
-docs/frames.md.
+"""Read the benchmarks' JSON Lines files (docs/result-schema.md) into tidy frames (docs/frames.md).
 
-A file that is not there makes an empty frame.
+Lines of older formats get today's field names (`ffbench.runs.legacy`). A missing file makes an
+empty frame.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ffanalysis.answer_files import answer_rows
+from ffanalysis.columns import TAIL_VALUES
 from ffanalysis.frames import LoadError, from_rows
 from ffanalysis.load import ideal_speedup
+from ffbench.runs.legacy import current_line
+from ffbench.runs.schema import TAILS
 
+PUBLISHED = "published"
 SELECTION = (
     "model",
     "selector",
     "compensator",
     "scheduler",
     "sparsity",
-    "rank",
+    "parameters",
     "block_size",
     "blocks",
     "hot_fraction",
     "group_size",
-    "windows",
+    "windows_prompt",
+    "windows_continuation",
 )
-BYTES = {"f32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "f16": 2, "float16": 2}
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+OVERLAP = {"union": "any_token", "mass": "energy", "mass_residual": "energy_residual"}
 
 
-def needed(rows: list[dict[str, Any]], names: tuple[str, ...], path: Path) -> list[dict[str, Any]]:
-    """The rows as they are. Raises LoadError naming the line and the fields it lacks."""
+def lines(path: Path, required: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The lines of a file in today's names. Raises LoadError naming a line and what it lacks."""
+    rows = [current_line(row) for row in answer_rows(path)]
     for number, row in enumerate(rows, 1):
-        lacking = [name for name in names if name not in row]
+        lacking = [name for name in required if name not in row]
         if lacking:
             raise LoadError(f"{path} line {number}: missing {', '.join(lacking)}")
     return rows
 
 
+def flat(line: dict[str, Any]) -> dict[str, Any]:
+    """The texts and numbers of a line, and its methods' parameters by dotted name."""
+    row = {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
+    for kind, parameters in (line.get("parameters") or {}).items():
+        row |= {f"{kind}.{name}": value for name, value in parameters.items()}
+    return row
+
+
 def intensity(row: dict[str, Any]) -> float | None:
     """Useful FLOPs over the bytes that must move: input, output, and each block's kept rows of
-    three matrices once.
-
-    None where the line does not tell the shape.
+    three matrices once. None if the line does not have the shape.
     """
-    if not all(row.get(name) for name in ("d", "f", "tokens", "block", "density")):
+    if not all(row.get(name) for name in ("d", "f", "tokens", "block_size", "density")):
         return None
-    size = BYTES[row["dtype"]]
-    blocks = -(-row["tokens"] // row["block"])
+    blocks = -(-row["tokens"] // row["block_size"])
     weights = 3 * row["d"] * row["f"] * row["density"] * blocks
-    moved = size * (weights + 2 * row["tokens"] * row["d"])
+    moved = BYTES[row["dtype"]] * (weights + 2 * row["tokens"] * row["d"])
     return float(6 * row["tokens"] * row["d"] * row["f"] * row["density"] / moved)
 
 
 def kernels(folder: str | Path) -> pd.DataFrame:
-    """One row a line of kernels.jsonl, as `python -m ffkernels.bench --output-dir` appends it."""
+    """One row per line of kernels.jsonl, which `python -m ffkernels.bench --output-dir` appends."""
     path = Path(folder) / "kernels.jsonl"
-    rows = needed(
-        answer_rows(path),
-        ("ratio_eager", "ideal", "gflops", "backend", "threads", "cpu", "shape"),
-        path,
-    )
-    return from_rows(
-        "kernels",
-        [row | {"intensity": row.get("intensity") or intensity(row)} for row in rows],
-        path,
-    )
+    needed = ("ratio_eager", "ideal", "gflops", "backend", "threads", "cpu", "shape")
+    rows = [
+        row | {"intensity": row.get("intensity") or intensity(row)} for row in lines(path, needed)
+    ]
+    return from_rows("kernels", [flat(row) for row in rows], path)
 
 
 def speeds(folder: str | Path) -> pd.DataFrame:
-    """One row a line and prompt length of speed.jsonl, as `python -m ffbench speed` appends it."""
+    """One row per line and prompt length of speed.jsonl, from `python -m ffbench speed`."""
     path, rows = Path(folder) / "speed.jsonl", []
-    for line in needed(answer_rows(path), ("shape", "ffn", "ttft"), path):
-        fixed = {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
+    for line in lines(path, ("shape", "ffn", "ttft")):
         for ffn, ttft in zip(line["ffn"], line["ttft"], strict=True):
-            ratio = line.get("flops_ratio")
             share = ffn["dense_s"] / ttft["dense_s"] if ttft.get("dense_s") else None
-            rows.append(
-                fixed
-                | ttft
-                | {
-                    "ffn_ratio": ffn["ratio"],
-                    "ffn_dense_s": ffn["dense_s"],
-                    "ideal": ttft.get("ideal") or ideal_speedup(share, ratio),
-                }
-            )
+            ideal = ttft.get("ideal") or ideal_speedup(share, line.get("flops_ratio"))
+            measured = {"ffn_ratio": ffn["ratio"], "ffn_dense_s": ffn["dense_s"], "ideal": ideal}
+            rows.append(flat(line) | ttft | measured)
     return from_rows("speeds", rows, path)
 
 
-def unions(folder: str | Path) -> pd.DataFrame:
-    """One row a line of union.jsonl: how far the tokens of a block agree on their neurons."""
+def overlaps(folder: str | Path) -> pd.DataFrame:
+    """One row per line of union.jsonl: how far the tokens of a block agree on their neurons."""
     path = Path(folder) / "union.jsonl"
-    return from_rows("unions", answer_rows(path), path)
+    rows = [{OVERLAP.get(name, name): value for name, value in row.items()} for row in lines(path)]
+    return from_rows("overlaps", rows, path)
 
 
-def selections(folder: str | Path) -> pd.DataFrame:
-    """One row a setting of selectors.jsonl; the last line of each counts."""
-    last: dict[tuple, dict[str, Any]] = {}
-    path = Path(folder) / "selectors.jsonl"
-    for line in needed(
-        answer_rows(path), ("selector", "compensator", "scheduler", "fidelity"), path
-    ):
-        texts = line["fidelity"]
-        row: dict[str, Any] = {"blocks": "consecutive"}
-        row |= {name: value for name, value in line.items() if not isinstance(value, (list, dict))}
-        row |= texts["mean"] | {
-            f"kl_{kind}": texts[kind]["kl"] for kind in ("prose", "code") if kind in texts
-        }
+def selections(folder: str | Path, file: str = "selectors.jsonl") -> pd.DataFrame:
+    """One row per setting of selectors.jsonl, or another `file` of benchmarks/accuracy_selectors.py;
+    the last line of each counts.
+    """
+    last: dict[tuple[str, ...], dict[str, Any]] = {}
+    path = Path(folder) / file
+    for line in lines(path, ("selector", "compensator", "scheduler", "fidelity")):
+        flops = line.get("flops") or {}
+        row = {"blocks": "consecutive"} | flat(line) | line_fidelity(line["fidelity"])
         row |= {
-            "flops_ratio": (line.get("flops") or {}).get("ratio"),
-            "per_token": line.get("block_wise") is False,
+            "flops_ratio": flops.get("ratio"),
+            "flops_selector": flops.get("selector"),
+            "per_token": line.get("block_wise") is False or line.get("per_token") is True,
         }
-        last[tuple(row.get(name) for name in SELECTION)] = row
+        last[tuple(str({**line, **row}.get(name)) for name in SELECTION)] = row
     return from_rows("selections", list(last.values()), folder)
+
+
+def line_fidelity(fidelity: dict[str, Any]) -> dict[str, Any]:
+    """Fidelity of a line: by tail, or at the prompt's own positions in lines of schema 1."""
+    if "mean" not in fidelity:
+        row: dict[str, Any] = {"flops_used": fidelity.get("flops_used")}
+        parts = dict(fidelity.get("tails") or {}) | {"prompt": fidelity.get("prompt") or {}}
+    else:
+        mean = fidelity["mean"]
+        row = {"window_tokens": mean.get("window_tokens")}
+        parts = {"prompt": mean | {"n": mean.get("windows")}}
+        row |= {
+            f"kl_prompt_{text}": fidelity[text]["kl"]
+            for text in ("prose", "code")
+            if text in fidelity
+        }
+    for tail in (*TAILS, "prompt"):
+        values = parts.get(tail) or {}
+        row |= {f"windows_{tail}": values.get("n")} if values else {}
+        for field, short in TAIL_VALUES.items():
+            row |= {
+                f"{short}_{tail}{end}": values[field + end]
+                for end in ("", "_low", "_high", "_worst")
+                if values.get(field + end) is not None
+            }
+        if values.get("ppl_ratio") is not None:
+            row[f"ppl_ratio_{tail}"] = values["ppl_ratio"]
+    return row

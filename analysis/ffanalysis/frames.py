@@ -1,6 +1,4 @@
-"""The check that every data frame passes before it is handed out; its columns stand in
-`ffanalysis.schema`.
-"""
+"""The check that every data frame passes before it is returned (columns: `ffanalysis.columns`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,25 +6,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ffanalysis.schema import FRAMES
+from ffanalysis.columns import FRAMES
 
 NUMBERS = (float, int, type(None))
 
 
 class LoadError(ValueError):
-    """What was found cannot be read; the text names the file."""
+    """A file cannot be read; the text names it."""
 
 
 def checked(
     name: str, columns: Mapping[str, Sequence[Any]], rows: int, source: object = ""
 ) -> pd.DataFrame:
-    """The frame `name` from columns of `rows` values: every column of the schema, in its order,
-    then any others.
+    """The frame `name` from columns of `rows` values: every known column in its order, then others.
 
-    A column that is not there is filled with missing values. Numbers are float64.
+    A column that is missing is filled with missing values. Numbers are float64.
 
     Raises:
-        LoadError: a text stands where a number is due; names the column and the value.
+        LoadError: a number column holds something else; the text names the column and the value.
 
     """
     known, where = FRAMES[name], f"{source}: " if str(source) else ""
@@ -37,27 +34,29 @@ def checked(
             data[title] = to_numbers(values, f"{where}{name}.{title}")
         else:
             data[title] = pd.Series(values, dtype=object)
-    others = columns.keys() - known.keys()
-    data |= {
-        title: pd.Series(values, dtype=object)
-        for title, values in columns.items()
-        if title in others
-    }
+    data |= {title: other(columns[title]) for title in columns if title not in known}
     return pd.DataFrame(data)
 
 
+def other(values: Sequence[Any]) -> Any:
+    """A column that no list names: numbers if it holds nothing else."""
+    if any(type(value) in (int, float) for value in values) and all(
+        type(value) in (int, float, type(None)) for value in values
+    ):
+        return np.array(values, dtype=np.float64)
+    return pd.Series(values, dtype=object)
+
+
 def to_numbers(values: Sequence[Any], where: str) -> np.ndarray:
-    """Values as float64, None as NaN. Raises LoadError for anything else, naming `where` and the
-    value.
-    """
+    """Values as float64, None as NaN. Raises LoadError for others; `where` begins the text."""
     wrong = next((value for value in values if not isinstance(value, NUMBERS)), None)
     if wrong is not None:
-        raise LoadError(f"{where}: expected a number, found {wrong!r}")
+        raise LoadError(f"{where}: expected a number, got {wrong!r}")
     return np.array(values, dtype=np.float64)
 
 
 def from_rows(name: str, rows: Sequence[Mapping[str, Any]], source: object = "") -> pd.DataFrame:
-    """The frame `name` from one mapping a row; see `checked`."""
+    """The frame `name` from one mapping per row; see `checked`."""
     titles = list(dict.fromkeys(title for row in rows for title in row))
     return checked(
         name, {title: [row.get(title) for row in rows] for title in titles}, len(rows), source

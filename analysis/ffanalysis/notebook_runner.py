@@ -1,70 +1,99 @@
-"""Execute the notebooks on an output folder: python -m ffanalysis.notebook_runner --output-dir
-outputs
+"""Execute the notebooks on an output folder.
+
+python -m ffanalysis.notebook_runner --output-dir outputs
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from ffanalysis import load
-from ffanalysis.figures import Source, options_of
+from ffanalysis.gallery import options_of, source_of
+from ffanalysis.source import Source
 
 SOURCES = Path(__file__).parent / "notebooks"
+PARAMETERS = "parameters"
 
 
 class NotebookError(RuntimeError):
     """A cell failed; the text names the notebook and the cell."""
 
 
-def execute(source: Path, output_dir: Path, bench_dir: Path, folder: Path) -> Path:
-    """Run one py:percent source with papermill; returns the executed notebook. Raises
-    NotebookError.
+def with_parameters(notebook: Any, source: Source, folder: Path) -> Any:
+    """The notebook with this source's folders after the cell that is tagged `parameters`."""
+    from nbformat.v4 import new_code_cell
 
-    The notebook as far as it came stays in `folder` when a cell fails.
-    """
-    import jupytext
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{source.stem}.ipynb"
-    notebook = jupytext.read(source)
-    jupytext.write(notebook, target)
-    parameters = {
-        "output_dir": str(output_dir.resolve()),
-        "bench_dir": str(bench_dir.resolve()),
+    published = source.published.resolve() if source.published else None
+    values = {
+        "output_dir": str(source.output_dir.resolve()),
+        "bench_dir": str((source.bench_dir or source.output_dir).resolve()),
+        "published": str(published) if published else None,
         "folder": str(folder.resolve()),
     }
+    lines = [f"{name} = {value!r}" for name, value in values.items()]
+    places = [
+        place
+        for place, cell in enumerate(notebook.cells)
+        if PARAMETERS in cell.metadata.get("tags", [])
+    ]
+    notebook.cells.insert(places[0] + 1 if places else 0, new_code_cell("\n".join(lines)))
+    return notebook
+
+
+def execute(path: Path, source: Source, folder: Path) -> Path:
+    """Run one py:percent notebook; returns the executed one, which is kept if a cell fails.
+
+    Raises:
+        NotebookError: a cell failed.
+
+    """
+    import jupytext
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{path.stem}.ipynb"
+    notebook = with_parameters(jupytext.read(path), source, folder)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(Path(__file__).parents[1])}},
+    )
     try:
-        papermill.execute_notebook(
-            str(target),
-            str(target),
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=str(Path(__file__).parents[1]),
-        )
-    except PapermillExecutionError as error:
-        first = (error.source.strip().splitlines() or [""])[0]
+        client.execute()
+    except CellExecutionError as error:
+        place, first = failed_cell(notebook)
         raise NotebookError(
-            f"{source.name}, cell {error.cell_index} (`{first}`): {error.ename}: {error.evalue}; "
-            f"as far as it came: {target}"
+            f"{path.name}, cell {place} (`{first}`): {error.ename}: {error.evalue}; "
+            f"the cells before it: {target}"
         ) from error
+    finally:
+        nbformat.write(notebook, target)
     return target
 
 
+def failed_cell(notebook: Any) -> tuple[int, str]:
+    """Place and first line of the cell that holds an error."""
+    for place, cell in enumerate(notebook.cells):
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return place, (cell.source.strip().splitlines() or [""])[0]
+    return 0, ""
+
+
 def main() -> int:
-    """0 when every notebook ran, 1 when a cell failed, 2 where there are no runs."""
+    """0 when every notebook ran, 1 when a cell failed, 2 if there are no runs."""
     options = options_of("python -m ffanalysis.notebook_runner", __doc__)
+    source = source_of(options)
     try:
-        Source(options.output_dir).runs()
+        source.runs()
     except load.LoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     failed = False
-    for source in sorted(SOURCES.glob("*.py")):
+    for path in sorted(SOURCES.glob("*.py")):
         try:
-            print(execute(source, options.output_dir, options.bench_dir, options.to), flush=True)
+            print(execute(path, source, options.to), flush=True)
         except NotebookError as error:
             failed = True
             print(f"failed: {error}", file=sys.stderr)

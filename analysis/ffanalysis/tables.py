@@ -1,179 +1,102 @@
-"""Tables from one frame: Markdown, CSV, LaTeX, JSON; intervals, arrows for direction, the best in
-bold.
-"""
+"""A frame as a table: Markdown or LaTeX; intervals, arrows for direction, the best in bold."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
-FORMATS = ("md", "csv", "json", "latex")
+from ffanalysis.formats import DOWN, SETTINGS, UP, ColumnFormat, column_format
+
 BOUNDS = ("oracle",)
-LIKE = ("model", "task", "shape", "dtype", "sparsity", "block", "tokens")
-UP, DOWN = "\u2191", "\u2193"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How a figure is shown: `better` is 1 where higher is better, -1 where lower is, 0 where
-    neither.
-    """
-
-    title: str
-    digits: int = 3
-    better: int = 0
-    low: str = ""
-    high: str = ""
-    scale: float = 1.0
-
-    @property
-    def heading(self) -> str:
-        """Title with the arrow of its direction."""
-        return self.title + {1: f" {UP}", -1: f" {DOWN}", 0: ""}[self.better]
-
-
-SHOWN = {
-    "block_size": Shown("block", 0),
-    "hot_fraction": Shown("hot"),
-    "group_size": Shown("group", 0),
-    "rank": Shown("rank", 0),
-    "n": Shown("n", 0),
-    "windows": Shown("windows", 0),
-    "chance": Shown("chance", 1),
-    "truncated": Shown("truncated", 0),
-    "score": Shown("score", 2, 1),
-    "score_dense": Shown("dense score", 2),
-    "loss_abs": Shown("loss, points", 2, -1, "loss_abs_low", "loss_abs_high"),
-    "loss_rel": Shown("rel. loss, %", 1, -1, "loss_rel_low", "loss_rel_high", 100),
-    "nll": Shown("NLL", 3, -1),
-    "nll_dense": Shown("dense NLL"),
-    "nll_gain_rel": Shown("NLL increase, %", 1, -1, "nll_gain_rel_low", "nll_gain_rel_high", 100),
-    "kl": Shown("KL", 3, -1, "kl_low", "kl_high"),
-    "kl_prose": Shown("KL prose", 3, -1),
-    "kl_code": Shown("KL code", 3, -1),
-    "top1_agreement": Shown("top-1, %", 1, 1, scale=100),
-    "ppl_ratio": Shown("ppl ratio", 3, -1),
-    "recall_at_k": Shown("recall", 3, 1),
-    "retained_energy": Shown("energy", 3, 1),
-    "density_used": Shown("density used"),
-    "ffn_speedup": Shown("FFN speedup", 2, 1, "ffn_p20", "ffn_p80"),
-    "ttft_speedup": Shown("TTFT speedup", 2, 1, "ttft_p20", "ttft_p80"),
-    "flops_ratio": Shown("FFN FLOPs", 3, -1),
-    "ratio": Shown("TTFT speedup", 2, 1, "p20", "p80"),
-    "ffn_ratio": Shown("FFN speedup", 2, 1),
-    "run_key": Shown("run"),
-    "git_sha": Shown("git"),
-    "tokens": Shown("tokens", 0),
-    "threads": Shown("threads", 0),
-    "block": Shown("block", 0),
-    "ratio_eager": Shown("vs torch eager", 2, 1, "p20", "p80"),
-    "ratio_compiled": Shown("vs torch.compile", 2, 1),
-    "ratio_self": Shown("vs itself dense", 2, 1),
-    "ideal": Shown("ideal", 2),
-    "gflops": Shown("GFLOP/s", 0),
-    "peak_gflops": Shown("peak", 0),
-    "group": Shown("group", 0),
-}
-COLUMNS = (
-    "model",
-    "selector",
-    "compensator",
-    "scheduler",
-    "block_size",
-    "sparsity",
-    "task",
-    "n",
-    "score",
-    "loss_abs",
-    "loss_rel",
-    "kl",
-    "top1_agreement",
-    "ppl_ratio",
-    "ffn_speedup",
-    "ttft_speedup",
-    "flops_ratio",
-    "run_key",
-)
-TASK_COLUMNS = (
-    "model",
-    "selector",
-    "compensator",
-    "sparsity",
-    "category",
-    "task",
-    "n",
-    "score_dense",
-    "score",
-    "loss_abs",
-    "loss_rel",
-    "nll_dense",
-    "nll_gain_rel",
-    "chance",
-    "truncated",
-)
-ORDER = ["model", "task", "sparsity", "selector", "compensator", "scheduler", "block_size"]
+COMPARABLE = ("model", "task", "shape", "dtype", "sparsity", "tokens")
+ORDER = ("model", "task", "sparsity", "selector", "compensator", "scheduler", "block_size")
+TIMES = ("ffn_speedup", "ttft_speedup")
 
 
 def missing(value: object) -> bool:
-    """True for a figure that was not measured."""
+    """True for what was not measured."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def shown(column: str) -> Shown:
-    """How a column is shown; its own name where nothing else is said."""
-    return SHOWN.get(column, Shown(column))
-
-
 def cell(row: pd.Series, column: str) -> str:
-    """A figure with its interval, or a dash."""
-    value, how = row[column], shown(column)
+    """A value with its interval, or a dash."""
+    value, how = row[column], column_format(column)
     if missing(value):
         return "-"
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    if how.title in ("sparsity", "hot"):
+    if column in SETTINGS or "." in column:
         return f"{value:g}"
     low, high = (row.get(name) for name in (how.low, how.high))
     text = number(value, how)
-    return (
-        text
-        if missing(low) or missing(high)
-        else f"{text} ({number(low, how)} to {number(high, how)})"
-    )
+    if not missing(low) and not missing(high):
+        text += f" ({number(low, how)} to {number(high, how)})"
+    return text + (" on a busy machine" if column in TIMES and row.get("busy") is True else "")
 
 
-def number(value: float, how: Shown) -> str:
+def number(value: float, how: ColumnFormat) -> str:
     """A number with its digits, scaled; no minus before a zero."""
     text = f"{how.scale * value:.{how.digits}f}"
     return text.lstrip("-") if not float(text) else text
 
 
-def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str]) -> set[int]:
-    """Positions of the best value among the sparse rows alike in `within`; ties count, unless all
-    are equal.
-
-    Oracles are bounds, rules that choose for each token by itself cannot be run by blocks: they
-    take no part.
+def taking_part(frame: pd.DataFrame) -> pd.Series:
+    """Which rows may be the best: sparse ones; oracles are bounds, and rules that choose per token
+    do not run in blocks.
     """
-    better = shown(column).better
-    if not better or "sparsity" not in frame:
-        return set()
-    taking_part = frame["sparsity"] > 0
+    rows = frame["sparsity"] > 0
     if "selector" in frame:
-        taking_part &= ~frame["selector"].astype(str).str.startswith(BOUNDS)
+        rows &= ~frame["selector"].astype(str).str.startswith(BOUNDS)
     if "per_token" in frame:
-        taking_part &= frame["per_token"].map(lambda one: one is not True)
-    found: set[int] = set()
+        rows &= frame["per_token"].map(lambda flag: flag is not True)
+    return rows
+
+
+def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str] = COMPARABLE) -> set[int]:
+    """Positions of the best value among the sparse rows that are equal in `within`.
+
+    Empty if the interval of the best holds the value of no effect or overlaps another row's, and
+    for measured columns without intervals: noise is not a win.
+    """
+    how = column_format(column)
+    if not how.better or "sparsity" not in frame:
+        return set()
+    groups = [*within, *(["block_size"] if "shape" in frame else [])]
     positions = pd.Series(range(len(frame)), index=frame.index)
-    for _, group in frame[taking_part].groupby(
-        [name for name in within if name in frame], dropna=False
-    ):
+    best: set[int] = set()
+    rows = frame[taking_part(frame)]
+    for _, group in rows.groupby([name for name in groups if name in frame], dropna=False):
         values = pd.to_numeric(group[column], errors="coerce").dropna()
-        if values.nunique() > 1:
-            best = values.max() if better > 0 else values.min()
-            found |= set(positions[values.index[values == best]])
-    return found
+        values = values.round(how.digits) if how.exact else values
+        if values.nunique() < 2:
+            continue
+        winners = values.index[values == (values.max() if how.better > 0 else values.min())]
+        if how.exact or (len(winners) == 1 and stands_out(group, winners[0], how)):
+            best |= set(positions[winners])
+    return best
+
+
+def stands_out(group: pd.DataFrame, winner: object, how: ColumnFormat) -> bool:
+    """True if the interval of a row holds neither the value of no effect nor another's interval."""
+    if how.low not in group or how.high not in group:
+        return False
+    lows, highs = group[how.low], group[how.high]
+    low, high = lows[winner], highs[winner]
+    if missing(low) or missing(high):
+        return False
+    if how.neutral is not None and low <= how.neutral <= high:
+        return False
+    others = group.index != winner
+    return not bool(((lows <= high) & (highs >= low))[others].any())
+
+
+def useful(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The columns that the frame has and that are not empty in every row."""
+    return [
+        column
+        for column in columns
+        if column in frame and (frame.empty or not frame[column].map(missing).all())
+    ]
 
 
 def rendered(
@@ -184,32 +107,65 @@ def rendered(
 ) -> list[list[str]]:
     """Cells row by row through `clean`, the best ones through `bold`."""
     frame = frame.reset_index(drop=True)
-    best = {column: best_rows(frame, column, LIKE) for column in columns}
+    best = {column: best_rows(frame, column) for column in columns}
     return [
         [
-            bold(clean(cell(row, column))) if position in best[column] else clean(cell(row, column))
+            bold(clean(cell(row, column))) if place in best[column] else clean(cell(row, column))
             for column in columns
         ]
-        for position, row in frame.iterrows()
+        for place, (_, row) in enumerate(frame.iterrows())
     ]
 
 
-def markdown(frame: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
-    """A Markdown table with intervals; the best of each model, task and sparsity in bold."""
-    columns = useful(frame, columns)
+def grid(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[bool] = (),
+    padded: bool = False,
+) -> str:
+    """A Markdown table of texts; `right` says which columns are set to the right.
+
+    Padded tables read well on a terminal, others give small differences in version control.
+    """
+    right = right or [False] * len(head)
+    cells = [[str(text) for text in line] for line in (head, *rows)]
+    widths = [
+        max(len(line[place]) for line in cells) if padded else 0 for place in range(len(head))
+    ]
+    rule = [
+        ("-" * max(3, width - 1) + ":" if to_right else "-" * max(3, width))
+        for width, to_right in zip(widths, right, strict=True)
+    ]
     lines = [
-        [shown(column).heading for column in columns],
-        ["---:" if pd.api.types.is_numeric_dtype(frame[column]) else "---" for column in columns],
-        *rendered(
-            frame, columns, lambda text: f"**{text}**", lambda text: text.replace("|", r"\|")
-        ),
+        [
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        for line in cells
     ]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
-def useful(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The columns that say something: not empty in every row."""
-    return [column for column in columns if frame.empty or not frame[column].map(missing).all()]
+def markdown(frame: pd.DataFrame, columns: Sequence[str], padded: bool = False) -> str:
+    """A frame as a Markdown table; the best of each model, task and sparsity in bold."""
+    columns = useful(frame, columns)
+    rows = rendered(
+        frame, columns, lambda text: f"**{text}**", lambda text: text.replace("|", r"\|")
+    )
+    right = [pd.api.types.is_numeric_dtype(frame[column]) for column in columns]
+    return grid(headings(columns), rows, right, padded)
+
+
+def headings(columns: Sequence[str]) -> list[str]:
+    """Headings of columns. A parameter stands without its owner's name if it is the only one."""
+    full = [column_format(column).heading for column in columns]
+    short = [
+        text.split(".", 1)[-1] if "." in column else text
+        for text, column in zip(full, columns, strict=True)
+    ]
+    return [
+        text if short.count(text) == 1 else whole for text, whole in zip(short, full, strict=True)
+    ]
 
 
 LATEX = {
@@ -228,23 +184,27 @@ LATEX = {
 }
 
 
-def latex(frame: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
-    """A LaTeX tabular in the same form."""
+def escaped(text: str) -> str:
+    """Text for LaTeX."""
+    return "".join(LATEX.get(character, character) for character in text)
 
-    def clean(text: str) -> str:
-        return "".join(LATEX.get(character, character) for character in text)
 
+def latex(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    """A frame as a LaTeX tabular with the rules of booktabs."""
     columns = useful(frame, columns)
-    head = " & ".join(clean(shown(column).heading) for column in columns)
-    rows = rendered(frame, columns, lambda text: rf"\textbf{{{text}}}", clean)
+    head = " & ".join(escaped(text) for text in headings(columns))
+    rows = rendered(frame, columns, lambda text: rf"\textbf{{{text}}}", escaped)
     kinds = "".join(
         "r" if pd.api.types.is_numeric_dtype(frame[column]) else "l" for column in columns
     )
     return "\n".join(
         [
             rf"\begin{{tabular}}{{{kinds}}}",
-            rf"{head} \\ \hline",
+            r"\toprule",
+            rf"{head} \\",
+            r"\midrule",
             *[rf"{' & '.join(cells)} \\" for cells in rows],
+            r"\bottomrule",
             r"\end{tabular}",
         ]
     )
@@ -252,36 +212,5 @@ def latex(frame: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows by model, task, sparsity and method."""
-    return frame.sort_values(
-        [name for name in ORDER if name in frame], kind="stable", na_position="first"
-    )
-
-
-def report(frame: pd.DataFrame, style: str = "md", columns: Sequence[str] = COLUMNS) -> str:
-    """One row a run as md, csv, json or latex; csv and json hold every column. Raises ValueError
-    for another format.
-    """
-    frame = ordered(frame)
-    if "per_token" in frame and style in ("md", "latex"):
-        frame = frame.assign(
-            selector=frame["selector"] + frame["per_token"].map({True: " (per token)"}).fillna("")
-        )
-    if style == "md":
-        return markdown(frame, columns)
-    if style == "csv":
-        return frame.to_csv(index=False).rstrip("\n")
-    if style == "json":
-        return str(frame.to_json(orient="records", indent=1))
-    if style == "latex":
-        return latex(frame, columns)
-    raise ValueError(f"format {style!r} is unknown; valid: {', '.join(FORMATS)}")
-
-
-def all_tables(runs: pd.DataFrame, tasks: pd.DataFrame) -> dict[str, str]:
-    """File name -> text of every table, of runs and of their tasks."""
-    endings = {"md": "md", "csv": "csv", "json": "json", "latex": "tex"}
-    return {
-        f"{name}.{ending}": report(frame, style, columns)
-        for name, frame, columns in (("runs", runs, COLUMNS), ("tasks", tasks, TASK_COLUMNS))
-        for style, ending in endings.items()
-    }
+    names = [name for name in ORDER if name in frame]
+    return frame.sort_values(names, kind="stable", na_position="first") if names else frame

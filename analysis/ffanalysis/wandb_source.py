@@ -3,7 +3,7 @@
 python -m ffanalysis.wandb_source ENTITY/PROJECT --to from_wandb
 python -m ffbench report --output-dir from_wandb
 
-Needs the public API and a key (`wandb login`, or WANDB_API_KEY). What W&B never got stays out:
+Needs the public API and a key (`wandb login`, or WANDB_API_KEY). What W&B never got is left out:
 stages, plans, sweep lists.
 """
 
@@ -17,32 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from ffanalysis.frames import LoadError
-from ffanalysis.schema import SCHEMA_VERSION
+from ffbench.runs.records import meanings
+from ffbench.runs.schema import DENSE, METHOD_KINDS, SCHEMA_VERSION, RunResult
 
 RUN_KEY = re.compile(r"[0-9a-f]{16}")
-TABLES = ("tasks", "layers", "ttft", "answers")
-NAMED = ("selector", "compensator", "scheduler")
-UNMEASURED = (
-    "block_size",
-    "blocks",
-    "calibration_text",
-    "hot_fraction",
-    "rank",
-    "group_size",
-    "fidelity",
-    "density_used",
-    "recall_at_k",
-    "retained_energy",
-    "flops",
-    "mean",
-    "categories",
-    "buckets",
-)
+TABLES = ("tasks", "layers", "ttft", "answers", "windows")
+NOT_PARAMETERS = ("name", "hot_fraction")
 
 
 def project_runs(project: str) -> Iterable[Any]:
-    """The finished runs of ENTITY/PROJECT by the public API. Raises LoadError where W&B is missing
-    or refuses.
+    """The finished runs of ENTITY/PROJECT by the public API. Raises LoadError if W&B is missing or
+    refuses.
     """
     try:
         import wandb
@@ -73,7 +58,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def table_rows(run: Any, entry: Any) -> list[dict[str, Any]]:
-    """Rows of a table that the run logged: its file is fetched; none where `entry` is no table."""
+    """Rows of a table that the run logged, from its file; none if `entry` is not a table."""
     path = entry.get("path") if isinstance(entry, dict) else None
     if not path:
         return []
@@ -85,53 +70,70 @@ def table_rows(run: Any, entry: Any) -> list[dict[str, Any]]:
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
-def measured(value: Any) -> Any:
-    """A mapping, or None where it is empty or holds nothing."""
-    return value or None
+def methods_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Method names and parameters from a run's configuration."""
+    if not config["sparsity"]:
+        return dict.fromkeys(METHOD_KINDS, DENSE)
+    names = {kind: config[kind]["name"] for kind in METHOD_KINDS}
+    parameters = {
+        kind: {name: value for name, value in config[kind].items() if name not in NOT_PARAMETERS}
+        for kind in METHOD_KINDS
+    }
+    return names | {"parameters": parameters}
+
+
+def texts_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Result fields that are no numbers, which the summary lacks, from the configuration."""
+    model, task = config["model"], config["task"]
+    fields = {
+        "model": model["name"],
+        "dtype": model["dtype"],
+        "device": model.get("device") or config.get("device"),
+        "task": task["name"],
+        "protocol": task.get("protocol"),
+    }
+    if config["sparsity"]:
+        # the summary's `objective` may be the number that a search minimises
+        weights = config.get("objective")
+        fields["objective"] = weights if isinstance(weights, dict) else None
+        fields["blocks"] = config.get("blocks")
+    return fields
 
 
 def result_of(
     key: str, config: dict[str, Any], summary: dict[str, Any], tables: dict[str, list]
 ) -> dict[str, Any]:
-    """A result.json from what the tracker sent: numbers of the summary, names of the configuration,
-    lists of tables.
+    """A result.json from what the tracker sent: numbers of the summary, texts of the configuration,
+    lists of tables. It has the schema version that the run was written with.
     """
-    found = nested({name: value for name, value in summary.items() if name not in TABLES})
-    dense = not config["sparsity"]
-    names = {name: "dense" if dense else config[name]["name"] for name in NAMED}
-    result = dict.fromkeys(UNMEASURED) | {
-        name: measured(found.get(name)) if isinstance(found.get(name), dict) else found.get(name)
-        for name in UNMEASURED
+    sent = nested({name: value for name, value in summary.items() if name not in TABLES})
+    known = {*meanings(RunResult), "rank"}  # schema 1 had the rank in the result
+    numbers = {name: value or None for name, value in sent.items() if name in known}
+    numbers |= {name: value for name, value in sent.items() if name in known and value == 0}
+    speed, fidelity = sent.get("speed"), sent.get("fidelity")
+    cpu = (sent.get("provenance") or {}).get("cpu")
+    lists = {
+        "speed": speed | {"ttft": tables["ttft"], "cpu": cpu} if speed else None,
+        "fidelity": fidelity | {"rows": tables["windows"]} if fidelity else None,
+        "layers": tables["layers"] or None,
+        "tasks": {
+            row["task"]: {name: value for name, value in row.items() if name != "task"}
+            for row in tables["tasks"]
+        },
+        "cost": sent.get("cost") or {},
     }
-    speed = found.get("speed")
-    if speed:
-        speed = speed | {"ttft": tables["ttft"], "cpu": (found.get("provenance") or {}).get("cpu")}
-    return (
-        result
-        | names
-        | {
-            "schema_version": int(found.get("schema_version", SCHEMA_VERSION)),
-            "run_key": key,
-            "model": config["model"]["name"],
-            "dtype": config["model"]["dtype"],
-            "sparsity": float(config["sparsity"]),
-            "task": config["task"]["name"],
-            "protocol": config["task"].get("protocol"),
-            "speed": measured(speed),
-            "layers": measured(tables["layers"]),
-            "tasks": {
-                row["task"]: {name: value for name, value in row.items() if name != "task"}
-                for row in tables["tasks"]
-            },
-            "cost": found.get("cost") or {},
-        }
-    )
+    head = {
+        "schema_version": int(sent.get("schema_version", SCHEMA_VERSION)),
+        "run_key": key,
+        "sparsity": float(config["sparsity"]),
+    }
+    return numbers | lists | texts_of(config) | methods_of(config) | head
 
 
 def provenance_of(summary: dict[str, Any]) -> dict[str, Any]:
     """provenance.json as far as W&B has it; the command's words were joined by blanks."""
-    found = nested(summary).get("provenance") or {}
-    return found | {"command": str(found.get("command") or "").split(), "read_from": "W&B"}
+    known = nested(summary).get("provenance") or {}
+    return known | {"command": str(known.get("command") or "").split(), "read_from": "W&B"}
 
 
 def write_run(run: Any, target: Path) -> str | None:
@@ -158,9 +160,7 @@ def write_run(run: Any, target: Path) -> str | None:
 
 
 def fetch(runs: Iterable[Any], target: Path) -> Iterator[tuple[str, str | None]]:
-    """Write every run; yields its name and key (None where ffbench did not make it). Runs there
-    already stay.
-    """
+    """Write every run that is not there yet; yields its name and key, None for runs of others."""
     for run in runs:
         if (target / "runs" / str(run.name) / "result.json").exists():
             yield str(run.name), str(run.name)
@@ -169,7 +169,7 @@ def fetch(runs: Iterable[Any], target: Path) -> Iterator[tuple[str, str | None]]
 
 
 def main() -> int:
-    """0 when there are runs, 1 when there are none, 2 where W&B cannot be read."""
+    """0 when there are runs, 1 when there are none, 2 if W&B cannot be read."""
     parser = argparse.ArgumentParser(
         prog="python -m ffanalysis.wandb_source",
         description=__doc__,
@@ -179,14 +179,14 @@ def main() -> int:
     parser.add_argument("--to", type=Path, required=True, help="output folder for the runs")
     options = parser.parse_args()
     try:
-        found = list(fetch(project_runs(options.project), options.to))
+        fetched = list(fetch(project_runs(options.project), options.to))
     except (LoadError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, key in found:
+    for name, key in fetched:
         if key is None:
-            print(f"left out: {name}: not a run of ffbench", file=sys.stderr)
-    kept = [key for _, key in found if key]
+            print(f"skipped: {name}: not a run of ffbench", file=sys.stderr)
+    kept = [key for _, key in fetched if key]
     print(f"{len(kept)} runs in {options.to}")
     return 0 if kept else 1
 

@@ -1,4 +1,4 @@
-"""Jobs on the chosen Hydra launcher; one that fails, or whose process dies, stops no other."""
+"""Jobs in this process or on a Hydra launcher; one that fails, or dies, stops no other."""
 
 import os
 import re
@@ -7,12 +7,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -20,14 +19,18 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from ffbench.cli.compose import Job, configuration, settings_of
+from ffbench.cli.cards import card_problem, claim_card, visible_cards
+from ffbench.cli.compose import Job, configuration, job_settings
+from ffbench.cli.errors import is_user_error, problems_of
 from ffbench.cli.pictures import draw_run
-from ffbench.runs.progress import say
+from ffbench.runs.files import StoreError
+from ffbench.runs.progress import log_line
 from ffbench.runs.store import RunStore
 
 JOB_ID = re.compile(r"\d+(_\d+)?")
 CONNECT_SECONDS = 5.0
 ACCOUNTING = ["sacct", "-nX", "--starttime", "now-1minute"]
+HERE = ("local", "basic")
 
 
 class LauncherError(RuntimeError):
@@ -35,56 +38,107 @@ class LauncherError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a job failed. A `permanent` one is bad input: the same command would fail again."""
+
+    reason: str
+    permanent: bool = False
+
+
+def failure_of(error: Exception) -> Failure:
+    """An error as a job's failure, as text, since not every error outlives pickling."""
+    if is_user_error(error):
+        return Failure("; ".join(problems_of(error)), not isinstance(error, StoreError))
+    return Failure(f"{type(error).__name__}: {error}")
+
+
+class NoCallbacks:
+    """Hydra's callbacks for launchers: none."""
+
+    def on_job_start(self, **_: object) -> None:
+        """Do nothing."""
+
+    def on_job_end(self, **_: object) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
 class Task:
-    """What a launcher runs for each job, in this process or another; it gets there by pickling."""
+    """What a launcher runs for each job, in this process or another; it gets there by pickling.
+
+    `cards` are the cards that the processes of this machine share, one each; empty for none.
+    """
 
     command: list[str]
     labels: list[str]
     folder: str
+    cards: tuple[str, ...] = ()
 
-    def __call__(self, config: DictConfig) -> str | None:
-        """Do one run; returns why it failed, as text, since not every error outlives pickling."""
+    def __call__(self, config: DictConfig) -> Failure | None:
+        """Do one run; returns why it failed."""
         from ffbench.experiment.pipeline import execute
 
-        say(self.labels[HydraConfig.get().job.num])
+        log_line(self.labels[HydraConfig.get().job.num])
         try:
             os.chdir(self.folder)
-            execute(settings_of(config), self.command, draw_run)
+            settings = job_settings(config)
+            if self.cards:
+                claim_card(settings.output_dir, self.cards)
+            execute(settings, self.command, draw_run)
         except Exception as error:  # noqa: BLE001 - reported by the process that launched the job
-            return f"{type(error).__name__}: {error}"
+            return failure_of(error)
         return None
 
 
-def launched(words: list[str], jobs: dict[str, Job], command: list[str]) -> dict[str, str]:
-    """Run every job, by run key, on the launcher that `words` choose; returns the reason of each
-    that failed.
+def launched(overrides: list[str], jobs: dict[str, Job], command: list[str]) -> dict[str, Failure]:
+    """Run every job, by run key, on the launcher that `overrides` choose; returns the failures.
 
     Raises:
         LauncherError: no job can be started.
 
     """
+    output_dir = next(iter(jobs.values())).settings.output_dir
+    labels = [
+        f"[{number}/{len(jobs)}] {' '.join(job.overrides) or 'defaults'} -> {output_dir}/runs/{key}"
+        for number, (key, job) in enumerate(jobs.items(), 1)
+    ]
     with configuration():
-        config = compose("config", overrides=words, return_hydra_config=True)
-        config.output_dir = output_dir = next(iter(jobs.values())).settings.output_dir
+        config = compose("config", overrides=overrides, return_hydra_config=True)
         name = config.hydra.runtime.choices.launcher
+        if name in HERE:
+            return run_here(jobs, labels, command)
+        config.output_dir = output_dir
         check(name, config)
-        labels = [
-            f"[{number}/{len(jobs)}] {' '.join(job.words) or 'defaults'} -> {output_dir}/runs/{key}"
-            for number, (key, job) in enumerate(jobs.items(), 1)
-        ]
-        chosen = [word for word in words if word.partition("=")[0] == "launcher"]
+        cards = tuple(visible_cards(jobs.values())) if name == "joblib" else ()
+        if problem := card_problem(cards, config.hydra.launcher.get("n_jobs")):
+            raise LauncherError(problem)
+        chosen = [text for text in overrides if text.partition("=")[0] == "launcher"]
         rounds = Rounds(
             config,
-            Task(command, labels, os.getcwd()),
+            Task(command, labels, os.getcwd(), cards),
             list(jobs),
             RunStore(output_dir),
-            {key: [*chosen, *job.words] for key, job in jobs.items()},
+            {key: [*chosen, *job.overrides] for key, job in jobs.items()},
         )
         if name == "slurm":
             rounds.array(list(jobs))
         else:
             rounds.all(list(jobs))
-        return rounds.reasons
+        return rounds.failures
+
+
+def run_here(jobs: dict[str, Job], labels: list[str], command: list[str]) -> dict[str, Failure]:
+    """Run the jobs one after the other in this process, as they were composed."""
+    from ffbench.experiment.pipeline import execute
+
+    failures = {}
+    for label, (key, job) in zip(labels, jobs.items(), strict=True):
+        log_line(label)
+        try:
+            execute(job.settings, command, draw_run)
+        except Exception as error:  # noqa: BLE001 - the other jobs run all the same
+            failures[key] = failure_of(error)
+    return failures
 
 
 class Rounds:
@@ -107,23 +161,23 @@ class Rounds:
             store,
             overrides,
         )
-        self.reasons: dict[str, str] = {}
+        self.failures: dict[str, Failure] = {}
 
     def all(self, keys: list[str]) -> None:
         """Launch jobs together until each ran; a job whose worker died goes once more, alone.
 
-        The death of one process ends a joblib pool, or this client's jobs on Ray, whoever's fault
-        it was.
+        One dead process takes down the whole joblib pool, or all of this client's Ray jobs,
+        including jobs that did nothing wrong.
         """
         while keys:
             died = self._launch(keys)
             if died is None:
                 return
             release()
-            left = [
-                key for key in keys if key not in self.reasons and self._state(key).state != "done"
+            open_keys = [
+                key for key in keys if key not in self.failures and self._state(key).state != "done"
             ]
-            begun = [key for key in left if self._state(key).state in ("failed", "running")]
+            begun = [key for key in open_keys if self._state(key).state in ("failed", "running")]
             for key in begun:
                 reason = self._state(key).reason
                 if self._state(key).interrupted or reason is None:
@@ -131,10 +185,10 @@ class Rounds:
                     reason = died_alone and f"its process died twice: {died_alone}"
                     release()
                 if reason:
-                    self.reasons[key] = reason
-            rest = [key for key in left if key not in begun]
+                    self.failures[key] = Failure(reason)
+            rest = [key for key in open_keys if key not in begun]
             if not begun:
-                self.reasons |= dict.fromkeys(rest, died)
+                self.failures |= dict.fromkeys(rest, Failure(died))
                 return
             keys = rest
 
@@ -153,12 +207,12 @@ class Rounds:
         for number, key in enumerate(keys):
             state = self._state(key)
             if state.state != "done":
-                self.reasons[key] = (
-                    endings.get(number) or state.reason or f"its run is {state.state}"
+                self.failures[key] = endings.get(number) or Failure(
+                    state.reason or f"its run is {state.state}"
                 )
 
     def _launch(self, keys: list[str]) -> str | None:
-        """Launch jobs; keeps the reasons of those that failed. Returns why the launcher gave up,
+        """Launch jobs; keeps their failures. Returns why the launcher gave up,
         else None.
         """
         launcher = self._launcher(keys)
@@ -166,19 +220,21 @@ class Rounds:
             returns = launcher.launch([self._overrides[key] for key in keys], initial_job_idx=0)
         except Exception as error:  # noqa: BLE001 - launchers raise their own kinds when a process dies
             return f"{type(error).__name__}: {first_line(error)}"
-        for key, one in zip(keys, returns, strict=True):
-            reason = one.return_value
-            if reason:
-                self.reasons[key] = reason
+        for key, returned in zip(keys, returns, strict=True):
+            if returned.return_value is not None:
+                self.failures[key] = returned.return_value
         return None
 
     def _launcher(self, keys: list[str]) -> Launcher:
         loader = GlobalHydra.instance().config_loader()
         labels = [self._task.labels[self._keys.index(key)] for key in keys]
         return Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
+            hydra_context=HydraContext(
+                config_loader=loader,
+                callbacks=NoCallbacks(),  # type: ignore[arg-type]
+            ),
             config=self._config,
-            task_function=Task(self._task.command, labels, self._task.folder),
+            task_function=replace(self._task, labels=labels),
         )
 
     def _state(self, key: str) -> Any:
@@ -202,15 +258,16 @@ def check(name: str, config: DictConfig) -> None:
         done = subprocess.run(ACCOUNTING, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise LauncherError(
-                f"launcher: slurm needs accounting (slurmdbd), since without it a cancelled job is "
-                f"waited for without end; sacct says: {done.stderr.strip() or done.returncode}"
+                f"launcher: Slurm accounting (slurmdbd) is required: without it FFBench cannot notice "
+                "cancelled jobs and would wait forever; sacct answered: "
+                f"{done.stderr.strip() or done.returncode}"
             )
     if name == "ray" and config.hydra.launcher.ray.init.get("address"):
         connect_ray(config.hydra.launcher.ray.init)
 
 
 def connect_ray(settings: DictConfig) -> None:
-    """Connect to the running cluster. Raises LauncherError where there is none."""
+    """Connect to the running cluster. Raises LauncherError if there is none."""
     import ray
     from omegaconf import OmegaConf
 
@@ -227,33 +284,35 @@ def connect_ray(settings: DictConfig) -> None:
 
 
 def release() -> None:
-    """Let go of what a launcher left behind: a connection to Ray, with this client's tasks."""
+    """Close a connection to Ray that a launcher left open, with this client's tasks."""
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names in a folder; none where it is not there."""
+    """Names in a folder; none if it does not exist."""
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def array_endings(logs: Path, names: Sequence[str]) -> dict[int, str | None]:
-    """Wait for every job of an array (or the only job); by its number why it failed, None where it
+def array_endings(logs: Path, names: Sequence[str]) -> dict[int, Failure | None]:
+    """Wait for every job of an array (or the only job); by its number why it failed, None if it
     did not.
     """
     import submitit
 
-    endings: dict[int, str | None] = {}
+    endings: dict[int, Failure | None] = {}
     ids = [name for name in names if JOB_ID.fullmatch(name)]
-    for name in [one for one in ids if "_" in one] or ids:
+    for name in [job_id for job_id in ids if "_" in job_id] or ids:
         job: submitit.SlurmJob[Any] = submitit.SlurmJob(folder=logs / "%j", job_id=name)
         job.wait()
         number = int(name.partition("_")[2] or 0)
         if job.paths.result_pickle.exists():
             endings[number] = job.result().return_value
         else:
-            endings[number] = f"Slurm job {name} ended as {job.state}; its log: {job.paths.stderr}"
+            endings[number] = Failure(
+                f"Slurm job {name} ended as {job.state}; its log: {job.paths.stderr}"
+            )
     return endings
 
 

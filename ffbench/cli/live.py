@@ -1,4 +1,4 @@
-"""The live view of a sweep: a bar on a terminal, one line a minute elsewhere, from the run folders
+"""The live view of a sweep: a bar on a terminal, one line per minute elsewhere, from the run folders
 alone.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from ffbench.runs.files import StoreError
-from ffbench.runs.progress import EVERY_SECONDS, PLAIN, on_terminal, say
+from ffbench.runs.progress import EVERY_SECONDS, PLAIN, log_line, on_terminal
 from ffbench.runs.status import SweepStatus, jobs_status
 from ffbench.runs.store import RunStore
 from ffbench.runs.sweep_progress import SweepProgress, sweep_progress
@@ -20,14 +20,14 @@ from ffbench.runs.sweep_progress import SweepProgress, sweep_progress
 POLL_SECONDS = 2.0
 
 
-def runs_here(words: list[str]) -> bool:
-    """True where the launcher that `words` choose runs the jobs in this process, one after the
+def runs_here(overrides: list[str]) -> bool:
+    """Whether the launcher that `overrides` choose runs the jobs in this process, one after the
     other.
     """
     chosen = [
-        word.partition("=")[2]
-        for word in words
-        if word.partition("=")[0] in ("launcher", "hydra/launcher")
+        override.partition("=")[2]
+        for override in overrides
+        if override.partition("=")[0] in ("launcher", "hydra/launcher")
     ]
     return all(name in ("local", "basic") for name in chosen)
 
@@ -82,7 +82,7 @@ def poll(
             try:
                 view.show(sweep_progress(store, read()))
             except (StoreError, OSError) as error:
-                say(f"live view: {error}")
+                log_line(f"live view: {error}")
             if ended.wait(POLL_SECONDS):
                 return
 
@@ -103,24 +103,24 @@ class SweepBar:
     def show(self, progress: SweepProgress) -> None:
         """Draw the state."""
         if self._bar is None:
-            look = "{desc}|{bar}| {n_fmt}/{total_fmt}{postfix}"
+            bar_format = "{desc}|{bar}| {n_fmt}/{total_fmt}{postfix}"
             named, jobs = f"{progress.status.name} ", len(progress.status.jobs)
             self._bar = tqdm(
-                desc=named, total=jobs, leave=False, dynamic_ncols=True, bar_format=look
+                desc=named, total=jobs, leave=False, dynamic_ncols=True, bar_format=bar_format
             )
         self._bar.n = progress.ended
         self._bar.set_postfix_str(progress.detail())
 
 
 class MinuteLines:
-    """Says the state in one line a minute; nothing in the first."""
+    """Logs the state in one line per minute; nothing in the first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last = clock()
 
     def show(self, progress: SweepProgress) -> None:
-        """Say it where a minute went by."""
+        """Log the state if a minute has passed since the last line."""
         if self._clock() - self._last >= EVERY_SECONDS:
             self._last = self._clock()
-            say(progress.line())
+            log_line(progress.line())

@@ -1,57 +1,84 @@
-"""`python -m ffbench`: verbs, and runs where no verb is given."""
+"""`python -m ffbench`: commands, and runs if no command is given."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
 
+from ffbench.cli.errors import INVALID, guarded, refuse
+
 VERBS = {
-    "report": "one row a run, as a table or a page",
+    "report": "one row per run, as a table or a page",
     "status": "runs of a sweep: done, missing, failed with the reason",
-    "compare": "two runs beside each other",
+    "compare": "two runs side by side",
     "plan": "save, load or show a sparse plan",
     "speed": "time to first token, dense against sparse; shape=NAME takes random weights",
     "sweep": "a W&B sweep file's search without a server",
     "lm_eval": "lm-eval's command line with the model ffbench and LongBench tasks",
     "sync": "send finished run folders to W&B",
+    "completion": "shell code that completes commands, groups and settings",
 }
-INVALID = 2
+OTHER_NAMES = {"lm-eval": "lm_eval", "lmeval": "lm_eval", "run": "+sweep=sparsity"}
+# Bars of other libraries would fill a log; our own lines tell the progress there.
+QUIET = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
 
-
-def usage() -> str:
-    """The help text."""
-    from ffbench.cli.compose import configuration, group_options
-    from ffbench.cli.overrides import setting_keys
-
-    with configuration():
-        groups = "\n".join(
-            f"  {name:12} {', '.join(options)}" for name, options in group_options().items()
-        )
-    verbs = "\n".join(f"  {name:12} {text}" for name, text in VERBS.items())
-    return (
-        f"python -m ffbench [+sweep=NAME] [GROUP=FILE ...] [SETTING=VALUE ...] [--dry-run]\n"
-        f"python -m ffbench VERB ...     (VERB --help says more)\n\nVerbs\n{verbs}\n\n"
-        f"Groups (GROUP=FILE; +sweep and +experiment with a plus sign)\n{groups}\n\n"
-        f"Settings\n  {'  '.join(setting_keys())}"
-    )
-
-
-def refuse(found: list[str]) -> int:
-    """Print every problem once to stderr; returns the exit code of bad input."""
-    for line in dict.fromkeys(found):
-        print(f"error: {line}", file=sys.stderr)
-    return INVALID
+__all__ = ["INVALID", "VERBS", "main", "refuse"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when all is done, 1 when a job failed, 2 for bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] in (["-h"], ["--help"], ["help"]):
+    """Run the command line: 0 all done, 1 a run failed, 2 bad input, 130 stopped."""
+    if arguments is not None:
+        return guarded(lambda: command(arguments))
+    prepare_streams()
+    code = guarded(lambda: command(sys.argv[1:]))
+    # a Ctrl-C while the interpreter ends would still print a traceback
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    return code
+
+
+def prepare_streams() -> None:
+    """Output that any terminal can show, and no bars of other libraries in a log."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    if sys.stderr is None or not sys.stderr.isatty():
+        for name in QUIET:
+            os.environ.setdefault(name, "1")
+
+
+def command(arguments: list[str]) -> int:
+    """Find and run the command that `arguments` name."""
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help", "help"):
+        from ffbench.cli.help import usage
+
         print(usage())
         return 0
-    verb = arguments[0] if arguments else ""
-    if verb in VERBS:
-        run: Callable[[list[str]], int] = import_module(f"ffbench.cli.{verb}").main
+    if first in ("--version", "-V", "version"):
+        from ffbench import __version__
+
+        print(f"ffbench {__version__}")
+        return 0
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return refuse(["the current folder no longer exists; change to another one"])
+    if first in VERBS:
+        run: Callable[[list[str]], int] = import_module(f"ffbench.cli.{first}").main
         return run(arguments[1:])
+    if not first.startswith(("-", "+", "~")) and "=" not in first:
+        return refuse([unknown_verb(first)])
     from ffbench.cli.run import main as run_jobs
 
     return run_jobs(arguments)
+
+
+def unknown_verb(word: str) -> str:
+    """The sentence for a first word that is neither a command nor a setting."""
+    from ffbench.suggestions import suggestion
+
+    return (
+        f"{word!r} is not a command{suggestion(word, VERBS, OTHER_NAMES)} Commands: "
+        f"{', '.join(VERBS)}; settings are given as KEY=VALUE, for example sparsity=0.5"
+    )

@@ -1,15 +1,17 @@
-"""What is wrong with single words of a command line, each with the nearest valid name."""
+"""What is wrong with single overrides of a command line, each with the nearest valid name."""
 
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, get_type_hints
 
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.method_settings import is_parameter, parameter_keys
 from ffbench.settings import RunSettings
+from ffbench.suggestions import nearest as nearest_name
+from ffbench.suggestions import paper_override, suggestion
 
 PACKAGED = ("sweep", "experiment")
 PLUGINS = {
@@ -24,22 +26,27 @@ INSTALL = {
 }
 
 
-def setting_keys(kind: type = RunSettings, prefix: str = "") -> list[str]:
-    """Dotted names of every setting."""
-    hints, found = get_type_hints(kind), []
+def setting_types(kind: type = RunSettings, prefix: str = "") -> dict[str, Any]:
+    """Dotted name of every setting -> its type."""
+    hints = get_type_hints(kind)
+    types: dict[str, Any] = {}
     for field in fields(kind):
         inner = hints[field.name]
         if is_dataclass(inner):
-            found += setting_keys(inner, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+            types |= setting_types(inner, f"{prefix}{field.name}.")  # type: ignore[arg-type]
         else:
-            found.append(prefix + field.name)
-    return found
+            types[prefix + field.name] = inner
+    return types
 
 
-def nearest(word: str, names: list[str]) -> str:
-    """A hint with the nearest of `names`, or an empty text."""
-    near = get_close_matches(word, names, 1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+def setting_keys() -> list[str]:
+    """Dotted names of every setting."""
+    return list(setting_types())
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A hint with the nearest of `names`, or a full stop."""
+    return suggestion(name, names)
 
 
 def values_of(override: Override) -> list[Any]:
@@ -50,29 +57,49 @@ def values_of(override: Override) -> list[Any]:
     return [value.text if isinstance(value, QuotedString) else value]
 
 
+def sweep_problems(overrides: list[Override], groups: dict[str, list[str]]) -> list[str]:
+    """Sweeps of Hydra's grammar that make no list of values here."""
+    problems = []
+    for override in overrides:
+        name = override.key_or_group
+        if override.is_interval_sweep():
+            problems.append(
+                f"{name}: an interval has no list of values; give values (0.1,0.4) or "
+                "range(0.1,0.8,0.1)"
+            )
+        elif isinstance(override.value(), Glob):
+            if name not in groups:
+                problems.append(f"{name}: glob() chooses files of a group; give values here")
+            elif not override.value().filter(groups[name]):  # type: ignore[union-attr]
+                problems.append(
+                    f"{name}: glob() matches none of its files. Valid: {', '.join(groups[name])}"
+                )
+    return problems
+
+
 def group_problems(override: Override, options: list[str]) -> list[str]:
     """Unknown files of a configuration group; a package after @ is Hydra's own matter."""
-    group, found = override.key_or_group, []
-    for value in values_of(override):
-        if str(value) not in options:
-            found.append(
-                f"{group}: {str(value)!r} is unknown{nearest(str(value), options)} "
+    group, problems = override.key_or_group, []
+    for value in map(str, values_of(override)):
+        if value not in options:
+            problems.append(
+                f"{group}: {value!r} is unknown{suggestion(value, options)} "
                 f"Valid: {', '.join(options)}"
             )
     if group in PACKAGED and not override.is_add():
-        found.append(f"{group}: write +{override.input_line} (with a plus sign)")
-    return found
+        problems.append(f"{group}: write +{override.input_line} (with a plus sign)")
+    return problems
 
 
 def launcher_problems(overrides: list[Override]) -> list[str]:
     """A launcher whose plugin is not installed, or several launchers at once."""
-    found = []
+    problems = []
     for override in overrides:
         if override.key_or_group != "launcher":
             continue
         names = [str(value) for value in values_of(override)]
         if len(names) > 1:
-            found.append(f"launcher: one at a time, received {', '.join(names)}")
+            problems.append(f"launcher: one at a time, received {', '.join(names)}")
         for name in names:
             plugin, package = PLUGINS.get(name, ("", ""))
             if plugin and not (
@@ -80,35 +107,56 @@ def launcher_problems(overrides: list[Override]) -> list[str]:
                 and find_spec(f"hydra_plugins.{plugin}")
                 and find_spec(package)
             ):
-                found.append(
+                problems.append(
                     f"launcher: {name!r} needs a package that is not installed: {INSTALL[name]}"
                 )
-    return found
+    return problems
 
 
 def value_problems(override: Override, keys: list[str]) -> list[str]:
     """An unknown setting, or values of the wrong type."""
-    key, schema, found = override.key_or_group, OmegaConf.structured(RunSettings), []
+    key, schema, problems = override.key_or_group, OmegaConf.structured(RunSettings), []
     if key not in keys:
         return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
+    if is_parameter(key):  # typed by the chosen method, which is known later
+        return []
     for value in values_of(override):
         try:
             OmegaConf.update(schema, key, value)
         except OmegaConfBaseException as error:
-            found.append(f"{key}: {str(error).splitlines()[0]}")
-    return found
+            problems.append(f"{key}: {str(error).splitlines()[0]}")
+    return problems
 
 
-def word_problems(overrides: list[Override], groups: dict[str, list[str]]) -> list[str]:
-    """One sentence for everything wrong in the parsed words."""
-    keys, found = setting_keys(), []
+def key_problem(override: Override, keys: list[str], groups: dict[str, list[str]]) -> str | None:
+    """An unknown first name that is nearer to a group, a command's option or a method's name than
+    to a setting; None if it is not.
+    """
+    name = override.key_or_group
+    if name.startswith("hydra/"):
+        group = name.partition("/")[2]
+        return f"{name}: choose with {group}=" if group in groups else f"{name}: not used here"
+    if "." in name or name in keys or name in {key.partition(".")[0] for key in keys}:
+        return None
+    if other := paper_override(name):
+        return f"{name}: no such setting; did you mean {other!r}?"
+    near = nearest_name(name, [*groups, *keys])
+    if near not in groups:
+        return None
+    return f"{name}: no such group; did you mean {near!r}? Groups: {', '.join(groups)}"
+
+
+def override_problems(overrides: list[Override], groups: dict[str, list[str]]) -> list[str]:
+    """One sentence for everything wrong in the parsed overrides."""
+    keys, problems = [*setting_keys(), *parameter_keys()], []
     for override in overrides:
         name = override.key_or_group
         if override.is_delete() or name.startswith("hydra."):
             continue
-        found += (
-            group_problems(override, groups[name])
-            if name in groups
-            else value_problems(override, keys)
-        )
-    return found
+        if name in groups:
+            problems += group_problems(override, groups[name])
+        elif problem := key_problem(override, keys, groups):
+            problems.append(problem)
+        else:
+            problems += value_problems(override, keys)
+    return problems

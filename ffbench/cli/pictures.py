@@ -1,22 +1,22 @@
-"""Pictures: of one run, in its folder, from where W&B gets them; and of all runs of a sweep."""
+"""Pictures of one run, in its folder, from where a tracker sends them; and of a sweep's runs."""
 
 import sys
 from pathlib import Path
 
 
-def say_missing(error: ImportError) -> None:
-    """Say that the plotting packages are not there."""
-    print(f"no picture: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
+def warn_missing(what: str, error: ImportError) -> None:
+    """Say that the packages for tables and plots are missing."""
+    print(f"no {what}: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
 
 
 def draw_run(folder: Path) -> None:
-    """Draw scores by task and the selector's figures by layer into `plots` of a run folder, as far
-    as it has them.
+    """Draw scores by task and the selection by layer into `plots` of a run folder, as far as the
+    run has them.
     """
     try:
         from ffanalysis import load, plots
     except ImportError as error:
-        say_missing(error)
+        warn_missing("picture", error)
         return
     output_dir, key = folder.parent.parent, folder.name
     for name, draw, frame in (
@@ -32,14 +32,13 @@ def draw_run(folder: Path) -> None:
 def draw_sweep(output_dir: str, keys: list[str], path: Path) -> None:
     """Draw loss against speedup of several runs."""
     try:
-        from ffanalysis.load import runs
-        from ffanalysis.plots import NothingToDraw, pareto
+        from ffanalysis import load, plots
     except ImportError as error:
-        say_missing(error)
+        warn_missing("picture", error)
         return
     try:
-        pareto(runs(output_dir, keys), path)
-    except NothingToDraw as reason:
+        plots.pareto(load.runs(output_dir, keys), path)
+    except (plots.NothingToDraw, load.LoadError) as reason:
         print(f"no picture: {reason}", file=sys.stderr)
     else:
         print(f"Picture: {path}")

@@ -2,74 +2,65 @@
 JSON.
 """
 
-import argparse
 from pathlib import Path
+from typing import Any
 
-from ffbench.cli.compose import ConfigProblems, Job, jobs_of
-from ffbench.cli.main import refuse
-from ffbench.methods.plan import PlanError, SparsePlan
-from ffbench.methods.schedulers import PER_BLOCK
-from ffbench.methods.selectors import untimed
+from ffbench.cli.compose import Job, jobs_of
+from ffbench.cli.errors import refuse
+from ffbench.cli.options import Parser, expanded
+from ffbench.cli.preflight import job_problems
+from ffbench.methods.plan import SparsePlan, untimed
+
+HELP = """Sparse plans as folders of safetensors and JSON.
+
+python -m ffbench plan save FOLDER SETTING=VALUE ...    train the plan of some settings, write it
+python -m ffbench plan load FOLDER model=NAME           check a plan against a model, and show it
+python -m ffbench plan show FOLDER                      show a plan
+python -m ffbench plan record FOLDER SETTING=VALUE ...  add the neurons that the plan keeps on
+                                                        held-out text, for ffkernels.bench"""
+ACTIONS = ("save", "load", "show", "record")
 
 
 def main(arguments: list[str]) -> int:
     """0 when done, 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m ffbench plan", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    save = verbs.add_parser("save", help="train the plan of some settings and write it to a folder")
-    load = verbs.add_parser("load", help="check a plan against a model, and show it")
-    show = verbs.add_parser("show", help="show a plan")
-    record = verbs.add_parser(
-        "record", help="add the neurons that a plan keeps on held-out text, for ffkernels.bench"
-    )
-    for one in (save, load, show, record):
-        one.add_argument("folder", type=Path)
-    options, words = parser.parse_known_args(arguments)
-    try:
-        if options.verb == "show":
-            if words:
-                return refuse([f"{word}: plan show takes a folder only" for word in words])
-            print(describe(SparsePlan.load(options.folder)))
-            return 0
-        return with_model(options.verb, options.folder, words)
-    except PlanError as error:
-        return refuse([str(error)])
+    parser = Parser("plan", HELP, settings=True)
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("folder", type=lambda path: Path(expanded(path)))
+    options = parser.parse(arguments)
+    if options.action == "show":
+        if options.settings:
+            return refuse([f"{text}: plan show takes a folder only" for text in options.settings])
+        print(describe(SparsePlan.load(options.folder)))
+        return 0
+    return with_model(options.action, options.folder, options.settings)
 
 
-def with_model(verb: str, folder: Path, words: list[str]) -> int:
-    """Save or load a plan for the settings that the words give."""
+def with_model(action: str, folder: Path, overrides: list[str]) -> int:
+    """Save, load or record a plan for the settings that the overrides give."""
     from ffbench.experiment.identity import fingerprint
-    from ffbench.models.loading import ModelError
 
-    try:
-        jobs = jobs_of(words)
-    except ConfigProblems as problem:
-        return refuse(problem.found)
+    jobs = jobs_of(overrides)
     if len(jobs) != 1:
-        return refuse([f"plan {verb}: {len(jobs)} jobs were given; choose one value a setting"])
-    try:
-        if verb == "load":
-            print(describe(SparsePlan.load(folder, fingerprint(jobs[0].settings))))
-            return 0
-        return (save_plan if verb == "save" else record_plan)(folder, jobs[0])
-    except ModelError as error:
-        return refuse([str(error)])
+        return refuse([f"plan {action}: {len(jobs)} jobs were given; choose one value per setting"])
+    if action == "load":
+        print(describe(SparsePlan.load(folder, fingerprint(jobs[0].settings))))
+        return 0
+    return (save_plan if action == "save" else record_plan)(folder, jobs[0])
 
 
 def save_plan(folder: Path, job: Job) -> int:
-    """Train and write a plan; refused where the folder holds something else already."""
+    """Train and write a plan; refused if the folder holds something else already."""
     from ffbench.experiment.pipeline import trained_plan
-    from ffbench.validation import problems
 
-    found = problems(job.settings)
+    problems = job_problems([job])
     if job.settings.dense:
-        found.append(
+        problems.append(
             "sparsity: 0 is the dense model, which needs no plan; choose a value between 0 and 1"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        found.append(f"folder: {folder} is there already and not empty; choose a new one")
-    if found:
-        return refuse(found)
+        problems.append(f"folder: {folder} exists and is not empty; choose a new one")
+    if problems:
+        return refuse(problems)
     plan = trained_plan(job.settings)
     plan.save(folder)
     print(describe(plan))
@@ -86,25 +77,26 @@ def record_plan(folder: Path, job: Job) -> int:
     from ffbench.experiment import identity as keys
     from ffbench.experiment import pipeline
     from ffbench.experiment.calibration import heldout_windows
-    from ffbench.validation import problems
+    from ffbench.models.block_ffn import sparse_span
 
-    found, s = problems(job.settings), job.settings
+    problems, s = job_problems([job]), job.settings
     plan = SparsePlan.load(folder, keys.fingerprint(s))
-    if s.fidelity.windows < 1 or s.fidelity.window <= 2 * plan.settings.block_size:
-        found.append(
-            f"fidelity: {s.fidelity.windows} windows of {s.fidelity.window} tokens hold no sparse blocks; choose "
-            f"1 window or more, of more than {2 * plan.settings.block_size} tokens"
+    length = max(s.fidelity.contexts, default=0)
+    if s.fidelity.windows < 1 or not len(sparse_span(plan.settings, length)):
+        problems.append(
+            f"fidelity: {s.fidelity.windows} windows of {length} tokens have no sparse blocks; "
+            "choose 1 window or more with a longer context"
         )
-    found += [reason for reason in [untimed(plan)] if reason]
-    if plan.settings.scheduler in PER_BLOCK:
-        found.append(
-            f"scheduler: blocks of a plan by {plan.settings.scheduler!r} keep different numbers of neurons, which "
-            "the benchmark cannot replay; record a plan with another scheduler"
+    problems += [reason for reason in [untimed(plan.settings)] if reason]
+    if plan.settings.scheduler.per_block:
+        problems.append(
+            f"scheduler: blocks of a plan by {plan.settings.scheduler.name!r} keep different "
+            "numbers of neurons, which the benchmark cannot replay; use another scheduler"
         )
-    if found:
-        return refuse(found)
+    if problems:
+        return refuse(problems)
     model, tokenizer = pipeline.loaded(keys.model_spec(s))
-    windows = heldout_windows(tokenizer, s.fidelity.windows * s.fidelity.window, s.fidelity.window)
+    windows = heldout_windows(tokenizer, s.fidelity.windows * length, length)
     chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
     save_record(folder, plan, chosen)
     print(
@@ -113,16 +105,25 @@ def record_plan(folder: Path, job: Job) -> int:
     return 0
 
 
+def written(value: Any) -> str:
+    """A setting for a reader; a method as its name and parameters."""
+    if not isinstance(value, dict):
+        return str(value)
+    parameters = ", ".join(f"{key} {item}" for key, item in value.items() if key != "name")
+    return f"{value['name']} ({parameters})" if parameters else str(value["name"])
+
+
 def describe(plan: SparsePlan) -> str:
     """Settings, fingerprint and the kept neurons of each layer."""
-    settings = "\n".join(f"{name:14} {value}" for name, value in vars(plan.settings).items())
+    rows_of = plan.settings.as_dict().items()
+    settings = "\n".join(f"{name:14} {written(value)}" for name, value in rows_of)
     f = len(plan.layers[0].order)
     rows = "\n".join(
         f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot {layer.hot:6}  "
-        f"surrogate rank {layer.surrogate.rank}"
+        f"compensator features {layer.compensation.feature_width}"
         for i, layer in enumerate(plan.layers)
     )
     prints = "  ".join(f"{name} {value}" for name, value in plan.fingerprint.items())
-    reason = untimed(plan)
+    reason = untimed(plan.settings)
     note = f"\nspeed          none: {reason}" if reason else ""
     return f"{settings}\nmade for       {prints}{note}\n{rows}"

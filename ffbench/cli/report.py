@@ -1,74 +1,88 @@
-"""`python -m ffbench report`: one row a run, as md, csv, json or latex, or everything as one html
-page.
+"""`python -m ffbench report`: one row per run, as md, csv, json or latex, or everything as one
+html page.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-from ffbench.cli.main import refuse
+from ffbench.cli.errors import DONE, FAILED, import_problem, refuse
+from ffbench.cli.options import Parser, expanded
+from ffbench.cli.run_keys import full_keys
+from ffbench.runs.files import make_folder, write_atomic
 
 FORMATS = ("md", "csv", "json", "latex", "html")
+BY = ("run", "task", "length", "layer", "seed")
+PUBLISHED = "benchmarks/results"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line's options."""
-    parser = argparse.ArgumentParser(prog="python -m ffbench report", description=__doc__)
+    parser = Parser("report", __doc__)
     parser.add_argument(
-        "run_keys", nargs="*", help="only these runs; all that are done where none is given"
+        "run_keys",
+        nargs="*",
+        help="only these runs, first digits are enough; all that are done if none is given",
     )
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"))
     parser.add_argument("--format", choices=FORMATS, default="md")
     parser.add_argument(
+        "--by",
+        choices=BY,
+        default="run",
+        help="one row per run (default), or per task, length or layer; `seed` shows every seed",
+    )
+    parser.add_argument(
         "--to",
-        type=Path,
+        type=expanded,
+        metavar="FILE",
         help="write to this file (default: the terminal; OUTPUT_DIR/report.html for html)",
     )
     parser.add_argument(
         "--bench-dir",
-        type=Path,
-        default=Path("benchmarks/results"),
-        help="for html: the folder of kernels.jsonl, speed.jsonl and union.jsonl",
+        type=expanded,
+        metavar="FOLDER",
+        help="for html: the folder of kernels.jsonl, speed.jsonl, union.jsonl and selectors.jsonl "
+        "(default: the output folder)",
     )
-    return parser.parse_args(arguments)
-
-
-def render(options: argparse.Namespace, frame: Any) -> str:
-    """The report as text."""
-    from ffanalysis import tables
-
-    if options.format != "html":
-        return tables.report(frame, options.format) + "\n"
-    from ffanalysis.figures import Source
-    from ffanalysis.page import build
-
-    return build(Source(options.output_dir, options.bench_dir, options.run_keys or None))
+    parser.add_argument(
+        "--with-published",
+        type=expanded,
+        nargs="?",
+        const=PUBLISHED,
+        metavar="FOLDER",
+        help="for html: show committed benchmark lines too, marked as published "
+        f"(default folder: {PUBLISHED})",
+    )
+    return parser.parse(arguments)
 
 
 def main(arguments: list[str]) -> int:
     """Print or write the report; 0 when there are runs, 1 when there are none, 2 for bad input."""
-    try:
-        from ffanalysis import load
-    except ImportError as error:
-        return refuse([f"report: {error}; install it with: pip install 'ffbench[analysis]'"])
     options = parse(arguments)
     try:
-        frame = load.runs(options.output_dir, options.run_keys or None)
-        if frame.empty:
-            print(load.NO_RUNS.format(options.output_dir), file=sys.stderr)
-            return 1
-        text = render(options, frame)
-        target = options.to or (
-            options.output_dir / "report.html" if options.format == "html" else None
-        )
-        if target:
-            target.write_text(text)
-    except load.LoadError as error:
-        return refuse([str(error)])
-    except OSError as error:
-        return refuse(
-            [f"cannot write {error.filename}: {error.strerror}; choose another file with --to"]
-        )
-    print(target or text.rstrip("\n"))
-    return 0
+        from ffanalysis import load
+        from ffanalysis.report import render
+        from ffanalysis.source import Source
+    except ImportError as error:
+        return refuse([import_problem("report", error)])
+    keys = full_keys(options.output_dir, options.run_keys)
+    bench_dir, published = (
+        Path(folder) if folder else None for folder in (options.bench_dir, options.with_published)
+    )
+    source = Source(Path(options.output_dir), bench_dir, keys or None, published)
+    if source.frame("runs").empty:
+        print(load.NO_RUNS.format(options.output_dir), file=sys.stderr)
+        return FAILED
+    text = render(source, options.format, options.by)
+    target = options.to or (
+        f"{options.output_dir}/report.html" if options.format == "html" else None
+    )
+    if target is None:
+        print(text.rstrip("\n"))
+        return DONE
+    if Path(target).is_dir():
+        return refuse([f"--to: {target} is a folder; give a file"])
+    make_folder(Path(target).parent)
+    write_atomic(Path(target), text)
+    print(target)
+    return DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import threading
@@ -10,76 +11,103 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sets_launcher, sweep_name
-from ffbench.cli.main import refuse
-from ffbench.runs.progress import say
+from ffbench.cli.compose import Job, jobs_of, sets_launcher, sweep_name
+from ffbench.cli.errors import DONE, FAILED, INVALID, STOPPED, UsageError, refuse
+from ffbench.cli.options import Parser
+from ffbench.cli.spelling import searchpath
+from ffbench.runs.progress import log_line
 
 if TYPE_CHECKING:
     from ffbench.runs.status import SweepStatus
 
-DRY = "--dry-run"
-STOPPED = 130
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a run; `settings` holds the overrides. Raises UsageError."""
+    parser = Parser("", __doc__, settings=True)
+    parser.add_argument("--dry-run", action="store_true", help="list the jobs, do nothing")
+    parser.add_argument("--cfg", choices=["job"], help="print each job's configuration as YAML")
+    parser.add_argument("--info", action="store_true", help="print the configuration folders")
+    parser.add_argument("--config-dir", metavar="DIR", help="your own configuration files")
+    parser.add_argument("-m", "--multirun", action="store_true", help="accepted, not needed")
+    options = parser.parse(arguments)
+    if options.config_dir is not None:
+        try:
+            options.settings.append(searchpath(options.config_dir))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    return options
 
 
 def main(arguments: list[str]) -> int:
     """0 when every job is done, 1 when one failed, 2 for bad input."""
-    words = [word for word in arguments if word != DRY]
-    options = [word for word in words if word.startswith("-")]
-    if options:
-        return refuse([f"{word}: no such option; there are {DRY} and --help" for word in options])
+    options = parse(arguments)
+    overrides: list[str] = options.settings
     trial = bool(os.environ.get("WANDB_SWEEP_ID"))
-    if trial and sweep_name(words):
+    if trial and sweep_name(overrides):
         return refuse(
-            [
-                "+sweep: a W&B agent's trial runs one job; leave +sweep= out of the sweep file's command"
-            ]
+            ["+sweep: a W&B agent's trial runs one job; leave +sweep= out of the sweep's command"]
         )
-    try:
-        jobs = jobs_of(words)
-    except ConfigProblems as problem:
-        return refuse(problem.found)
+    jobs = jobs_of(overrides)
+    if options.cfg or options.info:
+        return show(options, overrides)
     if trial and len(jobs) > 1:
         return refuse(
             [
-                f"a W&B agent's trial runs one job, and these words make {len(jobs)}; give one value a setting"
+                "a W&B agent's trial runs one job, and these overrides make "
+                f"{len(jobs)}; give one value per setting"
             ]
         )
-    return checked(jobs, words, DRY in arguments, sweep_name(words))
+    return checked(jobs, overrides, options.dry_run, sweep_name(overrides))
 
 
-def checked(
-    jobs: list[Job], words: list[str], dry_run: bool = False, name: str | None = None
-) -> int:
-    """Check every job, then list or run them; `name` is that of their sweep."""
-    from ffbench.validation import problems
+def show(options: argparse.Namespace, overrides: list[str]) -> int:
+    """Print what --cfg and --info ask for."""
+    from ffbench.cli.compose import job_texts
+    from ffbench.cli.help import configuration_info
 
-    found = [problem for job in jobs for problem in problems(job.settings)]
-    if found:
-        return refuse(found)
-    from ffbench.experiment.identity import run_key
-    from ffbench.models.loading import ModelError
-    from ffbench.runs.files import StoreError
+    if options.info:
+        print(configuration_info(overrides))
+    if options.cfg:
+        print("---\n".join(job_texts(overrides)), end="")
+    return DONE
+
+
+def checked(jobs: list[Job], overrides: list[str], dry_run: bool, name: str | None) -> int:
+    """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep name."""
+    from ffbench.cli.preflight import job_problems
     from ffbench.runs.status import jobs_status
     from ffbench.runs.store import RunStore
-    from ffbench.tasks.base import TaskError
 
-    keys = []
-    for job in jobs:
-        try:
-            keys.append(run_key(job.settings))
-        except (ModelError, TaskError) as error:
-            found.append(str(error))
-        except StoreError as error:
-            found.append(f"output_dir: {error}")
-    if found:
-        return refuse(found)
-    listed: list[dict[str, Any]] = [
-        {"run_key": key, "overrides": list(job.words)} for job, key in zip(jobs, keys, strict=True)
-    ]
+    if problems := job_problems(jobs):
+        return refuse(problems)
+    listed, problems = keyed(jobs)
+    if problems:
+        return refuse(problems)
     status = jobs_status(RunStore(jobs[0].settings.output_dir), name or "runs", listed)
     if dry_run:
         return preview(jobs, status)
-    return run_jobs(jobs, status, listed, words)
+    return run_jobs(jobs, status, listed, overrides)
+
+
+def keyed(jobs: list[Job]) -> tuple[list[dict[str, Any]], list[str]]:
+    """{"run_key", "overrides"} of each job, and why a job has no key."""
+    from ffbench.experiment.stages import run_key
+    from ffbench.models.errors import ModelError
+    from ffbench.runs.files import StoreError
+    from ffbench.tasks.base import TaskError
+
+    listed: list[dict[str, Any]] = []
+    problems = []
+    for job in jobs:
+        try:
+            key = run_key(job.settings)
+        except (ModelError, TaskError) as error:
+            problems.append(str(error))
+        except StoreError as error:
+            problems.append(f"output_dir: {error}")
+        else:
+            listed.append({"run_key": key, "overrides": list(job.overrides)})
+    return listed, problems
 
 
 def preview(jobs: list[Job], status: SweepStatus) -> int:
@@ -91,61 +119,60 @@ def preview(jobs: list[Job], status: SweepStatus) -> int:
     print("\n".join(status.lines()))
     left = {job.run_key for job in status.jobs if job.state != "done"}
     print(estimate_cost(RunStore(settings.output_dir), len(left), settings.model.name).line())
-    return 0
+    return DONE
 
 
 def run_jobs(
-    jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]], words: list[str]
+    jobs: list[Job], status: SweepStatus, listed: list[dict[str, Any]], overrides: list[str]
 ) -> int:
     """Do on the chosen launcher what is not done; the table of what is done comes last, then every
     failure.
     """
-    from ffbench.cli.launch import LauncherError, launched
+    from ffbench.cli.launch import Failure, launched
     from ffbench.cli.live import live_view, runs_here
-    from ffbench.cli.summary import failures, finish
-    from ffbench.runs.files import StoreError, make_folder
+    from ffbench.cli.summary import failures, finish, next_commands
+    from ffbench.runs.files import make_folder
     from ffbench.runs.store import RunStore
 
     output_dir = jobs[0].settings.output_dir
+    store = RunStore(output_dir)
     named = status.name if status.name != "runs" else None
     todo = {
-        one.run_key: job for one, job in zip(status.jobs, jobs, strict=True) if one.state != "done"
+        state.run_key: job
+        for state, job in zip(status.jobs, jobs, strict=True)
+        if state.state != "done"
     }
-    reasons: dict[str, str] = {}
-    try:
-        make_folder(Path(output_dir) / "runs")
-        if named:
-            RunStore(output_dir).save_sweep(named, listed)
-        if todo:
-            launcher = [word for word in words if sets_launcher(word)]
-            waiting = [one for one in listed if one["run_key"] in todo]
-            with (
-                stoppable(),
-                live_view(RunStore(output_dir), status.name, waiting, runs_here(launcher)),
-            ):
-                reasons = launched(launcher, todo, ["python", "-m", "ffbench", *words])
-    except StoreError as error:
-        return refuse([f"output_dir: {error}"])
-    except LauncherError as error:
-        return refuse([str(error)])
-    except KeyboardInterrupt:
-        say("stopped; what is done is kept: start the same command again to go on")
-        return STOPPED
-    finish(output_dir, [one.run_key for one in status.jobs], named)
-    for line in failures(output_dir, todo, reasons, status.counts["done"]):
-        say(line)
-    return 1 if reasons else 0
+    failed: dict[str, Failure] = {}
+    make_folder(Path(output_dir) / "runs")
+    if named:
+        store.save_sweep(named, listed)
+    if todo:
+        launcher = [text for text in overrides if sets_launcher(text)]
+        waiting = [job for job in listed if job["run_key"] in todo]
+        try:
+            with stoppable(), live_view(store, status.name, waiting, runs_here(launcher)):
+                failed = launched(launcher, todo, ["python", "-m", "ffbench", *overrides])
+        except KeyboardInterrupt:
+            log_line("stopped; what is done is kept: the same command resumes")
+            return STOPPED
+    finish(output_dir, [state.run_key for state in status.jobs], named)
+    for line in failures(output_dir, todo, failed, status.counts["done"]):
+        log_line(line)
+    if not failed:
+        log_line(next_commands(output_dir, [state.run_key for state in status.jobs]))
+        return DONE
+    return INVALID if all(failure.permanent for failure in failed.values()) else FAILED
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does: a W&B agent ends a trial early by it, and the run is left to go
-    on later.
+    """SIGTERM stops as Ctrl-C does: a W&B agent ends a trial early by it, and the run can be
+    resumed later.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     try:
         yield
     finally:

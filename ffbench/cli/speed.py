@@ -1,14 +1,17 @@
 """`python -m ffbench speed`: time to first token, dense against sparse, in one process."""
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ffbench.cli.compose import ConfigProblems, Job, jobs_of
-from ffbench.cli.main import refuse
+from ffbench.cli.compose import Job, jobs_of
+from ffbench.cli.errors import DONE, refuse
+from ffbench.cli.options import Parser, expanded
+from ffbench.cli.preflight import job_problems
+from ffbench.runs.files import disk_errors, make_folder
+from ffbench.suggestions import unknown_name
 
 HELP = """Time dense and sparse prefill in turn, selector and compensator included.
 
@@ -23,74 +26,64 @@ costs the same time. Every line is appended to speed.jsonl in output_dir."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """The command line: `shape` and `plan` where given, the setting words, and whether only JSON is
+class Request:
+    """The command line: `shape` and `plan` if given, the overrides, and whether only JSON is
     wanted.
     """
 
     shape: str | None
     plan: Path | None
-    settings: list[str]
+    overrides: list[str]
     json: bool
 
 
-def parse(arguments: list[str]) -> Words:
+def parse(arguments: list[str]) -> Request:
     """Split the command line; --shape NAME and --plan FOLDER are the same as shape=NAME and
     plan=FOLDER.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m ffbench speed",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("speed", HELP, settings=True)
     parser.add_argument("--shape", metavar="NAME", help="random weights at this shape")
     parser.add_argument("--plan", metavar="FOLDER", help="a saved plan")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
-    parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     own = {"shape": options.shape, "plan": options.plan}
-    for word in options.settings:
-        name, _, value = word.partition("=")
+    for text in options.settings:
+        name, _, value = text.partition("=")
         if name in own:
             own[name] = value
-    plan = Path(own["plan"]) if own["plan"] is not None else None
-    return Words(
-        own["shape"],
-        plan,
-        [w for w in options.settings if w.partition("=")[0] not in own],
-        options.json,
-    )
+    plan = Path(expanded(own["plan"])) if own["plan"] is not None else None
+    overrides = [text for text in options.settings if text.partition("=")[0] not in own]
+    return Request(own["shape"], plan, overrides, options.json)
 
 
-def jobs_and_problems(words: Words) -> tuple[list[Job], list[str]]:
+def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
     """The jobs and everything that is wrong with them, before any weights are made."""
     from ffbench.methods.selectors import SELECTORS
+    from ffbench.methods.token_rules import TOKEN_RULES
     from ffbench.models.shapes import SHAPES
-    from ffbench.validation import problems, unknown
 
-    found = [] if words.shape is None else unknown("shape", words.shape, SHAPES)
-    if words.shape is not None and words.plan is not None:
-        found.append("plan: a saved plan belongs to its model; give model= instead of shape=")
-    try:
-        jobs = jobs_of(words.settings)
-    except ConfigProblems as problem:
-        return [], found + problem.found
+    problems = []
+    if request.shape is not None and request.shape not in SHAPES:
+        problems.append(unknown_name("shape", request.shape, SHAPES))
+    if request.shape is not None and request.plan is not None:
+        problems.append("plan: a saved plan belongs to its model; give model= instead of shape=")
+    jobs = jobs_of(request.overrides)
+    problems += job_problems(jobs)
     for s in (job.settings for job in jobs):
-        found += problems(s)
         if s.dense:
-            found.append("sparsity: 0 is the dense model; choose a value between 0 and 1")
+            problems.append("sparsity: 0 is the dense model; choose a value between 0 and 1")
         if s.speed.rounds == 0:
-            found.append("speed.rounds: 0 is too small; choose 1 or more")
-        selector = SELECTORS.get(s.selector.name)
-        if selector and not selector.block_wise:
-            found.append(
-                f"selector.name: {s.selector.name!r} works token by token, so its time means nothing; "
-                f"choose {', '.join(name for name, one in SELECTORS.items() if one.block_wise)}"
+            problems.append("speed.rounds: 0 is too small; choose 1 or more")
+        name = s.selector.get("name")
+        if name in TOKEN_RULES:
+            problems.append(
+                f"selector: {name!r} works token by token, so its time means nothing; choose "
+                f"{', '.join(SELECTORS)}"
             )
-    return jobs, found
+    return jobs, problems
 
 
-def prepared(words: Words, job: Job) -> tuple[Any, Any, dict[str, Any]]:
+def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     """Model, plan, and what they are. Raises ModelError or PlanError where one cannot be loaded."""
     from ffbench.experiment import identity as keys
     from ffbench.methods.plan import SparsePlan
@@ -98,11 +91,11 @@ def prepared(words: Words, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     from ffbench.models.shapes import build_shape, random_plan, shape_of
 
     s = job.settings
-    plan = None if words.plan is None else SparsePlan.load(words.plan, keys.fingerprint(s))
-    if words.shape is not None:
+    plan = None if request.plan is None else SparsePlan.load(request.plan, keys.fingerprint(s))
+    if request.shape is not None:
         model, facts = (
-            build_shape(words.shape, s.model.dtype),
-            {"shape": words.shape, "weights": "random"},
+            build_shape(request.shape, s.model.dtype),
+            {"shape": request.shape, "weights": "random"},
         )
     else:
         try:
@@ -119,11 +112,11 @@ def prepared(words: Words, job: Job) -> tuple[Any, Any, dict[str, Any]]:
             "shape": s.model.name,
             "weights": "random" if s.model.source == "tiny" else "loaded",
         }
-    facts["plan"] = words.plan.name if words.plan else "random"
+    facts["plan"] = request.plan.name if request.plan else "random"
     return model, plan or random_plan(model, keys.plan_settings(s)), facts
 
 
-def measure(words: Words, job: Job) -> dict[str, Any]:
+def measure(request: Request, job: Job) -> dict[str, Any]:
     """One line of speed.jsonl (docs/result-schema.md). Raises ModelError or PlanError as `prepared`
     does.
     """
@@ -131,38 +124,44 @@ def measure(words: Words, job: Job) -> dict[str, Any]:
 
     from ffbench.evaluation.speed import break_even, prefill_times
     from ffbench.methods.flops import flops_of
+    from ffbench.methods.plan_files import save_header
     from ffbench.runs.provenance import cpu_name, git_state
     from ffkernels import backends
 
-    model, plan, facts = prepared(words, job)
+    model, plan, facts = prepared(request, job)
     s, p = job.settings, plan.settings
     threads = s.kernel.threads or torch.get_num_threads()
     times = prefill_times(model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
-    ttft = [one.figures(one.prefill) for one in times]
+    ttft = [one.metrics(one.prefill) for one in times]
     backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     least = break_even(ttft)
-    if words.plan:
+    if request.plan:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
-        plan.save_header(words.plan)
+        save_header(plan, request.plan)
     return facts | {
-        "dtype": s.model.dtype,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
         "layers": len(plan.layers),
-        "selector": p.selector,
-        "compensator": p.compensator,
-        "rank": p.rank,
-        "scheduler": p.scheduler,
+        "selector": p.selector.name,
+        "compensator": p.compensator.name,
+        "scheduler": p.scheduler.name,
+        "parameters": {
+            "selector": p.selector.parameters(),
+            "compensator": p.compensator.parameters(),
+            "scheduler": p.scheduler.parameters(),
+        },
         "sparsity": p.sparsity,
-        "block": p.block_size,
+        "block_size": p.block_size,
         "blocks": p.blocks,
-        "group": p.group_size,
+        "group_size": p.group_size,
         "hot_fraction": p.hot_fraction,
         "rounds": s.speed.rounds,
         "threads": threads,
         "backend": backend,
-        "ffn": [one.figures(one.ffn) for one in times],
+        "ffn": [one.metrics(one.ffn) for one in times],
         "ttft": ttft,
         "break_even_tokens": least,
-        "flops_ratio": flops_of(plan)["ratio"],
+        "flops_ratio": flops_of(plan).ratio,
         "cpu": cpu_name(),
         "torch": torch.__version__,
         "git_sha": git_state()[0],
@@ -172,11 +171,11 @@ def measure(words: Words, job: Job) -> dict[str, Any]:
 
 def describe(line: dict[str, Any]) -> str:
     """One measurement for a reader."""
-    rows = "any rows" if line["group"] == 1 else f"groups of {line['group']}"
+    rows = "any rows" if line["group_size"] == 1 else f"groups of {line['group_size']}"
     text = [
         (
             f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
-            f"{line['sparsity']}, block {line['block']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
+            f"{line['sparsity']}, block {line['block_size']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
             f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"
         ),
         "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s",
@@ -200,21 +199,14 @@ def describe(line: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     """0 when measured, 2 for bad input."""
-    from ffbench.methods.plan import PlanError
-    from ffbench.models.loading import ModelError
-
-    words = parse(arguments)
-    jobs, found = jobs_and_problems(words)
-    if found:
-        return refuse(found)
+    request = parse(arguments)
+    jobs, problems = jobs_and_problems(request)
+    if problems:
+        return refuse(problems)
     for job in jobs:
-        try:
-            line = measure(words, job)
-        except (ModelError, PlanError) as error:
-            return refuse([str(error)])
-        folder = Path(job.settings.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "speed.jsonl").open("a") as file:
+        line = measure(request, job)
+        path = make_folder(Path(job.settings.output_dir)) / "speed.jsonl"
+        with disk_errors("append to", path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        print(json.dumps(line) if words.json else describe(line), flush=True)
-    return 0
+        print(json.dumps(line) if request.json else describe(line), flush=True)
+    return DONE

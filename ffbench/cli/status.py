@@ -1,4 +1,4 @@
-"""`python -m ffbench status`: what of each sweep is done."""
+"""`python -m ffbench status`: which runs of each sweep are done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ffbench.cli.main import refuse
+from ffbench.cli.errors import DONE, FAILED, refuse
+from ffbench.cli.options import Parser
 
 if TYPE_CHECKING:
     from ffbench.runs.status import SweepStatus
@@ -17,30 +18,25 @@ if TYPE_CHECKING:
 
 POLL_SECONDS, EVERY_SECONDS = 2.0, 60.0
 CLEAR = "\x1b[H\x1b[J"
-STOPPED = 130
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line's options."""
-    parser = argparse.ArgumentParser(prog="python -m ffbench status", description=__doc__)
-    parser.add_argument(
-        "sweep", nargs="?", help="name of one sweep; all of them where none is given"
-    )
-    parser.add_argument("--output-dir", default="outputs")
+    parser = Parser("status", __doc__)
+    parser.add_argument("sweep", nargs="?", help="name of one sweep; all if none is given")
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="follow one sweep (the newest where none is named) until it "
-        "is over: redrawn on a terminal, one line a minute elsewhere",
+        help="follow one sweep (the newest if none is named) until it is over: redrawn on a "
+        "terminal, one line per minute elsewhere",
     )
-    return parser.parse_args(arguments)
+    return parser.parse(arguments)
 
 
 def main(arguments: list[str]) -> int:
     """Print the state of every job; 0 when all is done or under way, 1 when a job failed, 2 for bad
     input.
     """
-    from ffbench.runs.files import StoreError
     from ffbench.runs.status import all_status, sweep_status
     from ffbench.runs.store import RunStore
 
@@ -53,19 +49,17 @@ def main(arguments: list[str]) -> int:
             shown = [sweep_status(store, options.sweep)] if options.sweep else all_status(store)
             for status in shown:
                 print("\n".join(status.lines()))
-    except (StoreError, ValueError) as error:
+    except ValueError as error:
         return refuse([str(error)])
-    except KeyboardInterrupt:
-        return STOPPED
     if not shown:
         print(
             f"no runs in {options.output_dir}; start some with: python -m ffbench +sweep=sparsity"
         )
-    return 1 if any(status.failures for status in shown) else 0
+    return FAILED if any(status.failures for status in shown) else DONE
 
 
 def newest(store: RunStore) -> str:
-    """Name of the sweep that was started last. Raises ValueError where there is none."""
+    """Name of the sweep that was started last. Raises ValueError if there is none."""
     sweeps = store.sweeps()
     if not sweeps:
         raise ValueError(
@@ -95,7 +89,7 @@ def watch(store: RunStore, name: str) -> SweepStatus:
 
 
 def screen(progress: SweepProgress, height: int) -> list[str]:
-    """What fits on a terminal: the jobs, those that run or failed first where not all fit, and the
+    """What fits on a terminal: the jobs, those that run or failed first if not all fit, and the
     state.
     """
     lines = progress.status.lines()[:-1]

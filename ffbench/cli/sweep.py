@@ -2,20 +2,18 @@
 server.
 """
 
-import argparse
-
-from ffbench.cli.compose import ConfigProblems, jobs_of, sets_launcher
-from ffbench.cli.main import refuse
+from ffbench.cli.compose import jobs_of, sets_launcher
+from ffbench.cli.errors import refuse
+from ffbench.cli.options import Parser, expanded
 
 
 def main(arguments: list[str]) -> int:
     """Run the file's jobs with further settings; exit codes as those of a run."""
     from ffbench.cli.run import checked
-    from ffbench.runs.files import StoreError
-    from ffbench.tracking.sweep_file import SweepError, load_local_sweep
+    from ffbench.tracking.sweep_file import load_local_sweep
 
-    parser = argparse.ArgumentParser(prog="python -m ffbench sweep", description=__doc__)
-    parser.add_argument("file", help="a W&B sweep definition, for example sweeps/sparsity.yaml")
+    parser = Parser("sweep", __doc__, settings=True)
+    parser.add_argument("file", type=expanded, help="a W&B sweep file, e.g. sweeps/sparsity.yaml")
     parser.add_argument(
         "--local",
         action="store_true",
@@ -24,20 +22,18 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--count", type=int, help="trials of a random search")
     parser.add_argument("--seed", type=int, default=0, help="seed of a random search")
-    parser.add_argument("--dry-run", action="store_true")
-    options, words = parser.parse_known_args(arguments)
-    try:
-        sweep = load_local_sweep(options.file)
-        found = [
-            f"{options.file}: parameters.{name}: no setting of a run; give it on the command line"
-            for name in sweep.parameters
-            if sets_launcher(name)
-        ]
-        if found:
-            return refuse(found)
-        jobs = jobs_of(*([*trial, *words] for trial in sweep.jobs(options.count, options.seed)))
-    except (SweepError, StoreError) as error:
-        return refuse(str(error).splitlines())
-    except ConfigProblems as problem:
-        return refuse(problem.found)
-    return checked(jobs, words, options.dry_run, sweep.name)
+    parser.add_argument("--dry-run", action="store_true", help="list the jobs, do nothing")
+    options = parser.parse(arguments)
+    if options.count is not None and options.count < 1:
+        return refuse([f"--count: {options.count} is too small; choose 1 or more"])
+    sweep = load_local_sweep(options.file)
+    problems = [
+        f"{options.file}: parameters.{name}: not a setting of a run; give it on the command line"
+        for name in sweep.parameters
+        if sets_launcher(name)
+    ]
+    if problems:
+        return refuse(problems)
+    trials = sweep.jobs(options.count, options.seed)
+    jobs = jobs_of(*([*trial, *options.settings] for trial in trials))
+    return checked(jobs, options.settings, options.dry_run, sweep.name)

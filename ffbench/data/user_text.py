@@ -1,90 +1,81 @@
-"""Calibration text of the user's own: a folder of plain text and JSON Lines."""
+"""Calibration text of the user: a folder of plain text and JSON Lines."""
 
 import hashlib
-import json
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from ffbench.data.chunks import in_pieces
+from ffbench.data.chunks import in_chunks
+from ffbench.data.json_lines import SUFFIXES, DataFileError, read_json_lines, read_text
 
 PLAIN = (".txt", ".md", ".py")
 FIELDS = ("text", "context")
 
 
 class TextError(ValueError):
-    """A folder of text cannot be used; the text says which file and line, and why."""
+    """A folder of text cannot be used; the message says which file and line, and why."""
 
 
-def record_text(path: Path, number: int, line: str) -> str:
-    """The text of one line of JSON. Raises TextError naming file and line."""
+def record_text(place: str, record: dict[str, Any]) -> str:
+    """The first field of FIELDS that holds text, "" if all are blank. Raises TextError."""
+    texts = [record[name] for name in FIELDS if isinstance(record.get(name), str)]
+    if not texts:
+        raise TextError(f"{place}: no field {' or '.join(FIELDS)} that holds text")
+    return next((text for text in texts if text.strip()), "")
+
+
+def texts_of(path: Path) -> list[str]:
+    """The texts of one file: its whole content, or one per line of JSON Lines. Raises TextError."""
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise TextError(
-            f"{path} line {number}: not JSON ({error.msg}); expected an object with a field text or context"
-        ) from error
-    found = [
-        record[name]
-        for name in FIELDS
-        if isinstance(record, dict) and isinstance(record.get(name), str)
-    ]
-    if not found:
-        raise TextError(f"{path} line {number}: no field {' or '.join(FIELDS)} that holds text")
-    text = next((one for one in found if one.strip()), "")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise TextError(
-            f"{path} line {number}: characters that are no Unicode text ({error.reason})"
-        ) from error
-    return text
+        if path.name.endswith(SUFFIXES):
+            return [record_text(place, record) for place, record in read_json_lines(path)]
+        return [read_text(path)]
+    except DataFileError as error:
+        raise TextError(str(error)) from error
 
 
-def read(path: Path) -> list[str]:
-    """The texts of one file: its whole content, or one a line of JSON Lines. Raises TextError."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TextError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    if path.suffix != ".jsonl":
-        return [content]
-    return [
-        record_text(path, number, line)
-        for number, line in enumerate(content.split("\n"), 1)
-        if line.strip()
-    ]
+def text_files(root: Path) -> Iterator[Path]:
+    """Every file below `root` that holds text, in the order of the names."""
+    for path in sorted(root.rglob("*")):
+        if path.name.endswith((*PLAIN, *SUFFIXES)) and path.is_file():
+            yield path
 
 
 @lru_cache(maxsize=4)
-def own_documents(folder: str) -> dict[str, str]:
-    """Name -> text of every piece of a folder's documents, its subfolders included, in the order of
-    `in_pieces`.
+def user_documents(folder: str) -> dict[str, str]:
+    """Name -> text of every chunk of a folder's documents, its subfolders included, in the order of
+    `in_chunks`.
 
-    .txt, .md and .py files are a document each; a .jsonl file holds one a line, in the field text
-    or context (as LongBench's). Raises TextError where the folder or a file cannot be used, or
-    nothing is found.
+    Each .txt, .md or .py file is a document; each line of a .jsonl or .jsonl.gz file holds one in
+    its field text or context (as LongBench's). Raises TextError if the folder or a file cannot be
+    used, or if there is no text.
     """
-    root = Path(folder)
+    root = Path(folder).expanduser()
     if not root.is_dir():
-        raise TextError(f"calibration.folder: {folder} is no folder")
-    found: dict[str, str] = {}
-    for path in sorted(
-        one for one in root.rglob("*") if one.suffix in (*PLAIN, ".jsonl") and one.is_file()
-    ):
-        texts = read(path)
-        name = path.relative_to(root).as_posix()
-        found |= {f"{name}:{i}": text for i, text in enumerate(texts) if text.strip()}
-    if not found:
+        raise TextError(f"calibration.folder: {folder} is not a directory")
+    documents = {
+        f"{path.relative_to(root).as_posix()}:{i}": text
+        for path in text_files(root)
+        for i, text in enumerate(texts_of(path))
+        if text.strip()
+    }
+    if not documents:
         raise TextError(
-            f"calibration.folder: {folder} holds no text; expected files {', '.join(PLAIN)} or .jsonl"
+            f"calibration.folder: {folder} holds no text; expected files "
+            f"{', '.join(PLAIN)} or {' or '.join(SUFFIXES)}"
         )
-    return in_pieces(found, "own")
+    return in_chunks(documents, "own")
 
 
 @lru_cache(maxsize=4)
-def own_hash(folder: str) -> str:
-    """SHA-256 over every document: the identity of a folder of text, wherever it lies."""
+def user_text_hash(folder: str) -> str:
+    """SHA-256 over every document: the identity of a folder of text, wherever it is."""
     digest = hashlib.sha256()
-    for name, text in own_documents(folder).items():
+    for name, text in user_documents(folder).items():
         digest.update(f"{name}\0{text}\0".encode())
     return digest.hexdigest()
+
+
+# The names that validation.py and experiment/identity.py use.
+own_documents, own_hash = user_documents, user_text_hash

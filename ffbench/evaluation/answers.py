@@ -1,4 +1,4 @@
-"""Score a model, dense or sparse, on task records; answers are written as they come."""
+"""Score a model, dense or sparse, on task records; answers are written one by one."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from ffbench.evaluation.decoding import Reader, ending
+from ffbench.evaluation.decoding import Decoder, PrefillState, ending
 from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, prompt_ids
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.sparse_prefill import sparse_prefill
@@ -20,14 +20,18 @@ Batch = list[tuple[TaskRecord, PromptIds]]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How prompts are answered: room for prompt and answer in tokens, prompts a batch, which part
-    runs sparse.
+    """How prompts are answered: room for prompt and answer in tokens, prompts per batch, which part
+    runs sparse, the backend of ffkernels, and whether answers are decoded.
+
+    Without decoding, only the gold answer's likelihood is measured, which takes about a third of
+    the time.
     """
 
     max_length: int
     batch_size: int = 1
     name: str = "whole"
     backend: str = "auto"
+    decode: bool = True
 
 
 def batches(
@@ -35,7 +39,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of similar length that hold a record not in `done`.
 
-    Which records share a batch never depends on `done`: a run that goes on pads its prompts as one
+    Which records share a batch never depends on `done`: a run that resumes pads its prompts as one
     without a break.
     """
 
@@ -52,38 +56,56 @@ def batches(
                 yield batch
 
 
-def answer(reader: Reader, tokenizer: Any, spec: TaskSpec, batch: Batch) -> list[dict[str, Any]]:
-    """Prefill a batch once, then score the gold answers and greedy ones from its cache, both
-    dense.
-    """
-    started, state = time.perf_counter(), reader.prefill
-    before = (state.used, state.total) if state else (0, 0)
-    reading = reader.read([prompt for _, prompt in batch])
-    used, total = (state.used - before[0], state.total - before[1]) if state else (1, 1)
-    likelihoods = reader.likelihoods(
-        reading, [gold_ids(tokenizer, spec, record) for record, _ in batch]
-    )
-    rule = ending(reader.model, tokenizer, spec)
-    texts = [
+def decoded(
+    decoder: Decoder, tokenizer: Any, spec: TaskSpec, state: PrefillState, count: int
+) -> list[str]:
+    """Greedy answers to `count` prompts."""
+    rule = ending(decoder.model, tokenizer, spec)
+    return [
         tokenizer.decode(ids, skip_special_tokens=True)
-        for ids in reader.greedy(reading, [rule] * len(batch))
+        for ids in decoder.greedy(state, [rule] * count)
     ]
+
+
+def answer(
+    decoder: Decoder, tokenizer: Any, spec: TaskSpec, batch: Batch, decode: bool = True
+) -> list[dict[str, Any]]:
+    """Prefill a batch once, then score the gold answers and (if `decode`) greedy ones from its
+    cache, both dense. Without decoding, `prediction` and `score` are None.
+    """
+    started = time.perf_counter()
+    state = decoder.prefill([prompt for _, prompt in batch])
+    gold = [gold_ids(tokenizer, spec, record) for record, _ in batch]
+    likelihoods = decoder.likelihoods(state, gold)
+    texts: list[str | None] = [None] * len(batch)
+    if decode:
+        texts = [*decoded(decoder, tokenizer, spec, state, len(batch))]
     seconds = (time.perf_counter() - started) / len(batch)
     return [
         {
             "task": spec.name,
             "record_id": record.record_id,
             "prediction": text,
-            "score": spec.score(text, record),
-            "nll": -sum(gold.tokens) / len(gold.tokens),
+            "score": None if text is None else spec.points(text, record),
+            "nll": -sum(likelihood.tokens) / len(likelihood.tokens),
             "prompt_tokens": len(prompt.ids),
             "tokens_cut": prompt.cut,
             "length": record.length,
-            "density": used / total,
+            "density": decoder.density,
             "seconds": seconds,
         }
-        for (record, prompt), text, gold in zip(batch, texts, likelihoods, strict=True)
+        for (record, prompt), text, likelihood in zip(batch, texts, likelihoods, strict=True)
     ]
+
+
+def check_positions(model: Any, max_length: int) -> None:
+    """Raise PromptError if `max_length` is beyond the positions that the model knows."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and max_length > positions:
+        raise PromptError(
+            f"task.max_length={max_length}: the model knows {positions} positions; choose at most "
+            f"{positions}"
+        )
 
 
 def evaluate(
@@ -96,16 +118,13 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Answer every record that `log` does not hold yet; returns all answers.
 
-    Raises PromptError where `protocol.max_length` is beyond the positions that the model knows.
+    Warns once if a plan is given and prompts are too short to be sparse. Raises PromptError if
+    `protocol.max_length` is beyond the positions that the model knows.
     """
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions and protocol.max_length > positions:
-        raise PromptError(
-            f"task.max_length={protocol.max_length}: the model knows {positions} positions; choose at most that"
-        )
+    check_positions(model, protocol.max_length)
     done: dict[str, set[str]] = {}
-    for one in log.read():
-        done.setdefault(one["task"], set()).add(one["record_id"])
+    for known in log.read():
+        done.setdefault(known["task"], set()).add(known["record_id"])
     work = list(work)
     missing = sum(
         record.record_id not in done.get(spec.name, ())
@@ -117,15 +136,16 @@ def evaluate(
         bar,
         sparse_prefill(model, plan, protocol.backend)
         if plan is not None
-        else nullcontext() as prefill,
+        else nullcontext() as sparsity,
     ):
-        reader = Reader(model, tokenizer.pad_token_id or 0, prefill, protocol.name)
+        decoder = Decoder(model, tokenizer.pad_token_id or 0, sparsity, protocol.name)
         for spec, records in work:
-            known = done.get(spec.name, set())
-            for batch in batches(tokenizer, spec, records, protocol, known):
-                for found in answer(reader, tokenizer, spec, batch):
-                    if found["record_id"] not in known:
-                        log.append(found)
+            answered = done.get(spec.name, set())
+            for batch in batches(tokenizer, spec, records, protocol, answered):
+                for row in answer(decoder, tokenizer, spec, batch, protocol.decode):
+                    if row["record_id"] not in answered:
+                        log.append(row)
                         bar.update()
+        decoder.warn_about_dense_prompts("task")
     log.close()
     return log.read()

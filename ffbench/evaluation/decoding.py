@@ -1,8 +1,10 @@
-"""Answer prompts with a model: one prefill a prompt, the gold answer's likelihood and a greedy
-answer from its cache.
+"""Answer prompts with a model: one prefill per prompt, then the gold answer's likelihood and a
+greedy answer from its cache.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +16,13 @@ from ffbench.evaluation.prompts import PromptIds, stop_ids
 from ffbench.models.sparse_prefill import Prefill
 from ffbench.tasks.base import STOPS, TaskSpec
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Ending:
-    """When an answer ends: at an id of `stops`, at `limit` ids, or where `finished` says so of
-    them.
+    """When an answer ends: at an id of `stops`, at `limit` ids, or when `finished` is true of its
+    ids.
 
     Ids of `stops` are not allowed among the first `least` ids.
     """
@@ -54,7 +58,7 @@ class Likelihood:
 
 
 @dataclass
-class Reading:
+class PrefillState:
     """Prompts in a cache: mask [n, T] of real tokens (None: all), next-token logits [n,
     vocabulary].
     """
@@ -68,85 +72,111 @@ class Reading:
     def step(self, ids: Tensor, done: int) -> dict[str, Tensor]:
         """Arguments of a forward pass of ids [n, m] after the prompts and `done` ids more."""
         n, m = ids.shape
-        given: dict[str, Tensor] = {"input_ids": ids}
+        arguments: dict[str, Tensor] = {"input_ids": ids}
         if self.mask is not None:
             more = torch.ones(n, done + m, dtype=self.mask.dtype, device=ids.device)
-            given["attention_mask"] = torch.cat([self.mask, more], 1)
-            given["position_ids"] = self.lengths[:, None] + torch.arange(
+            arguments["attention_mask"] = torch.cat([self.mask, more], 1)
+            arguments["position_ids"] = self.lengths[:, None] + torch.arange(
                 done, done + m, device=ids.device
             )
-        return given
+        return arguments
 
 
-class Reader:
-    """A model that reads prompts, sparse where `prefill` (of an open `sparse_prefill`) is given,
-    and continues dense.
+class Decoder:
+    """Prefills prompts, sparse if `sparsity` (of an open `sparse_prefill`) is given, and continues
+    them dense.
 
     Protocol "whole": the whole prompt is sparse but for the plan's dense blocks; "context": sparse
     up to the question. Prompts of a batch are padded on the left.
     """
 
     def __init__(
-        self, model: Any, pad_id: int, prefill: Prefill | None = None, protocol: str = "whole"
+        self, model: Any, pad_id: int, sparsity: Prefill | None = None, protocol: str = "whole"
     ) -> None:
-        self.model, self.pad_id, self.prefill, self.protocol = model, pad_id, prefill, protocol
+        self.model, self.pad_id, self.sparsity, self.protocol = model, pad_id, sparsity, protocol
+        self.prompts = self.dense_prompts = 0
+        self.density = 1.0  # FFN density of the last prefill
+
+    @contextmanager
+    def sparse(self, prompts: list[PromptIds]) -> Iterator[None]:
+        """Run what is inside as the prefill of some prompts, and note its density."""
+        sparsity = self.sparsity
+        self.prompts += len(prompts)
+        if sparsity is None:
+            yield
+            return
+        used, total = sparsity.used, sparsity.total
+        context = self.protocol == "context"
+        sparsity.dense_from = [prompt.question_at for prompt in prompts] if context else None
+        sparsity.paused = False
+        try:
+            yield
+        finally:
+            sparsity.paused = True
+        counted = sparsity.total - total
+        self.density = (sparsity.used - used) / counted if counted else 1.0
+        if self.density == 1:
+            self.dense_prompts += len(prompts)
+
+    def warn_about_dense_prompts(self, name: str) -> None:
+        """Warn if prompts of `name` were too short for a sparse block between the dense ones."""
+        if self.sparsity is not None and self.dense_prompts:
+            logger.warning(
+                "%s: %d of %d prompts ran dense although a plan was given: they are too short to "
+                "hold a sparse block (FFN density used over all prompts: %.3f)",
+                name,
+                self.dense_prompts,
+                self.prompts,
+                self.sparsity.density,
+            )
 
     @torch.no_grad()
-    def read(self, prompts: list[PromptIds]) -> Reading:
-        """Prefill the prompts."""
+    def prefill(self, prompts: list[PromptIds]) -> PrefillState:
+        """The prompts in a new cache."""
         from transformers import DynamicCache
 
         width = max(len(prompt.ids) for prompt in prompts)
         rows = [[self.pad_id] * (width - len(prompt.ids)) + prompt.ids for prompt in prompts]
         ids = torch.tensor(rows, device=self.model.device)
         lengths = torch.tensor([len(prompt.ids) for prompt in prompts], device=ids.device)
-        given: dict[str, Any] = {"input_ids": ids, "past_key_values": DynamicCache()}
+        arguments: dict[str, Any] = {"input_ids": ids, "past_key_values": DynamicCache()}
         mask = None
         if int(lengths.min()) < width:
             mask = (torch.arange(width, device=ids.device) >= width - lengths[:, None]).long()
-            given |= {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
-        if self.prefill is not None:
-            at = [prompt.question_at for prompt in prompts]
-            self.prefill.paused, self.prefill.dense_from = (
-                False,
-                at if self.protocol == "context" else None,
-            )
-        try:
-            out = self.model(**given, use_cache=True, logits_to_keep=1)
-        finally:
-            if self.prefill is not None:
-                self.prefill.paused = True
-        return Reading(out.past_key_values, out.logits[:, -1], mask, lengths, width)
+            arguments |= {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
+        with self.sparse(prompts):
+            out = self.model(**arguments, use_cache=True, logits_to_keep=1)
+        return PrefillState(out.past_key_values, out.logits[:, -1], mask, lengths, width)
 
     @torch.no_grad()
-    def likelihoods(self, reading: Reading, continuations: list[list[int]]) -> list[Likelihood]:
-        """Likelihood of one continuation a prompt (empty ones too); the reading is left as it
+    def likelihoods(self, state: PrefillState, continuations: list[list[int]]) -> list[Likelihood]:
+        """Likelihood of one continuation per prompt (empty ones too); the state is left as it
         was.
         """
         longest = max(len(ids) for ids in continuations)
-        rows = reading.logits.unsqueeze(1)
+        rows = state.logits.unsqueeze(1)
         if longest > 1:
             ids = torch.tensor(
                 [(ids + [self.pad_id] * longest)[: longest - 1] for ids in continuations],
                 device=rows.device,
             )
-            out = self.model(**reading.step(ids, 0), past_key_values=reading.cache, use_cache=True)
+            out = self.model(**state.step(ids, 0), past_key_values=state.cache, use_cache=True)
             rows = torch.cat([rows, out.logits], 1)
-            reading.cache.crop(1 - longest)
-        found = []
+            state.cache.crop(1 - longest)
+        likelihoods = []
         for row, wanted in zip(rows, continuations, strict=True):
             target = torch.tensor(wanted, dtype=torch.long, device=row.device)
             scores = log_softmax(row[: len(wanted)].float(), -1).gather(1, target[:, None])[:, 0]
-            found.append(
+            likelihoods.append(
                 Likelihood(scores.tolist(), bool((row[: len(wanted)].argmax(-1) == target).all()))
             )
-        return found
+        return likelihoods
 
     @torch.no_grad()
     def score(self, ids: list[int], last: int) -> float:
-        """Log-probability (nats) of the last `last` of `ids`, all of them read as one prompt."""
-        if self.prefill is not None:
-            self.prefill.paused, self.prefill.dense_from = False, None
+        """Log-probability (nats) of the last `last` of `ids`, all of them run as one prompt."""
+        if self.sparsity is not None:
+            self.sparsity.paused, self.sparsity.dense_from = False, None
         logits = self.model(
             torch.tensor([ids[:-1]], device=self.model.device), logits_to_keep=last
         ).logits[0]
@@ -154,24 +184,24 @@ class Reader:
         return float(log_softmax(logits.float(), -1).gather(1, target[:, None]).sum())
 
     @torch.no_grad()
-    def greedy(self, reading: Reading, rules: list[Ending]) -> list[list[int]]:
+    def greedy(self, state: PrefillState, rules: list[Ending]) -> list[list[int]]:
         """Greedy answers without their stop ids; the cache is used up."""
         answers: list[list[int]] = [[] for _ in rules]
-        going = [rule.limit > 0 for rule in rules]
-        logits, done = reading.logits, 0
-        while any(going):
+        running = [rule.limit > 0 for rule in rules]
+        logits, done = state.logits, 0
+        while any(running):
             chosen = [self.choose(row, rule, done) for row, rule in zip(logits, rules, strict=True)]
             for row, token in enumerate(chosen):
-                going[row] = going[row] and token not in rules[row].stops
-                if going[row]:
+                running[row] = running[row] and token not in rules[row].stops
+                if running[row]:
                     answers[row].append(token)
-                    going[row] = done + 1 < rules[row].limit and not rules[row].finished(
+                    running[row] = done + 1 < rules[row].limit and not rules[row].finished(
                         answers[row]
                     )
-            if any(going):
+            if any(running):
                 ids = torch.tensor(chosen, device=logits.device)[:, None]
                 out = self.model(
-                    **reading.step(ids, done), past_key_values=reading.cache, use_cache=True
+                    **state.step(ids, done), past_key_values=state.cache, use_cache=True
                 )
                 logits, done = out.logits[:, -1], done + 1
         return answers

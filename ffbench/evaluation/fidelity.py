@@ -1,7 +1,8 @@
-"""How far a sparse prefill's next-token distributions are from the dense ones, on held-out text."""
+"""What a sparse prompt changes for the tokens that come after it, compared with a dense prompt."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,126 +12,267 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.models.forward import logits_of
+from ffbench.models.sparse_prefill import Prefill, sparse_prefill
 from ffbench.runs.progress import progress_bar
 
-RESAMPLES = 2000
+CONTINUATION, COPY, QUESTION, PROMPT = "continuation", "copy", "question", "prompt"
+TAILS = (CONTINUATION, COPY, QUESTION)
+COPY_LEAD = 16  # predictions of a copied passage before the model can know that it is one
+CHUNK = 256  # positions whose logits exist at once
 FILE = "hidden.safetensors"
 
 
-def last_hidden(model: Any, window: Tensor) -> Tensor:
-    """Hidden states [T, d] that enter the output head, of one window ids [T]."""
-    return model.model(window.unsqueeze(0).to(model.device), use_cache=False).last_hidden_state[0]
+@dataclass(frozen=True)
+class Tail:
+    """Dense tokens after a prompt: ids [n + 1], of which the first n are read.
+
+    judged_from: first prediction that counts. from_prompt: the prompt's last token predicts ids[0],
+    which counts too (for answers to questions).
+    """
+
+    ids: Tensor
+    judged_from: int = 0
+    from_prompt: bool = False
 
 
-def compare(
-    head: Any, dense: Tensor, sparse: Tensor, ids: Tensor, chunk: int = 256
-) -> dict[str, float]:
-    """Means over the tokens of one window: hidden states [T, d] of both sides, ids [T], head: d ->
-    vocabulary.
+@dataclass(frozen=True)
+class Case:
+    """One prompt with its tails: from which text and document, and whether the predictions of the
+    prompt's own tokens are compared too.
+    """
 
-    kl: KL(dense || sparse) in nats; top1_agreement; nll_dense and nll_sparse of the true next
-    token.
+    text: str
+    document: str
+    context: int
+    prompt: Tensor
+    tails: dict[str, Tail]
+    judges_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case and tail: KL(dense || sparse) and NLL of the true tokens in nats per token, means over
+    the judged predictions.
+    """
+
+    text: str
+    document: str
+    context: int
+    tail: str
+    tokens: int
+    kl: float
+    nll_dense: float
+    nll_sparse: float
+    top1_agreement: float
+
+    @property
+    def nll_increase(self) -> float:
+        """Sparse less dense NLL."""
+        return self.nll_sparse - self.nll_dense
+
+
+@dataclass
+class Measured:
+    """Rows of all cases, and counts of the FFN neurons that their prompts used."""
+
+    rows: list[Row] = field(default_factory=list)
+    used: int = 0
+    total: int = 0
+
+    @property
+    def density(self) -> float:
+        """Share of the prompts' neurons that was computed."""
+        return self.used / self.total if self.total else 1.0
+
+
+def text_case(
+    text: str,
+    document: str,
+    ids: Tensor,
+    context: int,
+    tails: Sequence[str],
+    *,
+    first_dense: int,
+    last_dense: int,
+    judges_prompt: bool = False,
+) -> Case:
+    """A window ids [context + tail + 1] of a document as a prompt with its continuation, and with a
+    passage of the prompt's sparse tokens again.
+
+    Raises ValueError if the window has no tail.
+    """
+    length = len(ids) - context
+    if length < 2:
+        raise ValueError(f"fidelity: a window of {len(ids)} tokens has no tail after {context}")
+    made: dict[str, Tail] = {}
+    if CONTINUATION in tails:
+        made[CONTINUATION] = Tail(ids[context:])
+    if COPY in tails:
+        sparse = range(first_dense, max(context - last_dense, first_dense + 1))
+        copied = min(length, len(sparse))
+        start = sparse.start + (len(sparse) - copied) // 2
+        lead = min(COPY_LEAD, copied // 2)
+        made[COPY] = Tail(ids[start : start + copied], judged_from=lead)
+    return Case(text, document, context, ids[:context], made, judges_prompt)
+
+
+def hidden_states(model: Any, case: Case, prefill: Prefill | None = None) -> dict[str, Tensor]:
+    """Final hidden states [n, d] at the judged positions of each tail after one prefill, and of the
+    whole prompt if the case judges it. Tails are read dense, each from the prompt's cache.
+    """
+    from transformers import DynamicCache
+
+    cache, device = DynamicCache(), model.device
+    if prefill is not None:
+        prefill.paused = False
+    prompt = model.model(
+        case.prompt.unsqueeze(0).to(device), past_key_values=cache, use_cache=True
+    ).last_hidden_state[0]
+    if prefill is not None:
+        prefill.paused = True
+    states: dict[str, Tensor] = {PROMPT: prompt} if case.judges_prompt else {}
+    for name, tail in case.tails.items():
+        parts = [prompt[-1:]] if tail.from_prompt else []
+        if len(tail.ids) > 1:
+            given = tail.ids[:-1].unsqueeze(0).to(device)
+            output = model.model(given, past_key_values=cache, use_cache=True)
+            parts.append(output.last_hidden_state[0])
+            cache.crop(1 - len(tail.ids))
+        states[name] = torch.cat(parts)[tail.judged_from :]
+    return states
+
+
+def targets(case: Case, name: str) -> Tensor:
+    """The true next tokens [n] at a tail's judged positions, or at the prompt's."""
+    if name == PROMPT:
+        return case.prompt[1:]
+    tail = case.tails[name]
+    ids = tail.ids if tail.from_prompt else tail.ids[1:]
+    return ids[tail.judged_from :]
+
+
+def compare(model: Any, dense: Tensor, sparse: Tensor, wanted: Tensor) -> dict[str, float]:
+    """Means over the positions of hidden states [n, d] of both sides: kl, top1_agreement, and
+    nll_dense, nll_sparse of the true next tokens `wanted` [n].
     """
     sums = dict.fromkeys(("kl", "top1_agreement", "nll_dense", "nll_sparse"), 0.0)
-    ids = ids.to(dense.device)
-    for start in range(0, len(ids) - 1, chunk):
-        end = min(start + chunk, len(ids) - 1)
-        p, q = (head(side[start:end]).float().log_softmax(-1) for side in (dense, sparse))
-        target = ids[start + 1 : end + 1, None]
+    wanted, count = wanted.to(sparse.device), len(wanted)
+    for start in range(0, count, CHUNK):
+        rows = slice(start, min(start + CHUNK, count))
+        p, q = (
+            logits_of(model, side[rows].to(sparse.device)).float().log_softmax(-1)
+            for side in (dense, sparse)
+        )
+        target = wanted[rows, None]
         sums["kl"] += (p.exp() * (p - q)).sum().item()
         sums["top1_agreement"] += (p.argmax(-1) == q.argmax(-1)).sum().item()
         sums["nll_dense"] -= p.gather(1, target).sum().item()
         sums["nll_sparse"] -= q.gather(1, target).sum().item()
-    return {name: value / (len(ids) - 1) for name, value in sums.items()}
+    return {name: value / count for name, value in sums.items()}
 
 
 @torch.no_grad()
-def fidelity(
-    model: Any, plan: SparsePlan, window: Tensor, backend: str = "auto"
-) -> dict[str, float]:
-    """Fidelity of one window ids [T] run as one prompt, the dense side computed here."""
-    dense = last_hidden(model, window)
-    return against(model, plan, window, dense, backend)
-
-
-def against(
-    model: Any, plan: SparsePlan, window: Tensor, dense: Tensor, backend: str
-) -> dict[str, float]:
-    """Figures of one window against its dense hidden states [T, d]."""
-    with sparse_prefill(model, plan, backend) as usage:
-        sparse = last_hidden(model, window)
-    figures = compare(model.lm_head, dense.to(sparse.device), sparse, window)
-    figures["ppl_ratio"] = math.exp(figures["nll_sparse"] - figures["nll_dense"])
-    return figures | {"density_used": usage.density}
-
-
-@torch.no_grad()
-def save_dense(model: Any, windows: dict[str, Tensor], folder: Path) -> None:
-    """Write the dense hidden states [n, T, d] of each text's windows, for every run of a sweep to
-    compare with.
-    """
-    states = {
-        kind: torch.stack(
-            [
-                last_hidden(model, window).cpu()
-                for window in progress_bar(batch, desc=f"dense: {kind}")
-            ]
-        )
-        for kind, batch in windows.items()
-    }
+def save_dense(model: Any, cases: Sequence[Case], folder: Path) -> None:
+    """Write the dense hidden states of every case, for each run of a sweep to compare with."""
+    states: dict[str, Tensor] = {}
+    for i, case in enumerate(progress_bar(cases, desc="fidelity: dense")):
+        for name, hidden in hidden_states(model, case).items():
+            states[f"{i}.{name}"] = hidden.cpu().contiguous()
     save_file(states, folder / FILE)
 
 
 @torch.no_grad()
-def fidelity_rows(
+def measure(
     model: Any,
     plan: SparsePlan,
-    windows: dict[str, Tensor],
+    cases: Sequence[Case],
     folder: Path,
     backend: str = "auto",
-    seen: Callable[[list[dict[str, float]]], None] = lambda rows: None,
-) -> dict[str, list[dict[str, float]]]:
-    """Figures of every window [n, T] of each text, run as one sparse prompt, against what
-    `save_dense` wrote.
+    report: Callable[[list[Row]], None] = lambda rows: None,
+) -> Measured:
+    """Rows of every case with a sparse prompt, against what `save_dense` wrote into `folder`.
 
-    `seen` gets the figures of all windows so far after each one.
+    `report` gets the rows so far after each case.
     """
-    states = load_file(folder / FILE)
-    rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in windows}
-    for kind, batch in windows.items():
-        for window, dense in zip(
-            progress_bar(batch, desc=f"sparse: {kind}"), states[kind], strict=True
-        ):
-            rows[kind].append(against(model, plan, window, dense, backend))
-            seen([one for group in rows.values() for one in group])
-    return rows
+    dense, measured = load_file(folder / FILE), Measured()
+    with sparse_prefill(model, plan, backend) as prefill:
+        for i, case in enumerate(progress_bar(cases, desc="fidelity: sparse")):
+            states = hidden_states(model, case, prefill)
+            for name, hidden in states.items():
+                wanted = targets(case, name)
+                sides = (dense[f"{i}.{name}"][: len(wanted)], hidden[: len(wanted)])
+                values = compare(model, *sides, wanted)
+                measured.rows.append(
+                    Row(case.text, case.document, case.context, name, len(wanted), **values)
+                )
+            report(measured.rows)
+        measured.used, measured.total = prefill.used, prefill.total
+    return measured
 
 
-def figures_of(rows: list[dict[str, float]], window_tokens: int, seed: int = 0) -> dict[str, Any]:
-    """Fidelity figures of docs/result-schema.md: means over windows, KL with a bootstrap interval
-    over windows.
+Interval = Callable[[list[np.ndarray]], tuple[float, float]]
+
+
+def tail_summary(rows: Sequence[Row], interval: Interval) -> dict[str, float | int]:
+    """One tail over windows: means over texts of each text's mean, intervals over documents drawn
+    within texts, and the worst window.
     """
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    kl = np.array([row["kl"] for row in rows])
-    draws = kl[np.random.default_rng(seed).integers(0, len(kl), (RESAMPLES, len(kl)))].mean(1)
-    low, high = (float(value) for value in np.percentile(draws, [2.5, 97.5]))
+    texts = [
+        [row for row in rows if row.text == text] for text in dict.fromkeys(r.text for r in rows)
+    ]
+
+    def mean(value: Callable[[Row], float]) -> float:
+        return sum(sum(map(value, group)) / len(group) for group in texts) / len(texts)
+
+    kl_low, kl_high = interval([np.array([row.kl for row in group]) for group in texts])
+    nll_low, nll_high = interval([np.array([row.nll_increase for row in group]) for group in texts])
     return {
-        "windows": len(rows),
-        "window_tokens": window_tokens,
-        "kl": mean["kl"],
-        "kl_low": low,
-        "kl_high": high,
-        "top1_agreement": mean["top1_agreement"],
-        "ppl_ratio": math.exp(mean["nll_sparse"] - mean["nll_dense"]),
-        "ppl_dense": math.exp(mean["nll_dense"]),
-        "density_used": mean["density_used"],
+        "n": len(rows),
+        "kl": mean(lambda row: row.kl),
+        "kl_low": kl_low,
+        "kl_high": kl_high,
+        "kl_worst": max(row.kl for row in rows),
+        "nll_dense": mean(lambda row: row.nll_dense),
+        "nll_increase": mean(lambda row: row.nll_increase),
+        "nll_increase_low": nll_low,
+        "nll_increase_high": nll_high,
+        "nll_increase_worst": max(row.nll_increase for row in rows),
+        "top1_agreement": mean(lambda row: row.top1_agreement),
     }
 
 
-def summarise(rows: dict[str, list[dict[str, float]]], window_tokens: int) -> dict[str, Any]:
-    """Figures of each text, and `mean` over all windows."""
-    found = {kind: figures_of(batch, window_tokens) for kind, batch in rows.items()}
-    return found | {
-        "mean": figures_of([row for batch in rows.values() for row in batch], window_tokens)
+def by_tail(rows: Sequence[Row], interval: Interval) -> dict[str, dict[str, float | int]]:
+    """`tail_summary` of each tail that has rows, in the order of TAILS."""
+    return {
+        name: tail_summary(chosen, interval)
+        for name in TAILS
+        if (chosen := [row for row in rows if row.tail == name])
+    }
+
+
+def summary(measured: Measured, flops_used: float, interval: Interval) -> dict[str, Any]:
+    """The fidelity fields of a result: by tail, by text, by context, and the prompt's own tokens."""
+    rows = measured.rows
+    answers = [row for row in rows if row.tail != PROMPT]
+    prompt = [row for row in rows if row.tail == PROMPT]
+    contexts = sorted({row.context for row in answers})
+    texts = dict.fromkeys(row.text for row in answers)
+    own: dict[str, Any] | None = None
+    if prompt:
+        whole = tail_summary(prompt, interval)
+        nll = float(whole["nll_dense"])
+        own = {name: whole[name] for name in ("n", "kl", "kl_low", "kl_high", "top1_agreement")}
+        own |= {"ppl_ratio": math.exp(whole["nll_increase"]), "ppl_dense": math.exp(nll)}
+    return {
+        "contexts": contexts,
+        "tails": by_tail(answers, interval),
+        "by_text": {t: by_tail([r for r in answers if r.text == t], interval) for t in texts},
+        "by_context": {
+            str(c): by_tail([r for r in answers if r.context == c], interval) for c in contexts
+        },
+        "prompt": own,
+        "density_used": measured.density,
+        "flops_used": flops_used,
+        "rows": [asdict(row) for row in rows],
     }

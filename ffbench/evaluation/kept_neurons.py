@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
+from ffbench.models.block_ffn import sparse_span
 from ffbench.models.sparse_prefill import sparse_prefill
 
 FILE = "indices.safetensors"
@@ -27,7 +28,8 @@ def chosen_neurons(model: Any, plan: SparsePlan, windows: Tensor, backend: str) 
         for window in windows:
             prefill.chosen = []
             model.model(window.unsqueeze(0).to(model.device), use_cache=False)
-            whole = (len(window) - size * plan.settings.dense_first) // size
+            span = sparse_span(plan.settings, len(window))
+            whole = len(span) // size
             rows.append([kept[:whole].cpu() for _, kept in prefill.chosen])
     if not rows or any(len(one) != len(plan.layers) for one in rows):
         raise ValueError(

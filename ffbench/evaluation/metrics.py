@@ -1,81 +1,19 @@
-"""Figures of a run from paired answers: per task, category and length bucket, with bootstrap
-intervals.
-"""
+"""Metrics of a run from paired answers: per task, category and length bucket, and their means."""
 
-from typing import Any
+import logging
+from collections.abc import Mapping
 
 import numpy as np
 
+from ffbench.evaluation.group_metrics import Answers, Group, Metrics, gold_metrics, group_metrics
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
-RESAMPLES = 2000
-BUCKETS = {
-    "0-4k": 4000,
-    "4-8k": 8000,
-    "8k+": None,
-}  # LongBench-E's: words below the bound, as the record states them
-Answers = list[dict[str, Any]]
-Pairs = tuple[np.ndarray, np.ndarray]
+logger = logging.getLogger(__name__)
 
+# LongBench-E's buckets: words below the bound, as the record states them.
+BUCKETS = {"0-4k": 4000, "4-8k": 8000, "8k+": None}
 
-def interval(groups: list[np.ndarray], seed: int = 0) -> tuple[float, float]:
-    """95% percentile bootstrap interval of the mean over groups of each group's mean; records drawn
-    within groups.
-    """
-    generator = np.random.default_rng(seed)
-    draws = np.mean(
-        [
-            group[generator.integers(0, len(group), (RESAMPLES, len(group)))].mean(1)
-            for group in groups
-        ],
-        axis=0,
-    )
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def change(
-    name: str, value: float, low: float, high: float, reference: float
-) -> dict[str, float | None]:
-    """`name_abs` and `name_rel` (to `reference`; null where that is 0) with the ends of their
-    intervals.
-    """
-    found: dict[str, float | None] = {
-        f"{name}_abs": value,
-        f"{name}_abs_low": low,
-        f"{name}_abs_high": high,
-    }
-    return found | {
-        key.replace("_abs", "_rel"): one / reference if reference and one is not None else None
-        for key, one in found.items()
-    }
-
-
-def figures_of(groups: list[Answers], dense: list[Answers]) -> dict[str, Any]:
-    """Figures over groups of answers (tasks): means of the groups' means; the dense answers are of
-    the same records.
-    """
-
-    def column(side: list[Answers], field: str) -> list[np.ndarray]:
-        return [np.array([answer[field] for answer in group]) for group in side]
-
-    def mean(arrays: list[np.ndarray]) -> float:
-        return float(np.mean([array.mean() for array in arrays]))
-
-    before, after = column(dense, "score"), column(groups, "score")
-    nll_before, nll_after = column(dense, "nll"), column(groups, "nll")
-    lost = [b - a for a, b in zip(after, before, strict=True)]
-    gained = [a - b for a, b in zip(nll_after, nll_before, strict=True)]
-    score_dense, nll_dense = mean(before), mean(nll_before)
-    return {
-        "n": sum(map(len, groups)),
-        "score": mean(after),
-        "score_dense": score_dense,
-        "nll": mean(nll_after),
-        "nll_dense": nll_dense,
-        **change("loss", mean(lost), *interval(lost), score_dense),
-        **change("nll_gain", mean(gained), *interval(gained), nll_dense),
-    }
+Work = list[tuple[TaskSpec, list[TaskRecord]]]
 
 
 def bucket_of(length: int) -> str:
@@ -88,8 +26,8 @@ def is_extended(spec: TaskSpec) -> bool:
     return spec.published is not None and spec.name.endswith("_e")
 
 
-def data_name(work: list[tuple[TaskSpec, list[TaskRecord]]]) -> str | None:
-    """What the LongBench records are, "subset of" said where a task lacks some; None for other
+def data_name(work: Work) -> str | None:
+    """What the LongBench records are, with "subset of" if a task lacks some; None for other
     tasks.
     """
     tasks = [(spec, records) for spec, records in work if spec.published is not None]
@@ -102,63 +40,128 @@ def data_name(work: list[tuple[TaskSpec, list[TaskRecord]]]) -> str | None:
     return ("subset of " if part else "") + " and ".join(suites) if suites else None
 
 
-class Paired:
-    """Answers of the same records, dense and sparse."""
+def flops_used(density_used: float, flops: Mapping[str, float] | None) -> float | None:
+    """FFN FLOPs of whole prompts over dense ones, selector and compensator included.
 
-    def __init__(self, dense: Answers, sparse: Answers) -> None:
+    `flops` holds `ratio`, the FLOPs of sparse blocks over dense ones, and `ideal`, their density.
+    """
+    if flops is None or flops["ideal"] >= 1:
+        return None
+    sparse_share = (1 - density_used) / (1 - flops["ideal"])
+    return 1 - sparse_share * (1 - flops["ratio"])
+
+
+class PairedAnswers:
+    """Answers of the same records, dense and sparse, by task."""
+
+    def __init__(self, dense: Answers, sparse: Answers, work: Work) -> None:
         self.dense, self.sparse = (
             {(a["task"], a["record_id"]): a for a in side} for side in (dense, sparse)
         )
         self.measured = dense is not sparse
+        # Without decoded answers there is nothing to compare a guess with.
+        scored = all(answer["score"] is not None for answer in (*dense, *sparse))
+        self.chance = {
+            spec.name: spec.chance_points(records) if scored else None for spec, records in work
+        }
+        self.at_chance = [
+            spec.name for spec, records in work if self.of(spec, records).above_chance is False
+        ]
 
-    def of(self, spec: TaskSpec, records: list[TaskRecord]) -> tuple[Answers, Answers]:
-        """Sparse and dense answers of a task's records."""
+    def of(self, spec: TaskSpec, records: list[TaskRecord]) -> Group:
+        """The answers of some of a task's records."""
         keys = [(spec.name, record.record_id) for record in records]
-        return [self.sparse[key] for key in keys], [self.dense[key] for key in keys]
-
-    def over(self, groups: list[tuple[TaskSpec, list[TaskRecord]]]) -> dict[str, Any] | None:
-        """Figures over the headline tasks of `groups` that have records; None where there is
-        none.
-        """
-        chosen = [self.of(spec, records) for spec, records in groups if spec.headline and records]
-        return figures_of([a for a, _ in chosen], [b for _, b in chosen]) if chosen else None
-
-    def task(self, spec: TaskSpec, records: list[TaskRecord]) -> dict[str, Any]:
-        """Figures of one task."""
-        answers, dense = self.of(spec, records)
-        cut = [answer["tokens_cut"] for answer in answers if answer["tokens_cut"]]
-        density = (
-            float(np.mean([answer["density"] for answer in answers])) if self.measured else 1.0
+        return Group(
+            [self.sparse[key] for key in keys],
+            [self.dense[key] for key in keys],
+            self.chance[spec.name],
         )
+
+    def headline(self, work: Work) -> Work:
+        """The tasks that means are taken over: headline ones above chance that have records."""
+        return [
+            (spec, records)
+            for spec, records in work
+            if spec.headline and records and spec.name not in self.at_chance
+        ]
+
+    def mean(self, work: Work) -> Metrics | None:
+        """Metrics over the headline tasks, which all count the same; None if there is none."""
+        chosen = self.headline(work)
+        return group_metrics([self.of(*pair) for pair in chosen]) if chosen else None
+
+    def category_mean(self, work: Work) -> Metrics | None:
+        """LongBench's own average: the mean over categories of the means over their tasks."""
+        chosen = self.headline(work)
+        names = [spec.category for spec, _ in chosen]
+        if not names:
+            return None
+        weights = np.array([1 / (len(set(names)) * names.count(name)) for name in names])
+        return group_metrics([self.of(*pair) for pair in chosen], weights)
+
+    def gold(self, work: Work) -> Metrics | None:
+        """Gold likelihoods over all tasks, those at chance and outside the headline included: every
+        task counts the same (`task_mean`), or every record (`record_mean`).
+        """
+        groups = [self.of(spec, records) for spec, records in work if records]
+        if not groups:
+            return None
+        sparse, dense = (
+            [answer for group in groups for answer in side(group)]
+            for side in (lambda group: group.sparse, lambda group: group.dense)
+        )
+        return {
+            "n": len(sparse),
+            "task_mean": gold_metrics(groups, None),
+            "record_mean": gold_metrics([Group(sparse, dense, None)], None),
+        }
+
+    def task(
+        self, spec: TaskSpec, records: list[TaskRecord], flops: Mapping[str, float] | None
+    ) -> Metrics:
+        """Metrics of one task."""
+        group = self.of(spec, records)
+        cut = [answer["tokens_cut"] for answer in group.sparse if answer["tokens_cut"]]
+        density = float(group.column("density").mean()) if self.measured else 1.0
         buckets = {
-            name: figures_of([self.of(spec, part)[0]], [self.of(spec, part)[1]])
+            name: group_metrics([self.of(spec, part)])
             for name in BUCKETS
             if (part := [r for r in records if bucket_of(r.length) == name])
         }
-        return figures_of([answers], [dense]) | {
+        return group_metrics([group]) | {
             "metric": spec.metric,
             "category": spec.category,
-            "chance": spec.chance(records),
-            "headline": spec.headline,
+            "above_chance": group.above_chance,
+            "headline": spec.headline and spec.name not in self.at_chance,
             "truncated": len(cut),
             "tokens_cut": sum(cut) / len(cut) if cut else 0.0,
-            "prompt_tokens": float(np.mean([answer["prompt_tokens"] for answer in answers])),
+            "prompt_tokens": float(group.column("prompt_tokens").mean()),
             "density_used": density,
+            "flops_used": flops_used(density, flops) if self.measured else 1.0,
             "buckets": buckets if is_extended(spec) else None,
         }
 
 
-def task_figures(
-    dense: Answers, sparse: Answers, work: list[tuple[TaskSpec, list[TaskRecord]]]
-) -> dict[str, Any]:
-    """Fields `data`, `tasks`, `categories`, `buckets` and `mean` of the result schema from paired
-    answers.
+def task_metrics(
+    dense: Answers, sparse: Answers, work: Work, flops: Mapping[str, float] | None = None
+) -> Metrics:
+    """The fields of the result schema that come from paired answers: `data`, `tasks`,
+    `categories`, `buckets`, `mean`, `category_mean`, `gold` and `at_chance`.
+
+    `flops`: `ratio` and `ideal` of the plan's sparse blocks, for `flops_used`. For a dense run pass
+    the same list twice.
     """
-    paired = Paired(dense, sparse)
-    categories = dict.fromkeys(spec.category for spec, _ in work if spec.headline)
+    paired = PairedAnswers(dense, sparse, work)
+    if paired.at_chance:
+        logger.warning(
+            "the dense model scores at or below chance, so these tasks are outside the means of "
+            "scores: %s",
+            ", ".join(paired.at_chance),
+        )
+    categories = dict.fromkeys(spec.category for spec, _ in paired.headline(work))
     extended = [(spec, records) for spec, records in work if is_extended(spec)]
     buckets = {
-        name: paired.over(
+        name: paired.mean(
             [
                 (spec, [r for r in records if bucket_of(r.length) == name])
                 for spec, records in extended
@@ -168,11 +171,17 @@ def task_figures(
     }
     return {
         "data": data_name(work),
-        "tasks": {spec.name: paired.task(spec, records) for spec, records in work},
+        "tasks": {spec.name: paired.task(spec, records, flops) for spec, records in work},
         "categories": {
-            name: paired.over([(s, r) for s, r in work if s.category == name])
+            name: paired.mean([(s, r) for s, r in work if s.category == name])
             for name in categories
         },
         "buckets": buckets if extended else None,
-        "mean": paired.over(work),
+        "mean": paired.mean(work),
+        "category_mean": paired.category_mean(work),
+        "gold": paired.gold(work),
+        "at_chance": paired.at_chance,
     }
+
+
+task_figures = task_metrics  # the name that experiment/pipeline.py uses

@@ -5,19 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench.methods.compensators.surrogate import residual_energy
-from ffbench.methods.groups import kept_neurons
+from ffbench.methods.energy import residual_energy
 from ffbench.methods.plan import LayerPlan, SparsePlan
-from ffbench.methods.selectors import SELECTORS, Scene
-from ffbench.methods.similar_blocks import SIMILAR, token_order
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.block_ffn import BlockChooser
 from ffbench.runs.progress import progress_bar
 
 
-def block_figures(scores: Tensor, energy: Tensor, kept: int) -> tuple[float, float]:
+def block_metrics(scores: Tensor, energy: Tensor, kept: int) -> tuple[float, float]:
     """Recall@K and retained energy, means over blocks; scores and energy [n, f].
 
-    recall: share of the K neurons with the largest residual energy that the scores keep too.
+    Recall: share of the K neurons with the largest residual energy that the scores keep too.
     Retained energy: residual energy of the kept neurons over that of the oracle's.
     """
     chosen, best = scores.topk(kept, 1).indices, energy.topk(kept, 1).indices
@@ -26,51 +24,42 @@ def block_figures(scores: Tensor, energy: Tensor, kept: int) -> tuple[float, flo
     return hits.mean().item(), retained.mean().item()
 
 
-def layer_figures(
+def layer_metrics(
     ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, x: Tensor, a: Tensor
 ) -> tuple[float, float]:
-    """Figures of one layer on one window: dense inputs x [T, d] and activations a [T, f], whole
-    blocks after the first.
+    """Recall@K and retained energy of one layer on one window: dense inputs x [T, d] and
+    activations a [T, f], whole blocks after the first.
     """
-    size, norms = plan.settings.block_size, ffn.w_down.float().norm(dim=0)
+    size = plan.settings.block_size
+    layer = layer.on(x.device)
+    chooser = BlockChooser(ffn, layer, plan.settings)
     count = len(x) // size - 1
     x, a = x[: size * (count + 1)], a[: size * (count + 1)]
-    if plan.settings.blocks == SIMILAR:
-        order = torch.cat(
-            [
-                torch.arange(size, device=x.device),
-                token_order(x[size:].float() @ layer.surrogate.p.T, size) + size,
-            ]
-        )
+    before, x, a = x[:size], x[size:], a[size:]
+    if chooser.reorders:
+        order = chooser.token_order(x, layer.compensation.features(x))
         x, a = x[order], a[order]
-    blocks = x[size:].view(count, size, -1)
-    module: Any = ffn.module
-    scene = Scene(
-        layer,
-        x[:size],
-        blocks,
-        lambda y: module.act_fn(module.gate_proj(y)) * module.up_proj(y),
-        module.act_fn,
-        norms,
-        plan.settings.seed * 1009 + ffn.layer,
-    )
-    estimate = layer.surrogate.estimate(x[size:])
-    energy = residual_energy(a[size:], estimate, norms).view(count, size, -1).mean(1)
-    scores = SELECTORS[plan.settings.selector](scene).float()
-    chosen = kept_neurons(scores, layer, plan.settings.group_size)
-    return block_figures(torch.zeros_like(energy).scatter_(1, chosen, 1.0), energy, layer.kept)
+    blocks = x.view(count, size, -1)
+    energy = residual_energy(a, layer.compensation.estimate(x), chooser.down_norms)
+    energy = energy.view(count, size, -1).mean(1)
+    recalls, energies = [], []
+    for row, positions in zip(energy, chooser.dynamic(before, blocks), strict=True):
+        kept, _ = chooser.neurons([positions])
+        mask = torch.zeros_like(row)[None].scatter_(1, kept, 1.0)
+        recall, retained = block_metrics(mask, row[None], kept.shape[1])
+        recalls.append(recall)
+        energies.append(retained)
+    return sum(recalls) / count, sum(energies) / count
 
 
 @torch.no_grad()
-def selection_figures(model: Any, plan: SparsePlan, windows: Tensor) -> list[dict[str, float]]:
-    """A row a layer: layer, kept, density, recall_at_k, retained_energy; windows [n, T] run through
-    the dense model.
-
-    Raises ValueError where a window holds fewer than two blocks.
+def selection_metrics(model: Any, plan: SparsePlan, windows: Tensor) -> list[dict[str, float]]:
+    """A row per layer: layer, kept, density, recall_at_k, retained_energy; windows [n, T] run
+    through the dense model. Raises ValueError if a window holds fewer than two blocks.
     """
     if windows.shape[1] < 2 * plan.settings.block_size:
         raise ValueError(
-            f"fidelity.window: {windows.shape[1]} tokens hold fewer than two blocks of "
+            f"selection: windows of {windows.shape[1]} tokens hold fewer than two blocks of "
             f"{plan.settings.block_size}"
         )
     ffns, sums, handles = gated_ffns(model), torch.zeros(len(plan.layers), 2), []
@@ -79,10 +68,9 @@ def selection_figures(model: Any, plan: SparsePlan, windows: Tensor) -> list[dic
     def remember(index: int, x: Tensor) -> None:
         inputs[index] = x
 
-    def look(index: int, a: Tensor) -> None:
-        sums[index] += torch.tensor(
-            layer_figures(ffns[index], plan.layers[index], plan, inputs.pop(index), a)
-        )
+    def add(index: int, a: Tensor) -> None:
+        values = layer_metrics(ffns[index], plan.layers[index], plan, inputs.pop(index), a)
+        sums[index] += torch.tensor(values)
 
     for ffn in ffns:
         module: Any = ffn.module
@@ -91,7 +79,7 @@ def selection_figures(model: Any, plan: SparsePlan, windows: Tensor) -> list[dic
         )
         handles.append(
             module.down_proj.register_forward_pre_hook(
-                lambda _, args, i=ffn.layer: look(i, args[0][0])
+                lambda _, args, i=ffn.layer: add(i, args[0][0])
             )
         )
     try:

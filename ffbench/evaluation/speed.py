@@ -13,25 +13,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench.methods.plan import SparsePlan
-from ffbench.methods.selectors import untimed
+from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffkernels.bench import timing
 
+ARMS = ("dense", "own_dense", "sparse")
+NEVER = 1 << 60  # tokens: a plan that pays off from here on runs every prompt dense
+
 
 @dataclass
 class PrefillTimes:
-    """Seconds of each round: whole prefills (to the logits of the last token), and their FFNs
-    alone.
+    """Seconds of each round: whole prefills (to the logits of the last token), and their FFNs alone.
+
+    Arms: `dense`, the model as it is; `own_dense`, our kernels with every neuron kept; `sparse`.
     """
 
     tokens: int
-    prefill: dict[str, list[float]] = field(default_factory=lambda: {"dense": [], "sparse": []})
-    ffn: dict[str, list[float]] = field(default_factory=lambda: {"dense": [], "sparse": []})
+    prefill: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
+    ffn: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
 
-    def figures(self, part: dict[str, list[float]]) -> dict[str, Any]:
-        """Speed figures of docs/result-schema.md: medians, and the median of the rounds' ratios."""
+    def metrics(self, part: dict[str, list[float]]) -> dict[str, Any]:
+        """Speed fields of a result: medians, and the median of the rounds' ratios."""
         ratio, p20, p80 = timing.ratios(part["dense"], part["sparse"])
         return {
             "tokens": self.tokens,
@@ -41,6 +44,8 @@ class PrefillTimes:
             "dense_s": statistics.median(part["dense"]),
             "sparse_s": statistics.median(part["sparse"]),
             "rounds": len(part["dense"]),
+            "processes": 1,
+            "own_dense_ratio": timing.ratios(part["own_dense"], part["sparse"])[0],
         }
 
 
@@ -127,6 +132,14 @@ def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
     return ids[:tokens].unsqueeze(0).to(model.device)
 
 
+def always_dense(plan: SparsePlan) -> SparsePlan:
+    """The plan with every prompt dense and no neuron moved: twins share the weights, and only one of
+    them may reorder them.
+    """
+    layers = [replace(one, order=torch.arange(len(one.order)), hot=0) for one in plan.layers]
+    return replace(plan, layers=layers, min_tokens=NEVER)
+
+
 @torch.no_grad()
 def prefill_times(
     model: Any,
@@ -137,29 +150,34 @@ def prefill_times(
     backend: str,
     ids: Tensor | None = None,
 ) -> list[PrefillTimes]:
-    """Time dense and sparse prefill in turn on the same ids, one warm-up of each first, for each
-    length.
+    """Time the three arms in turn on the same ids, one warm-up of each first, for each length.
 
     A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting
     the plan up happens once and is not timed; the plan's own min_tokens does not count here. Raises
-    ValueError for lengths, rounds or threads below 1, and for per-token rules.
+    ValueError for lengths, rounds or threads below 1, and for token rules.
     """
-    reason = untimed(plan)
+    reason = untimed(plan.settings)
     if reason:
         raise ValueError(f"speed: {reason}")
     if rounds < 1:
         raise ValueError(f"rounds: expected at least 1, received {rounds}")
     prompts = [prompt_ids(model, ids, length) for length in lengths]
-    watch, twin = Stopwatch(threads, model.device), twin_of(model)
+    watch = Stopwatch(threads, model.device)
+    sparse, own = twin_of(model), twin_of(model)
     results = []
-    with thread_count(threads), sparse_prefill(twin, replace(plan, min_tokens=0), backend):
+    with (
+        thread_count(threads),
+        sparse_prefill(sparse, replace(plan, min_tokens=0), backend),
+        sparse_prefill(own, always_dense(plan), backend),
+    ):
+        arms = dict(zip(ARMS, (model, own, sparse), strict=True))
         for prompt in prompts:
             times = PrefillTimes(prompt.shape[1])
             for number in range(rounds + 1):
-                for name, one in (("dense", model), ("sparse", twin)):
-                    with ffn_seconds(one, watch) as seconds:
+                for name, twin in arms.items():
+                    with ffn_seconds(twin, watch) as seconds:
                         start = watch.now()
-                        one(prompt, use_cache=True, logits_to_keep=1)
+                        twin(prompt, use_cache=True, logits_to_keep=1)
                         end = watch.now()
                     if number:
                         times.prefill[name].append(end - start)
@@ -168,52 +186,13 @@ def prefill_times(
     return results
 
 
-def measure_ffn(
-    model: Any,
-    plan: SparsePlan,
-    tokens: int,
-    rounds: int,
-    threads: int,
-    backend: str,
-    ids: Tensor | None = None,
-) -> dict[str, Any]:
-    """Speed figures of all layers' FFNs inside real prefills of `tokens` tokens.
-
-    `ids` [n >= tokens] are the prompt; random ones where none are given. Raises ValueError as
-    `prefill_times` does.
-    """
-    times = prefill_times(model, plan, [tokens], rounds, threads, backend, ids)[0]
-    return times.figures(times.ffn)
-
-
-def measure_ttft(
-    model: Any,
-    plan: SparsePlan,
-    lengths: list[int],
-    rounds: int,
-    threads: int,
-    backend: str,
-    ids: Tensor | None = None,
-) -> list[dict[str, Any]]:
-    """Speed figures of the time to first token, one entry per prompt length, in the order given.
-
-    `ids` as in `measure_ffn`. Raises ValueError as `prefill_times` does.
-    """
-    return [
-        times.figures(times.prefill)
-        for times in prefill_times(model, plan, lengths, rounds, threads, backend, ids)
-    ]
-
-
-def break_even(figures: list[dict[str, Any]]) -> int | None:
+def break_even(rows: list[dict[str, Any]]) -> int | None:
     """Shortest measured length from which sparse prefill is never slower at any longer one; None
-    where it is.
-
-    `figures` are speed figures of one plan at several lengths, in any order.
+    if it is slower at the longest. `rows` are the metrics of one plan at several lengths.
     """
     shortest = None
-    for figure in sorted(figures, key=lambda one: one["tokens"], reverse=True):
-        if figure["ratio"] < 1:
+    for row in sorted(rows, key=lambda row: row["tokens"], reverse=True):
+        if row["ratio"] < 1:
             break
-        shortest = figure["tokens"]
+        shortest = row["tokens"]
     return shortest

@@ -1,6 +1,4 @@
-"""Identity of a run and of its parts: everything that changes a result, nothing else
-(docs/result-schema.md).
-"""
+"""What names a model, its text and its prompts: everything that changes a result, nothing else."""
 
 import hashlib
 import json
@@ -9,19 +7,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ffbench.data.chunks import PIECE
+from ffbench.data.chunks import CHUNK_CHARACTERS
 from ffbench.data.embedded_text import data_hash
-from ffbench.data.user_text import own_hash
+from ffbench.data.user_text import user_text_hash
+from ffbench.methods.chosen import make_selector
+from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings
+from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.models.loading import ModelSpec, weight_files
 from ffbench.runs.identity import content_key, file_hash
 from ffbench.settings import RunSettings
 from ffbench.tasks.base import TaskRecord, TaskSpec
 from ffbench.tasks.registry import get_spec
 
-PROMPT_VERSION = 3
 EMBEDDED = "embedded"
-RECORD_CHOICE = "even_by_length"  # ffbench.tasks.registry.choose_evenly
+RECORD_CHOICE = "even_by_length"  # ffbench.tasks.base.choose_evenly
+
+Work = list[tuple[TaskSpec, list[TaskRecord]]]
 
 
 def model_spec(settings: RunSettings) -> ModelSpec:
@@ -30,18 +32,15 @@ def model_spec(settings: RunSettings) -> ModelSpec:
 
 
 def model_identity(settings: RunSettings) -> dict[str, Any]:
-    """What names the weights: file hashes where there are files, else the source and its
-    revision.
+    """What names the weights: file hashes if there are files, else the source and its revision.
+
+    The device changes no result beyond rounding and is left out.
     """
     m = settings.model
     remembered = Path(settings.output_dir) / "file_hashes.json"
     files = [file_hash(path, remembered) for path in weight_files(model_spec(settings))]
-    named = (
-        {"weights": files}
-        if files
-        else {"source": m.source, "location": m.location, "revision": m.revision}
-    )
-    return {"name": m.name, "dtype": m.dtype} | named
+    source = {"source": m.source, "location": m.location, "revision": m.revision}
+    return {"name": m.name, "dtype": m.dtype} | ({"weights": files} if files else source)
 
 
 def fingerprint(settings: RunSettings) -> dict[str, str]:
@@ -50,27 +49,24 @@ def fingerprint(settings: RunSettings) -> dict[str, str]:
 
 
 def plan_settings(settings: RunSettings) -> PlanSettings:
-    """The plan's part of the settings."""
+    """The plan's part of the settings. Raises MethodError for a method that is not valid."""
     s = settings
     return PlanSettings(
-        s.selector.name,
-        s.compensator.name,
-        s.scheduler.name,
-        s.block_size,
-        float(s.sparsity),
-        s.selector.hot_fraction,
-        s.compensator.rank,
-        s.dense_first,
-        s.dense_last,
-        s.seed,
-        s.compensator.tune_steps,
-        s.group_size,
-        s.compensator.map_rank,
-        s.blocks,
+        selector=make_selector(s.selector),
+        compensator=COMPENSATORS.make(s.compensator),
+        scheduler=SCHEDULERS.make(s.scheduler),
+        block_size=s.block_size,
+        sparsity=float(s.sparsity),
+        hot_fraction=float(s.hot_fraction),
+        group_size=s.group_size,
+        blocks=s.blocks,
+        first_dense=s.first_dense,
+        last_dense=s.last_dense,
+        seed=s.seed,
     )
 
 
-def work_of(settings: RunSettings) -> list[tuple[TaskSpec, list[TaskRecord]]]:
+def work_of(settings: RunSettings) -> Work:
     """Tasks with the records that are scored."""
     specs = [get_spec(name) for name in settings.task.tasks]
     return [(spec, spec.records(settings.task.limit, settings.task.data_dir)) for spec in specs]
@@ -81,92 +77,36 @@ def prompts_text(
     name: str, max_new_tokens: int, stop: str, chat: bool, records: tuple[TaskRecord, ...]
 ) -> str:
     """One task's rules and prompts as JSON."""
-    return json.dumps(
-        [
-            name,
-            max_new_tokens,
-            stop,
-            chat,
-            [
-                [r.record_id, r.context, r.question, r.answers, r.all_classes, r.length]
-                for r in records
-            ],
-        ]
-    )
+    rows = [
+        [r.record_id, r.context, r.question, r.answers, r.all_classes, r.length] for r in records
+    ]
+    return json.dumps([name, max_new_tokens, stop, chat, rows])
 
 
-def scored(settings: RunSettings) -> dict[str, Any]:
+def prompts_identity(settings: RunSettings) -> dict[str, Any]:
     """Identity of the scored prompts."""
     rows = [
         prompts_text(spec.name, spec.max_new_tokens, spec.stop, spec.chat, tuple(records))
         for spec, records in work_of(settings)
     ]
+    task = settings.task
     return {
         "prompts": hashlib.sha256(f"[{', '.join(rows)}]".encode()).hexdigest(),
-        "max_length": settings.task.max_length,
-        "batch_size": settings.task.batch_size,
-        "prompt_version": PROMPT_VERSION,
+        "max_length": task.max_length,
+        "batch_size": task.batch_size,
+        "decode": task.decode,
         "record_choice": RECORD_CHOICE,
     }
 
 
-def answers_key(settings: RunSettings) -> str:
-    """Key of the dense answers, shared by every run of a model on the same prompts."""
-    return content_key({"model": model_identity(settings), "task": scored(settings)})
+def text_identity(settings: RunSettings) -> dict[str, Any]:
+    """The text that plans are fitted on, by what it holds, not by where it is."""
+    folder = settings.calibration.folder
+    text = user_text_hash(folder) if folder else data_hash()
+    return {"text": text, "chunk": CHUNK_CHARACTERS}
 
 
-def calibration(settings: RunSettings) -> dict[str, Any]:
-    """How much calibration text; own text is named by what it holds, not by where it lies."""
-    c = settings.calibration
-    return {"tokens": c.tokens, "window": c.window, "piece": PIECE} | (
-        {"text": own_hash(c.folder)} if c.folder else {}
-    )
-
-
-def training_identity(settings: RunSettings) -> dict[str, Any]:
-    """What the collected sums depend on besides the plan settings; `data` is the text as it is
-    cut.
-    """
-    named = calibration(settings)
-    return {
-        "model": model_identity(settings),
-        "data": named.get("text", f"{data_hash()}/{PIECE}"),
-        "calibration": named,
-    }
-
-
-def heldout_identity(settings: RunSettings) -> dict[str, Any]:
-    """What the dense side of fidelity depends on."""
-    return {
-        "model": model_identity(settings),
-        "data": data_hash(),
-        "fidelity": asdict(settings.fidelity),
-    }
-
-
-def run_identity(settings: RunSettings) -> dict[str, Any]:
-    """Everything that changes a run's result."""
-    s = settings
-    shared = {
-        "model": model_identity(s),
-        "task": scored(s),
-        "data": data_hash(),
-        "sparsity": float(s.sparsity),
-    }
-    if s.dense:
-        return shared
-    return shared | {
-        "plan": asdict(plan_settings(s)),
-        "compensator": asdict(s.compensator),
-        "group_size": s.group_size,
-        "protocol": s.task.protocol,
-        "calibration": calibration(s),
-        "fidelity": asdict(s.fidelity),
-        "speed": asdict(s.speed),
-        "kernel": asdict(s.kernel),
-    }
-
-
-def run_key(settings: RunSettings) -> str:
-    """16 hex digits that name the run folder."""
-    return content_key(run_identity(settings))
+def calibration_name(settings: RunSettings) -> str:
+    """The calibration text in a result: `embedded`, or the first digits of its hash."""
+    folder = settings.calibration.folder
+    return user_text_hash(folder)[:16] if folder else EMBEDDED

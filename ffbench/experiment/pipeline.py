@@ -1,5 +1,6 @@
 """One run from settings to result.json; what is done already is read, not repeated."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,32 +9,30 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ffbench.experiment import identity as keys
-from ffbench.experiment.calibration import heldout_windows, training_text
-from ffbench.methods.plan import SparsePlan
-from ffbench.methods.selectors import SELECTORS, untimed
+from ffbench.experiment import identity
+from ffbench.experiment.stages import RunStages
+from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.loading import ModelSpec, load_model
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import WAIT_SECONDS, StageCache
-from ffbench.runs.identity import content_key
 from ffbench.runs.machine import Machine
 from ffbench.runs.provenance import collect as provenance
 from ffbench.runs.provenance import cpu_name
+from ffbench.runs.stage import Stage
 from ffbench.runs.store import INTERRUPTED, RunFolder, RunStore
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
 from ffbench.tracking.mirror import mirror, objective
 from ffbench.tracking.open import open_tracker
 
-Cache = Callable[..., Path]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 UNMEASURED = (
     "block_size",
     "blocks",
     "calibration_text",
     "hot_fraction",
-    "rank",
     "group_size",
+    "objective",
     "fidelity",
     "speed",
     "density_used",
@@ -47,54 +46,29 @@ UNMEASURED = (
 
 @lru_cache(maxsize=1)
 def loaded(spec: ModelSpec) -> tuple[Any, Any]:
-    """Model and tokenizer, kept for the next run of a sweep."""
-    return load_model(spec)
+    """Model and tokenizer, checked, and kept for the next run of a sweep."""
+    from ffbench.models.forward import check_logits
+
+    model, tokenizer = load_model(spec)
+    check_logits(model)
+    return model, tokenizer
 
 
-def train(settings: RunSettings, model: Any, tokenizer: Any, cached: Cache) -> SparsePlan:
-    """The plan of `settings`, from the stages that `cached` holds or makes."""
-    from ffbench.training.plan_builder import train_plan
+class Session:
+    """A model with the shared stages.
 
-    text = training_text(settings, tokenizer)
-    return train_plan(
-        model,
-        keys.plan_settings(settings),
-        text,
-        keys.training_identity(settings),
-        cached,
-        keys.fingerprint(settings),
-    )
-
-
-def trained_plan(settings: RunSettings) -> SparsePlan:
-    """The plan of `settings` by itself; its stages are shared with the runs of the same output
-    folder.
-    """
-    model, tokenizer = loaded(keys.model_spec(settings))
-    cache = StageCache(settings.output_dir)
-    return train(
-        settings,
-        model,
-        tokenizer,
-        lambda stage, identity, make, **how: cache.get_or_make(
-            stage, content_key(identity), make, **how
-        ),
-    )
-
-
-class Workbench:
-    """A model with the shared stages; `cost` holds seconds, for a cached stage those of the run
-    that made it.
+    `cost` holds seconds, for a cached stage those of the run that made it.
     """
 
     def __init__(self, settings: RunSettings, machine: Machine | None = None) -> None:
         self.settings, self.machine = settings, machine
-        self._making = 0
+        self.stages = RunStages(settings)
         self.cache = StageCache(settings.output_dir)
         self.cost: dict[str, float | None] = {}
         self.folders: dict[str, Path] = {}
+        self._making = 0
         with self.timed("load"):
-            self.model, self.tokenizer = loaded(keys.model_spec(settings))
+            self.model, self.tokenizer = loaded(identity.model_spec(settings))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -103,40 +77,56 @@ class Workbench:
         yield
         self.cost[stage] = time.perf_counter() - start
 
-    def cached(
-        self,
-        stage: str,
-        identity: dict[str, Any],
-        make: Callable[[Path], None],
-        *,
-        resumable: bool = False,
-    ) -> Path:
-        """The folder of a shared stage, made where it is missing."""
-        key = content_key(identity)
-        self.halt()
+    def cached(self, stage: Stage, make: Callable[[Path], None]) -> Path:
+        """The folder of a shared stage, made if it is missing."""
+        self.yield_to_measurements()
         self._making += 1
         try:
-            folder = self.cache.get_or_make(stage, key, make, resumable=resumable)
+            folder = self.cache.get_or_make(stage.name, stage.key, make, resumable=stage.resumable)
         finally:
             self._making -= 1
-        self.cost[stage] = self.cache.seconds(stage, key)
-        self.folders[stage] = folder
+        self.cost[stage.name] = self.cache.seconds(stage.name, stage.key)
+        self.folders[stage.name] = folder
         return folder
 
-    def halt(self) -> None:
+    def yield_to_measurements(self) -> None:
         """Between two stages: let a measurement of another job on this machine go first."""
-        if (
-            self.machine and not self._making
-        ):  # inside a stage another job may wait for it, and could not halt
+        # inside a stage another job may wait for that stage, and could not pause
+        if self.machine and not self._making:
             self.machine.halt()
 
-    def heldout(self) -> dict[str, Any]:
-        """Held-out windows of each text."""
-        f = self.settings.fidelity
-        return heldout_windows(self.tokenizer, f.windows * f.window, f.window)
+    def trained_plan(self) -> SparsePlan:
+        """The plan of the settings, from the stages that are there or are made."""
+        from ffbench.experiment.calibration import training_text
+        from ffbench.training.plan_builder import PlanBuilder
+
+        s = self.settings
+        plan = PlanBuilder(
+            model=self.model,
+            settings=self.stages.plan_settings,
+            objective=s.objective,
+            text=training_text(s, self.tokenizer),
+            stages=self.stages.plan_stages,
+            cache=self.cached,
+            fingerprint=identity.fingerprint(s),
+        ).plan()
+        plan.card = {
+            "model": s.model.name,
+            "location": s.model.location,
+            "revision": s.model.revision,
+            "calibration_text": identity.calibration_name(s),
+            "calibration_tokens": s.calibration.tokens,
+            "objective": s.objective.weights(),
+        }
+        return plan
 
 
-class Pipeline(Workbench):
+def trained_plan(settings: RunSettings) -> SparsePlan:
+    """The plan of `settings` by itself; its stages are shared with the runs of the output folder."""
+    return Session(settings).trained_plan()
+
+
+class Pipeline(Session):
     """The stages of one run."""
 
     def __init__(
@@ -144,7 +134,7 @@ class Pipeline(Workbench):
     ) -> None:
         super().__init__(settings, machine)
         self.run, self.tracker = run, tracker
-        self.work = keys.work_of(settings)
+        self.work = identity.work_of(settings)
 
     def protocol(self) -> Any:
         """How prompts are answered."""
@@ -156,123 +146,161 @@ class Pipeline(Workbench):
         )
 
     def dense_answers(self) -> list[dict[str, Any]]:
-        """Dense answers, computed once a model and set of prompts."""
+        """Dense answers, computed once per model and set of prompts."""
         from ffbench.evaluation.answers import evaluate
 
-        if not self.work:
+        stage = self.stages.answers
+        if stage is None:
             return []
 
         def make(folder: Path) -> None:
-            evaluate(
-                self.model,
-                self.tokenizer,
-                None,
-                self.work,
-                AnswerLog(folder / "answers.jsonl"),
-                self.protocol(),
-            )
+            log = AnswerLog(folder / "answers.jsonl")
+            evaluate(self.model, self.tokenizer, None, self.work, log, self.protocol())
 
-        key = keys.answers_key(self.settings)
-        self.halt()
-        folder = self.cache.get_or_make("answers", key, make, resumable=True)
-        self.cost["answers"] = self.cache.seconds("answers", key)
-        return AnswerLog(folder / "answers.jsonl").read()
+        return AnswerLog(self.cached(stage, make) / "answers.jsonl").read()
 
     def plan(self) -> SparsePlan:
         """The trained plan, saved in the run's folder."""
-        plan = train(self.settings, self.model, self.tokenizer, self.cached)
+        plan = self.trained_plan()
         plan.save(self.run.path / "plan")
         return plan
 
     def selection(self, plan: SparsePlan) -> dict[str, Any]:
-        """Figures of the selector by layer, and their means; one held-out window of each text."""
+        """Metrics of the selector by layer, and their means; one held-out window of each text."""
         import torch
 
-        from ffbench.evaluation.selection import selection_figures
+        from ffbench.evaluation.selection import selection_metrics
+        from ffbench.experiment.calibration import heldout_windows
         from ffbench.training.token_mixing import load_scores
 
-        if not self.settings.fidelity.windows or not SELECTORS[plan.settings.selector].block_wise:
+        if not self.settings.fidelity.windows or untimed(plan.settings):
             return {}
-        windows = torch.cat([batch[:1] for batch in self.heldout().values()])
-        self.halt()
+        length = max(*self.settings.fidelity.contexts, 2 * plan.settings.block_size)
+        windows = torch.cat(list(heldout_windows(self.tokenizer, length, length).values()))
+        self.yield_to_measurements()
         with self.timed("selection"):
-            rows = selection_figures(self.model, plan, windows)
+            rows: list[dict[str, Any]] = [*selection_metrics(self.model, plan, windows)]
         mixing = (
-            load_scores(self.folders["mixing"])["others"]
-            if "mixing" in self.folders
+            load_scores(self.folders["token_mixing"])["others"]
+            if "token_mixing" in self.folders
             else [None] * len(rows)
         )
         rows = [row | {"token_mixing": score} for row, score in zip(rows, mixing, strict=True)]
         names = ("recall_at_k", "retained_energy")
-        return {"layers": rows} | {
-            name: sum(row[name] for row in rows) / len(rows) for name in names
-        }
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in names}
+        return {"layers": rows} | means
 
     def sparse_answers(self, plan: SparsePlan) -> list[dict[str, Any]]:
-        """The run's own answers, going on where an earlier start stopped."""
+        """The run's own answers, resuming an earlier start."""
         from ffbench.evaluation.answers import evaluate
 
         if not self.work:
             return []
-        self.halt()
-        answers = evaluate(
-            self.model,
-            self.tokenizer,
-            plan,
-            self.work,
-            AnswerLog(self.run.path / "answers.jsonl"),
-            self.protocol(),
-        )
+        self.yield_to_measurements()
+        log = AnswerLog(self.run.path / "answers.jsonl")
+        answers = evaluate(self.model, self.tokenizer, plan, self.work, log, self.protocol())
         self.cost["evaluate"] = sum(answer["seconds"] for answer in answers)
         return answers
 
     def fidelity(self, plan: SparsePlan) -> dict[str, Any] | None:
-        """Fidelity figures of each text and their mean; None where they are left out.
+        """Fidelity by tail, text and context; None if it is left out.
 
-        The tracker gets the objective of a search over plans after every window, so that a search
-        can end early.
+        The tracker gets the objective of a search over plans after every case, so that a search can
+        end early.
         """
-        from ffbench.evaluation.fidelity import fidelity_rows, save_dense, summarise
+        from ffbench.evaluation.fidelity import Row, measure, save_dense, summary
+        from ffbench.evaluation.metrics import interval as stratified_interval
+        from ffbench.experiment.fidelity_cases import fidelity_cases
         from ffbench.methods.flops import flops_of
 
-        s = self.settings
-        if not s.fidelity.windows:
+        stage = self.stages.dense_tails
+        if stage is None:
             return None
-        windows = self.heldout()
-        folder = self.cached(
-            "hidden", keys.heldout_identity(s), lambda path: save_dense(self.model, windows, path)
-        )
-        ratio = flops_of(plan)["ratio"]
+        cases = fidelity_cases(self.settings, self.tokenizer)
+        folder = self.cached(stage, lambda path: save_dense(self.model, cases, path))
+        flops = flops_of(plan)
 
-        def seen(rows: list[dict[str, float]]) -> None:
-            kl = sum(row["kl"] for row in rows) / len(rows)
-            self.tracker.log({"objective": objective(kl, ratio), "windows": len(rows)})
+        def report(rows: list[Row]) -> None:
+            answers = [row.kl for row in rows if row.tail != "prompt"]
+            if answers:
+                value = objective(sum(answers) / len(answers), flops.ratio)
+                self.tracker.log({"objective": value, "windows": len(rows)})
 
         with self.timed("fidelity"):
-            rows = fidelity_rows(self.model, plan, windows, folder, s.kernel.backend, seen)
-        return summarise(rows, s.fidelity.window)
+            backend = self.settings.kernel.backend
+            measured = measure(self.model, plan, cases, folder, backend, report)
+        used = flops.whole_prompt(measured.density)
+        return summary(measured, used, stratified_interval)
 
     def speed(self, plan: SparsePlan) -> dict[str, Any] | None:
-        """FFN and TTFT speedups with their conditions; None where speed is left out."""
+        """FFN and TTFT speedups with their conditions; None if speed is left out.
+
+        Kept by machine: a run that is repeated on another one measures again.
+        """
         import torch
 
-        from ffbench.evaluation.speed import prefill_times
+        from ffbench.runs.files import read_json, write_json
 
         s = self.settings
-        if not s.speed.rounds or untimed(plan):
+        if not s.speed.rounds or untimed(plan.settings):
             return None
         threads = s.kernel.threads or torch.get_num_threads()
-        alone = self.machine.alone() if self.machine else nullcontext()
-        with alone, self.timed("speed"):
-            times = prefill_times(
-                self.model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend
-            )
-        return {
-            "ffn": times[0].figures(times[0].ffn),
-            "ttft": [one.figures(one.prefill) for one in times],
+        where = {
+            "cpu": cpu_name(),
+            "device": str(self.model.device),
+            "threads": threads,
+            "backend": s.kernel.backend,
+        }
+
+        def make(folder: Path) -> None:
+            alone = self.machine.alone() if self.machine else nullcontext()
+            with alone:
+                write_json(folder / "speed.json", self.measured_speed(threads))
+
+        self.yield_to_measurements()
+        key = self.stages.speed(where)
+        # not through `cached`: a measurement must not count as a stage that others may wait for
+        folder = self.cache.get_or_make(key.name, key.key, make)
+        self.cost["speed"] = self.cache.seconds(key.name, key.key)
+        measured: dict[str, Any] = read_json(folder / "speed.json")
+        return measured
+
+    def measured_speed(self, threads: int) -> dict[str, Any]:
+        """Measure now, in fresh processes on real text."""
+        import torch
+
+        from ffbench.evaluation.speed_processes import (
+            BUSY_LOAD,
+            measured_in_processes,
+            speed_metrics,
+        )
+        from ffbench.experiment.calibration import heldout_windows
+        from ffkernels import backends
+
+        s = self.settings
+        longest = max(s.speed.lengths)
+        text = torch.cat([w.flatten() for w in heldout_windows(self.tokenizer, 4096, 512).values()])
+        ids = text.repeat(-(-longest // len(text)))[:longest]
+        before = os.getloadavg()[0]
+        runs = measured_in_processes(
+            identity.model_spec(s),
+            self.run.path / "plan",
+            lengths=s.speed.lengths,
+            rounds=s.speed.rounds,
+            threads=threads,
+            backend=s.kernel.backend,
+            processes=max(s.speed.processes, 1),
+            ids=ids,
+        )
+        weight = self.model.get_input_embeddings().weight
+        return speed_metrics(runs) | {
             "threads": threads,
             "cpu": cpu_name(),
-            "backend": s.kernel.backend,
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "backend": backends.name_of(backends.load(s.kernel.backend, weight)),
+            "load_before": before,
+            "load_after": os.getloadavg()[0],
+            "busy": os.getloadavg()[0] > threads + BUSY_LOAD,
         }
 
     def head(self) -> dict[str, Any]:
@@ -284,61 +312,68 @@ class Pipeline(Workbench):
             "schema_version": SCHEMA_VERSION,
             "run_key": self.run.run_key,
             "model": s.model.name,
-            "dtype": s.model.dtype,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(self.model.device),
             "sparsity": float(s.sparsity),
             "task": s.task.name,
             "protocol": s.task.protocol,
             "chat_template": template_hash(self.tokenizer),
-            "dense_answers": keys.answers_key(s) if self.work else None,
+            "dense_answers": self.stages.answers.key if self.stages.answers else None,
+            "seed": s.seed,
         }
 
     def dense_result(self) -> dict[str, Any]:
-        """Every figure of the run at sparsity 0."""
-        from ffbench.evaluation.metrics import task_figures
+        """Every metric of the run at sparsity 0."""
+        from ffbench.evaluation.metrics import task_figures as task_metrics
 
         dense = self.dense_answers()
         names = dict.fromkeys(("selector", "compensator", "scheduler"), "dense")
+        metrics = task_metrics(dense, dense, self.work)
         return (
             self.head()
             | names
+            | {"parameters": {}}
             | dict.fromkeys(UNMEASURED)
-            | task_figures(dense, dense, self.work)
+            | metrics
             | {"cost": self.cost}
         )
 
     def sparse_result(self) -> dict[str, Any]:
-        """Every figure of a sparse run."""
-        from ffbench.evaluation.metrics import task_figures
+        """Every metric of a sparse run."""
+        from ffbench.evaluation.metrics import task_figures as task_metrics
         from ffbench.methods.flops import flops_of
 
         s, dense = self.settings, self.dense_answers()
         plan = self.plan()
         selection = self.selection(plan)
         fidelity = self.fidelity(plan)
-        self.tracker.log({"fidelity": fidelity} if fidelity else {})
+        self.tracker.log({"fidelity": fidelity["tails"]} if fidelity else {})
         speed = self.speed(plan)
-        figures = task_figures(dense, self.sparse_answers(plan), self.work)
+        flops = flops_of(plan)
+        metrics = task_metrics(dense, self.sparse_answers(plan), self.work)
+        p = plan.settings
+        methods = {"selector": p.selector, "compensator": p.compensator, "scheduler": p.scheduler}
+        plain: dict[str, Any] = {name: method.name for name, method in methods.items()}
         return (
             self.head()
             | dict.fromkeys(UNMEASURED)
+            | plain
             | {
-                "selector": s.selector.name,
-                "compensator": s.compensator.name,
-                "scheduler": s.scheduler.name,
+                "parameters": {name: m.parameters() for name, m in methods.items()},
                 "block_size": s.block_size,
                 "blocks": s.blocks,
-                "calibration_text": keys.calibration(s).get("text", keys.EMBEDDED)[:16],
-                "hot_fraction": s.selector.hot_fraction,
-                "rank": s.compensator.rank,
+                "calibration_text": identity.calibration_name(s),
+                "hot_fraction": s.hot_fraction,
                 "group_size": s.group_size,
+                "objective": asdict(s.objective),
                 "fidelity": fidelity,
                 "speed": speed,
-                "speed_reason": untimed(plan),
-                "density_used": fidelity["mean"]["density_used"] if fidelity else None,
-                "flops": flops_of(plan),
+                "speed_reason": untimed(p),
+                "density_used": fidelity["density_used"] if fidelity else None,
+                "flops": asdict(flops),
             }
             | selection
-            | figures
+            | metrics
             | {"cost": self.cost}
         )
 
@@ -349,10 +384,10 @@ def execute(
     """Do one run unless it is done; returns its key. A failure is written into the run folder and
     raised.
 
-    Where another process computes this run, its end is waited for. `draw` makes the pictures of a
+    If another process computes this run, its end is waited for. `draw` makes the pictures of a
     sparse run that a tracker gets.
     """
-    key = keys.run_key(settings)
+    key = RunStages(settings).run.key
     run = RunStore(settings.output_dir).folder(key)
     if not run.start(asdict(settings), provenance(command), WAIT_SECONDS):
         return key
@@ -363,10 +398,10 @@ def execute(
             pipeline = Pipeline(settings, run, tracker, machine)
             run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
     except BaseException as error:
-        stopped = not isinstance(
-            error, Exception
-        )  # Ctrl-C, or SystemExit in a worker that is told to end
-        run.fail(INTERRUPTED if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
+        # Ctrl-C, or SystemExit in a worker that is told to end
+        stopped = not isinstance(error, Exception)
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        run.fail(INTERRUPTED if stopped else text)
         if tracker:
             tracker.finish("failed")
         raise

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-TILE = 32
+TILE = 32  # neurons; counts are whole tiles of the kernels
+RULES = ("mass", "energy")
 
 
 def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> list[int]:
@@ -17,7 +18,7 @@ def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> lis
     Raises ValueError for an unknown rule or a total that is not in 0..n * f.
     """
     count, f = scores.shape
-    if rule not in ("mass", "energy"):
+    if rule not in RULES:
         raise ValueError(f"rule: {rule!r} is unknown; valid: mass, energy")
     if not 0 <= total <= count * f:
         raise ValueError(f"total: {total} is not in 0..{count * f}")

@@ -1,49 +1,55 @@
-"""FLOPs of a plan's sparse blocks, over those of the dense FFN (multiply and add count as two)."""
+"""FLOPs of a plan over those of the dense FFN (multiply and add count as two)."""
 
-from ffbench.methods.compensators.remainder import PARTS, remainder_flops
-from ffbench.methods.plan import LayerPlan, SparsePlan
-from ffbench.methods.selectors import SELECTORS
-from ffbench.methods.similar_blocks import SIMILAR, order_flops
+from dataclasses import dataclass
 
-PROMPT = 2048
+from ffbench.methods.plan import SparsePlan
+from ffbench.methods.similar_blocks import SIMILAR, SORTED, order_flops
+from ffbench.methods.token_scale import scale_flops
+
+PROMPT_TOKENS = 2048  # for the cost of finding similar tokens, which grows with the prompt
 
 
-def compensator_flops(layer: LayerPlan, d: int) -> float:
-    """FLOPs a token of the estimate: P x, M z, and the kept dynamic neurons' V z; or the mask-blind
-    map; or the SVDs.
+@dataclass(frozen=True)
+class PlanFlops:
+    """Shares of the dense FFN's FLOPs per token of a sparse block.
+
+    ideal: the density; selector, compensator: what they add; ratio: all of it.
     """
-    rank, dynamic = layer.surrogate.rank, layer.kept - layer.hot
-    found = 4.0 * d * rank + 2.0 * rank * dynamic if rank else 0.0
-    if layer.output_map:
-        found += 4.0 * d * layer.output_map.p.shape[0]
-    if PARTS[0] in layer.extra:
-        found += remainder_flops(layer.extra)
-    return found
+
+    ratio: float
+    ideal: float
+    selector: float
+    compensator: float
+
+    def whole_prompt(self, density_used: float, ideal: float | None = None) -> float:
+        """Ratio for a prompt of which `density_used` of all neurons were computed.
+
+        The sparse share of the prompt is worked out from it: dense tokens use density 1.
+        """
+        kept = self.ideal if ideal is None else ideal
+        sparse = (1 - density_used) / (1 - kept) if kept < 1 else 0.0
+        return 1 - sparse * (1 - self.ratio)
 
 
-def flops_of(plan: SparsePlan) -> dict[str, float]:
-    """`ratio`: sparse block FFN FLOPs over dense with everything counted; `ideal`: the density;
-    `selector` and `compensator`: their shares of the dense FFN. Finding similar tokens is counted
-    for a prompt of PROMPT tokens.
+def flops_of(plan: SparsePlan) -> PlanFlops:
+    """FLOPs of a plan's sparse blocks, selector and compensator included.
+
+    Finding similar tokens is counted for a prompt of PROMPT_TOKENS tokens.
     """
-    layer = plan.layers[0]
-    d, f = layer.predictor.weights.shape[1], len(layer.order)
+    first, settings = plan.layers[0], plan.settings
+    d, f = len(first.predictor.mean), len(first.order)
     dense = 6.0 * d * f * len(plan.layers)
-    cost = SELECTORS[plan.settings.selector].flops
-    selector = sum(cost(one, d, plan.settings.block_size) for one in plan.layers) / dense
-    if plan.settings.blocks == SIMILAR:
-        selector += (
-            sum(
-                order_flops(PROMPT, plan.settings.block_size, one.surrogate.rank)
-                for one in plan.layers
-            )
-            / dense
+    size = settings.block_size
+    selector = sum(settings.selector.flops(layer, d, size) for layer in plan.layers)
+    if settings.blocks == SORTED:
+        selector += sum(scale_flops(d, layer.compensation.feature_width) for layer in plan.layers)
+    if settings.blocks == SIMILAR:
+        selector += sum(
+            order_flops(PROMPT_TOKENS, size, layer.compensation.feature_width)
+            for layer in plan.layers
         )
-    compensator = sum(compensator_flops(one, d) for one in plan.layers) / dense
-    ideal = sum(one.kept for one in plan.layers) / (f * len(plan.layers))
-    return {
-        "ratio": ideal + selector + compensator,
-        "ideal": ideal,
-        "selector": selector,
-        "compensator": compensator,
-    }
+    compensator = sum(layer.compensation.flops(d, layer.kept, layer.hot) for layer in plan.layers)
+    ideal = sum(layer.kept for layer in plan.layers) / (f * len(plan.layers))
+    return PlanFlops(
+        ideal + (selector + compensator) / dense, ideal, selector / dense, compensator / dense
+    )

@@ -1,216 +1,193 @@
 """The sparse plan: everything that is needed to run sparse prefill on one model."""
 
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.methods.compensators.surrogate import OutputMap, Surrogate
-from ffbench.methods.predictor import Predictor
+from ffbench.methods.compensators import Compensator, CompensatorState
+from ffbench.methods.schedulers import Scheduler
+from ffbench.methods.selectors import Selector
+from ffbench.methods.selectors.predictor import Predictor
+from ffbench.methods.similar_blocks import CONSECUTIVE
+from ffbench.methods.tensors import AxisTensors, size_problems
+from ffbench.methods.token_rules import TokenRule
 
-FORMAT_VERSION = 3
-PREDICTOR_PARTS = ("mean", "weights", "prior")
+# the last tokens hold the question, and the first ones the attention sinks
+DENSE_TOKENS = 128
 
 
 class PlanError(ValueError):
     """A plan folder cannot be used; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """Settings of a plan. `rank` counts for the surrogate, `map_rank` for the output map beside it;
-    sparsity and hot_fraction are shares in [0, 1).
+    """Settings of a plan.
 
-    With group_size above 1, neurons are kept in whole groups of that many neighbours of a layer's
-    order. `blocks` says which tokens share a block (`ffbench.methods.similar_blocks`).
+    sparsity: share of the neurons skipped in sparse blocks, in [0, 1). block_size: tokens per
+    block. hot_fraction: share of the kept neurons that are the same for every block. group_size:
+    neurons are kept in whole groups of that many neighbours of a layer's order. blocks: which
+    tokens share a block (`methods.similar_blocks`). first_dense, last_dense: tokens at the ends of
+    a prompt that run dense, whatever the block size.
     """
 
-    selector: str
-    compensator: str
-    scheduler: str
+    selector: Selector | TokenRule
+    compensator: Compensator
+    scheduler: Scheduler
     block_size: int
     sparsity: float
     hot_fraction: float = 0.0
-    rank: int = 128
-    dense_first: bool = True
-    dense_last: bool = True
-    seed: int = 0
-    tune_steps: int = 0
     group_size: int = 1
-    map_rank: int = 0
-    blocks: str = "consecutive"
+    blocks: str = CONSECUTIVE
+    first_dense: int = DENSE_TOKENS
+    last_dense: int = DENSE_TOKENS
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; each method as a mapping of its name and parameters."""
+        plain = {name: value for name, value in vars(self).items() if name not in METHODS}
+        methods = {name: getattr(self, name) for name in METHODS}
+        return {n: {"name": m.name, **m.parameters()} for n, m in methods.items()} | plain
 
 
-def extra_of(tensors: dict[str, Tensor], index: int) -> dict[str, Tensor]:
-    """A layer's extra tensors by name, from a file that holds those of every layer as
-    INDEX.extra.NAME.
-    """
-    start = f"{index}.extra."
-    return {
-        name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)
-    }
+METHODS = ("selector", "compensator", "scheduler")
+
+
+def block_problem(settings: PlanSettings) -> str | None:
+    """Why the settings' blocks of reordered tokens cannot be had, or None."""
+    if settings.blocks == CONSECUTIVE:
+        return None
+    if not settings.compensator.has_features:
+        return (
+            f"{settings.blocks} tokens are found by the compensator's features, which compensator "
+            f"{settings.compensator.name!r} does not have; choose {CONSECUTIVE}, or "
+            "compensator=surrogate"
+        )
+    if isinstance(settings.selector, Selector) and settings.selector.needs_text_order:
+        return (
+            f"selector {settings.selector.name!r} needs blocks in the order of the text; choose "
+            f"{CONSECUTIVE}"
+        )
+    return None
 
 
 @dataclass
 class LayerPlan:
-    """One layer: `kept` neurons a block, of which the first `hot` after `order` [f] are always
+    """One layer: `kept` neurons per block, of which the first `hot` after `order` [f] are always
     kept.
 
-    `extra` holds what single selectors need; tensors whose name begins with `neuron_` have one row
-    a neuron.
+    compensation: the compensator's tensors. predictor: expected residual energy of each neuron.
+    statistics: what calibration text says about the layer (`methods.statistics`).
+    selector_tensors: what the selector made from the weights.
     """
 
     kept: int
     hot: int
     order: Tensor
-    surrogate: Surrogate
+    compensation: CompensatorState
     predictor: Predictor
-    output_map: OutputMap | None = None
-    extra: dict[str, Tensor] = field(default_factory=dict)
+    statistics: AxisTensors = field(default_factory=AxisTensors)
+    selector_tensors: AxisTensors = field(default_factory=AxisTensors)
 
     def permuted(self) -> "LayerPlan":
-        """The same layer with every per-neuron tensor in the order [hot..., cold...]."""
-        o, s, q = self.order, self.surrogate, self.predictor
-        extra = {
-            name: one[o] if name.startswith("neuron_") else one for name, one in self.extra.items()
-        }
-        return LayerPlan(
-            self.kept,
-            self.hot,
-            torch.arange(len(o)),
-            Surrogate(s.p, s.v[o], s.c[o]),
-            Predictor(q.mean, q.weights[o], q.prior[o]),
-            self.output_map,
-            extra,
+        """The same layer with every neuron axis in the order [hot..., dynamic...]."""
+        order = self.order
+        return replace(
+            self,
+            order=torch.arange(len(order), device=order.device),
+            compensation=self.compensation.permuted(order),
+            predictor=self.predictor.permuted(order),
+            statistics=self.statistics.permuted(order),
+            selector_tensors=self.selector_tensors.permuted(order),
         )
 
+    def on(self, device: torch.device) -> "LayerPlan":
+        """The same layer with the tensors that selectors read on a device."""
+        moved = {n: t.to(device) for n, t in self.compensation.tensors().items()}
+        return replace(
+            self,
+            order=self.order.to(device),
+            compensation=type(self.compensation).from_tensors(moved),
+            predictor=self.predictor.to(device),
+            statistics=self.statistics.to(device),
+            selector_tensors=self.selector_tensors.to(device),
+        )
 
-def layer_problem(layer: LayerPlan) -> str | None:
-    """What does not fit together in a layer that was read from files, or None."""
-    f = len(layer.order)
-    if not torch.equal(layer.order.sort().values, torch.arange(f)):
-        return f"its order is no permutation of {f} neurons"
-    if not 0 <= layer.hot <= layer.kept <= f:
-        return f"kept {layer.kept} and hot {layer.hot} do not fit {f} neurons"
-    rows = {
-        "surrogate.v": layer.surrogate.v,
-        "surrogate.c": layer.surrogate.c,
-        "predictor.weights": layer.predictor.weights,
-        "predictor.prior": layer.predictor.prior,
-    }
-    rows |= {
-        f"extra.{name}": one for name, one in layer.extra.items() if name.startswith("neuron_")
-    }
-    wrong = [f"{name} {tuple(one.shape)}" for name, one in rows.items() if len(one) != f]
-    return f"expected {f} rows, found {', '.join(wrong)}" if wrong else None
+    def parts(self) -> dict[str, tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]]:
+        """Tensors and their axes by part: order, compensator, predictor, statistics, selector."""
+        return {
+            "compensator": (self.compensation.tensors(), self.compensation.all_axes()),
+            "predictor": (self.predictor.tensors(), dict(Predictor.axes)),
+            "statistics": (self.statistics.values, self.statistics.axes),
+            "selector": (self.selector_tensors.values, self.selector_tensors.axes),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the layer as PART.NAME, and the order."""
+        named = {
+            f"{part}.{name}": value
+            for part, (values, _) in self.parts().items()
+            for name, value in values.items()
+        }
+        return {"order": self.order} | named
+
+    def problem(self) -> str | None:
+        """What does not fit together in a layer that was read from files, or None."""
+        f = len(self.order)
+        if not torch.equal(self.order.sort().values, torch.arange(f, device=self.order.device)):
+            return f"`order` is not a permutation of 0..{f - 1}"
+        if not 0 <= self.hot <= self.kept <= f:
+            return f"kept {self.kept} and hot {self.hot} do not fit {f} neurons"
+        sizes = {"neuron": f, "input": len(self.predictor.mean), "output": len(self.predictor.mean)}
+        wrong = [
+            f"{part}.{problem}"
+            for part, (values, axes) in self.parts().items()
+            for problem in size_problems(values, axes, sizes)
+        ]
+        return "; ".join(wrong) or None
 
 
 @dataclass
 class SparsePlan:
-    """Settings, model fingerprint and one LayerPlan a layer; prompts below `min_tokens` run dense
-    (0: none).
+    """Settings, model fingerprint and one LayerPlan per layer.
 
-    `python -m ffbench speed plan=FOLDER` measures from which length on the plan pays off, and
-    writes it there.
+    Prompts below `min_tokens` run dense (0: none). `python -m ffbench speed plan=FOLDER` measures
+    from which length on the plan pays off, and writes it there. `card` holds facts for a reader:
+    model, calibration text, objective, versions.
     """
 
     settings: PlanSettings
     fingerprint: dict[str, str]
     layers: list[LayerPlan]
     min_tokens: int = 0
+    card: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
         """Write plan.json and plan.safetensors into `folder`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors: dict[str, Tensor] = {}
-        for i, layer in enumerate(self.layers):
-            tensors[f"{i}.order"] = layer.order
-            tensors |= {
-                f"{i}.surrogate.{n}": getattr(layer.surrogate, n).contiguous() for n in "pvc"
-            }
-            tensors |= {
-                f"{i}.predictor.{n}": getattr(layer.predictor, n).clone() for n in PREDICTOR_PARTS
-            }
-            tensors |= {f"{i}.extra.{n}": one.contiguous() for n, one in layer.extra.items()}
-            if layer.output_map:
-                tensors |= {
-                    f"{i}.output_map.{n}": getattr(layer.output_map, n).contiguous() for n in "pub"
-                }
-        save_file(tensors, folder / "plan.safetensors")
-        self.save_header(folder)
+        from ffbench.methods.plan_files import save_plan
 
-    def save_header(self, folder: str | Path) -> None:
-        """Write plan.json alone, atomically: everything but the tensors."""
-        header = {
-            "format_version": FORMAT_VERSION,
-            "settings": asdict(self.settings),
-            "fingerprint": self.fingerprint,
-            "min_tokens": self.min_tokens,
-            "layers": [{"kept": layer.kept, "hot": layer.hot} for layer in self.layers],
-        }
-        path = Path(folder) / "plan.json"
-        path.with_suffix(".part").write_text(json.dumps(header, indent=1))
-        path.with_suffix(".part").replace(path)
+        save_plan(self, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path, fingerprint: dict[str, str] | None = None) -> "SparsePlan":
         """Read a plan folder.
 
-        Raises PlanError when a file is missing or malformed, the version differs, or `fingerprint`
+        Raises PlanError if a file is missing or malformed, the format is unknown, or `fingerprint`
         is given and does not match the model that the plan was made for.
         """
-        folder = Path(folder)
-        try:
-            header = json.loads((folder / "plan.json").read_text())
-            tensors = load_file(folder / "plan.safetensors")
-            version = header["format_version"]
-            if version != FORMAT_VERSION:
-                raise PlanError(
-                    f"plan {folder}: format version {version}, this build reads {FORMAT_VERSION}"
-                )
-            unknown = sorted(
-                set(header["settings"]) - {field.name for field in fields(PlanSettings)}
-            )
-            if unknown:
-                raise PlanError(
-                    f"plan {folder}: settings that this build does not know: {', '.join(unknown)}; it was "
-                    "made by a newer one: update FFBench, or make the plan again"
-                )
-            settings = PlanSettings(**header["settings"])
-            layers = [cls._layer(tensors, i, entry) for i, entry in enumerate(header["layers"])]
-            least = int(header.get("min_tokens", 0))
-        except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-            raise PlanError(
-                f"plan {folder}: not a readable plan ({error}); make it again"
-            ) from error
-        for i, layer in enumerate(layers):
-            if found := layer_problem(layer):
-                raise PlanError(
-                    f"plan {folder}: layer {i}: {found}; the files do not belong together, make it again"
-                )
-        if fingerprint is not None and fingerprint != header["fingerprint"]:
-            raise PlanError(
-                f"plan {folder}: made for {header['fingerprint']}, the model is {fingerprint}"
-            )
-        return cls(settings, header["fingerprint"], layers, least)
+        from ffbench.methods.plan_files import load_plan
 
-    @staticmethod
-    def _layer(tensors: dict[str, Tensor], index: int, entry: dict) -> LayerPlan:
-        surrogate = Surrogate(*(tensors[f"{index}.surrogate.{n}"] for n in "pvc"))
-        predictor = Predictor(*(tensors[f"{index}.predictor.{n}"] for n in PREDICTOR_PARTS))
-        mapped = f"{index}.output_map.p" in tensors
-        blind = OutputMap(*(tensors[f"{index}.output_map.{n}"] for n in "pub")) if mapped else None
-        return LayerPlan(
-            int(entry["kept"]),
-            int(entry["hot"]),
-            tensors[f"{index}.order"],
-            surrogate,
-            predictor,
-            blind,
-            extra_of(tensors, index),
-        )
+        return load_plan(Path(folder), fingerprint)
+
+
+def untimed(settings: PlanSettings) -> str | None:
+    """Why a plan's speed means nothing, or None if it can be measured."""
+    if isinstance(settings.selector, Selector):
+        return None
+    return (
+        f"selector {settings.selector.name} works token by token; it is computed dense, for "
+        "accuracy only"
+    )

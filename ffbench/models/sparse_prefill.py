@@ -1,24 +1,19 @@
-"""Run a model's prompts sparse: a context manager over Hugging Face models."""
+"""Run a model's prompts through block-sparse FFNs, by a plan, without changing the model."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ffbench.methods.block_counts import TILE, block_counts
-from ffbench.methods.compensators.remainder import PARTS, remainder
-from ffbench.methods.compensators.surrogate import OutputMap
-from ffbench.methods.groups import best
 from ffbench.methods.plan import LayerPlan, SparsePlan
-from ffbench.methods.schedulers import PER_BLOCK
-from ffbench.methods.selectors import SELECTORS, Scene
-from ffbench.methods.similar_blocks import SIMILAR, similar_problem, token_order
+from ffbench.methods.token_rules import TokenRule
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.block_ffn import BlockChooser, SparseSpan, rectangle, sparse_span
 from ffbench.models.token_ffn import token_forward
 from ffkernels import dense_gated_ffn, sparse_gated_ffn
 
@@ -30,21 +25,24 @@ logger = logging.getLogger(__name__)
 class Prefill:
     """What the next forward pass is, and counts of FFN neuron-tokens in prompts so far.
 
-    `real` holds each row's real tokens in the current prompt [batch, T], None outside one.
-    `dense_from` gives for each row the first of its real tokens from which on all are dense, in
-    place of the plan's dense last block; None: the plan's rule. While `paused`, passes of several
-    tokens after a prompt are dense, as those of one token always are. Where `chosen` is a list,
-    each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse blocks are appended
-    to it.
+    real: each row's real tokens in the current prompt [batch, T], None outside one. offsets: how
+    many real tokens of each row are in the cache already. dense_from: for each row the first of its
+    real tokens from which on all are dense, in place of the plan's dense tokens at the end.
+    prompt_tokens: length of the whole prompt if it comes in chunks; None: a pass ends its prompt.
+    While `paused`, passes of several tokens are dense, as those of one token always are. If
+    `chosen` is a list, each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse
+    blocks are appended to it.
     """
 
     real: list[slice | Tensor] | None = None
+    offsets: list[int] = field(default_factory=list)
     dense_from: Sequence[int] | None = None
+    prompt_tokens: int | None = None
     paused: bool = False
     used: int = 0
     total: int = 0
     chosen: list[tuple[int, Tensor]] | None = None
-    told_short: bool = False
+    short_reported: bool = False
 
     @property
     def density(self) -> float:
@@ -52,59 +50,32 @@ class Prefill:
         return self.used / self.total if self.total else 1.0
 
     def too_short(self, tokens: int, least: int) -> bool:
-        """Whether a prompt is below the plan's break-even length; said once."""
-        if tokens < least and not self.told_short:
-            self.told_short = True
+        """Whether a prompt is below the plan's break-even length; reported once."""
+        if tokens < least and not self.short_reported:
+            self.short_reported = True
             logger.warning(
-                "a prompt of %d tokens runs dense: this plan was measured to pay off from %d tokens on",
+                "a prompt of %d tokens runs dense: this plan was measured to pay off from %d tokens",
                 tokens,
                 least,
             )
         return tokens < least
 
 
-def rectangle(kept: list[Tensor]) -> Tensor:
-    """Neurons [n, K] of n blocks. Raises ValueError where the blocks keep different numbers."""
-    if len({len(row) for row in kept}) > 1:
-        raise ValueError(
-            "blocks of an adaptive plan keep different numbers of neurons, which cannot be recorded as one "
-            "table; choose a scheduler that is not adaptive"
-        )
-    return torch.stack(kept)
-
-
 class SparseFFN:
-    """One layer's FFN on prompts: dense first and last block, sparse ones between."""
+    """One layer's FFN on prompts: dense at both ends, sparse blocks between."""
 
     def __init__(
         self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str
     ) -> None:
-        self.plan, self.layer, self.prompt, self.backend = plan, layer.permuted(), prompt, backend
-        self.ffn, dtype, self.selector = ffn, ffn.w_gate.dtype, SELECTORS[plan.settings.selector]
+        device = ffn.w_gate.device
+        self.plan, self.prompt, self.backend, self.ffn = plan, prompt, backend, ffn
+        self.layer = layer.permuted().on(device)
+        self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
         self.w_down_t = ffn.w_down.T.contiguous()
-        self.down_norms = self.w_down_t.float().norm(dim=1)
-        s, hot = self.layer.surrogate, self.layer.hot
-        self.reorders = plan.settings.blocks == SIMILAR
-        if self.reorders and (
-            problem := similar_problem(plan.settings.selector, plan.settings.compensator)
-        ):
-            raise ValueError(f"sparse_prefill: {problem}")
-        self.active = s.rank > 0 or bool(s.c.any())
-        self.p, self.v, self.c = s.p.to(dtype), s.v.to(dtype), s.c.to(dtype)
-        cold_down = self.w_down_t[hot:].float()
-        self.m = (cold_down.T @ s.v[hot:]).to(
-            dtype
-        )  # [d, r]: the surrogate's share of the cold neurons
-        self.b = (cold_down.T @ s.c[hot:]).to(dtype)
-        blind = self.layer.output_map
-        self.blind = (
-            OutputMap(blind.p.to(dtype), blind.u.to(dtype), blind.b.to(dtype)) if blind else None
-        )
-
-    def activations(self, x: Tensor) -> Tensor:
-        """Exact activations [T, f] of x [T, d]."""
-        module = self.ffn.module
-        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)  # type: ignore[operator]
+        self.chooser = BlockChooser(ffn, self.layer, plan.settings)
+        module: Any = ffn.module
+        self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, module.act_fn)
+        self.before: dict[int, Tensor] = {}
 
     def dense(self, x: Tensor) -> Tensor:
         """Dense FFN of x [T, d]."""
@@ -112,102 +83,72 @@ class SparseFFN:
             x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation
         )
 
-    def choose(self, before: Tensor, blocks: Tensor) -> list[Tensor]:
-        """Sorted dynamic neurons of each of the blocks [n, B, d]: kept - hot of them, on average
-        where K adapts.
-        """
-        settings, hot = self.plan.settings, self.layer.hot
-        scene = Scene(
-            self.layer,
-            before,
-            blocks,
-            self.activations,
-            self.ffn.module.act_fn,  # type: ignore[arg-type]
-            self.down_norms,
-            settings.seed * 1009 + self.ffn.layer,
-        )
-        scores = self.selector(scene)[:, hot:]
-        dynamic, group = self.layer.kept - hot, settings.group_size
-        rule = PER_BLOCK.get(settings.scheduler)
-        counts = (
-            block_counts(scores, dynamic * len(blocks), rule, max(TILE, group))
-            if rule
-            else [dynamic] * len(blocks)
-        )
-        if len(set(counts)) == 1:
-            return list(best(scores, counts[0], group).add_(hot))
-        return [
-            best(row[None], count, group)[0].add_(hot)
-            for row, count in zip(scores, counts, strict=True)
-        ]
+    def sparse(self, before: Tensor, x: Tensor, leading: int = 0) -> Tensor:
+        """Sparse FFN of x [T, d], by blocks or, for a token rule, by its own dense form.
 
-    def sparse(self, before: Tensor, x: Tensor) -> Tensor:
-        """Sparse FFN of x [T, d], by blocks or, for a per-token rule, by its own dense form."""
-        if self.selector.block_wise:
-            y, share = self.by_blocks(before, x)
+        The first block has `leading` tokens if that is not 0.
+        """
+        selector = self.plan.settings.selector
+        if isinstance(selector, TokenRule):
+            y, share = token_forward(self.ffn, self.layer, selector, x)
         else:
-            y, share = token_forward(self.ffn, self.layer, self.selector, x)
-        if self.blind:
-            y.add_(torch.addmm(self.blind.b, x @ self.blind.p.T, self.blind.u.T))
+            y, share = self.by_blocks(before, x, leading)
         self.prompt.used += round(share * len(self.layer.order) * len(x))
-        return y
+        return self.compensation.add_output(y, x)
 
-    def by_blocks(self, before: Tensor, x: Tensor) -> tuple[Tensor, float]:
-        """FFN of x [T, d] with each block's own neurons, and the share of neurons that this
-        computed.
+    def by_blocks(self, before: Tensor, x: Tensor, leading: int) -> tuple[Tensor, float]:
+        """FFN of x [T, d] with each block's own neurons, and the share of neurons computed."""
+        z = self.compensation.features(x)
+        if not self.chooser.reorders or z is None:
+            return self.ordered_blocks(before, x, z, leading)
+        order = self.chooser.token_order(x, z)
+        y, share = self.ordered_blocks(before, x.index_select(0, order), z.index_select(0, order))
+        return torch.empty_like(y).index_copy_(0, order, y), share
+
+    def ordered_blocks(
+        self, before: Tensor, x: Tensor, z: Tensor | None, leading: int = 0
+    ) -> tuple[Tensor, float]:
+        """`by_blocks` for tokens that are in the order of their blocks, with the compensator's
+        features z [T, r].
         """
-        z = x @ self.p.T if self.p.shape[0] else None
-        if not self.reorders or z is None:
-            return self.as_they_stand(before, x, z)
-        order = token_order(z, self.plan.settings.block_size)
-        found, share = self.as_they_stand(
-            before, x.index_select(0, order), z.index_select(0, order)
-        )
-        return torch.empty_like(found).index_copy_(0, order, found), share
-
-    def as_they_stand(self, before: Tensor, x: Tensor, z: Tensor | None) -> tuple[Tensor, float]:
-        """`by_blocks` where each block's tokens follow one another in x [T, d] and in the
-        surrogate's features z [T, r].
-
-        A short last block selects from its own tokens only.
-        """
-        size, width = self.plan.settings.block_size, x.shape[1]
-        whole = len(x) // size * size
-        kept = self.choose(before, x[:whole].view(-1, size, width)) if whole else []
-        if whole < len(x):
-            previous = x[whole - size : whole] if whole else before
-            kept += self.choose(previous, x[whole:].unsqueeze(0))
+        size, hot = self.plan.settings.block_size, self.layer.hot
+        kept = self.chooser.dynamic_of(before, x, leading)
         if self.prompt.chosen is not None:
             self.prompt.chosen.append((self.ffn.layer, rectangle(kept)))
-        y = self.exact(x, z, kept)
-        if self.active:
-            y.add_(self.b if z is None else torch.addmm(self.b, z, self.m.T))
-        if PARTS[0] in self.layer.extra:
-            act = self.ffn.module.act_fn
-            y = y + remainder(self.layer.extra, act, x, kept, self.layer.hot, size)  # type: ignore[arg-type]
-        used = sum(
-            (len(row) + self.layer.hot) * min(size, len(x) - i * size) for i, row in enumerate(kept)
-        )
+        if not leading:
+            y = self.kept_output(x, z, kept)
+        else:
+            heads, tails = (
+                (x[:leading], x[leading:]),
+                (None, None)
+                if z is None
+                else (
+                    z[:leading],
+                    z[leading:],
+                ),
+            )
+            rows = ((heads[0], tails[0], kept[:1]), (heads[1], tails[1], kept[1:]))
+            y = torch.cat([self.kept_output(*part) for part in rows if len(part[0])])
+        lengths = [leading] if leading else []
+        lengths += [min(size, len(x) - at) for at in range(leading, len(x), size)]
+        used = sum((len(row) + hot) * count for row, count in zip(kept, lengths, strict=True))
         return y, used / (len(self.layer.order) * len(x))
 
-    def exact(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
-        """The kept neurons' part of x [T, d], corrected by the estimate of z [T, r]; neurons of
-        each block in `kept`.
-
-        Blocks that keep equally many go into one call of the kernel.
+    def kept_output(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
+        """The kept neurons' part of x [T, d] with the compensator's estimate; dynamic neurons of
+        each block in `kept`. Blocks that keep equally many go into one call of the kernel.
         """
-        size, y = self.plan.settings.block_size, torch.empty_like(x)
+        size, c = self.plan.settings.block_size, self.compensation
+        y = torch.empty_like(x)
         for count in sorted({len(row) for row in kept}):
             chosen = [i for i, row in enumerate(kept) if len(row) == count]
             every = len(chosen) == len(kept)
-            rows = torch.cat(
-                [
-                    torch.arange(i * size, min((i + 1) * size, len(x)), device=x.device)
-                    for i in chosen
-                ]
-            )
-            part, part_z = (x, z) if every else (x[rows], z[rows] if z is not None else None)
-            found = sparse_gated_ffn(
+            part, part_z, rows = x, z, None
+            if not every:
+                spans = [torch.arange(i * size, min((i + 1) * size, len(x))) for i in chosen]
+                rows = torch.cat(spans).to(x.device)
+                part, part_z = x[rows], None if z is None else z[rows]
+            output = sparse_gated_ffn(
                 part,
                 self.ffn.w_gate,
                 self.ffn.w_up,
@@ -217,73 +158,89 @@ class SparseFFN:
                 hot=self.layer.hot,
                 activation=self.ffn.activation,
                 z=part_z,
-                v=self.v if z is not None else None,
-                c=self.c if self.active else None,
+                v=c.activation_map if z is not None else None,
+                c=c.mean,
                 group=self.plan.settings.group_size,
                 backend=self.backend,
             )
-            if every:
-                return found
-            y[rows] = found
-        return y
+            if rows is None:
+                y = output
+            else:
+                y[rows] = output
+        return c.add_skipped(y, x, z, kept, size)
 
-    def prompt_forward(self, x: Tensor, dense_from: int | None = None) -> Tensor:
-        """FFN of one whole prompt x [T, d] without padding, dense from token `dense_from` on where
-        it is given.
-        """
-        settings = self.plan.settings
-        size, tokens = settings.block_size, len(x)
-        last_start = (tokens - 1) // size * size
-        start = min(size, tokens) if settings.dense_first else 0
-        if dense_from is None:
-            dense_from = last_start if settings.dense_last else tokens
-        end = max(min(dense_from, tokens), start)
-        if self.prompt.too_short(tokens, self.plan.min_tokens):
-            end = start
-        f = self.ffn.w_gate.shape[0]
-        self.prompt.total += f * tokens
-        self.prompt.used += f * (tokens - (end - start))
-        if start >= end:
+    def prompt_forward(
+        self, x: Tensor, *, row: int = 0, offset: int = 0, dense_from: int | None = None
+    ) -> Tensor:
+        """FFN of a prompt's tokens x [T, d] without padding, the first of them at `offset`."""
+        settings, prompt = self.plan.settings, self.prompt
+        total = prompt.prompt_tokens
+        span = sparse_span(settings, len(x), offset=offset, total=total, dense_from=dense_from)
+        if prompt.too_short(total or offset + len(x), self.plan.min_tokens):
+            span = SparseSpan(span.start, span.start, offset)
+        f, start, end = len(self.layer.order), span.start, span.end
+        prompt.total += f * len(x)
+        prompt.used += f * (len(x) - len(span))
+        if start:
+            self.before[row] = x[:start]
+        if not len(span):
             return self.dense(x)
-        edges = self.dense(torch.cat([x[:start], x[end:]])) if start or end < tokens else x[:0]
-        middle = self.sparse(x[:start], x[start:end])
+        edges = self.dense(torch.cat([x[:start], x[end:]])) if len(span) < len(x) else x[:0]
+        before = x[:start] if start or not offset else self.before.get(row, x[:0])
+        middle = self.sparse(before, x[start:end], span.leading(settings.block_size))
         return torch.cat([edges[:start], middle, edges[start:]])
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
-        real, ends = self.prompt.real, self.prompt.dense_from
+        real, ends, offsets = self.prompt.real, self.prompt.dense_from, self.prompt.offsets
         if real is None:
-            return type(self.ffn.module).forward(self.ffn.module, x)  # type: ignore[no-any-return]
+            return self.dense_forward(x)
         rows = [
-            self.prompt_forward(x[i, real[i]], None if ends is None else ends[i])
+            self.prompt_forward(
+                x[i, real[i]],
+                row=i,
+                offset=offsets[i],
+                dense_from=None if ends is None else ends[i],
+            )
             for i in range(len(x))
         ]
-        if all(len(one) == x.shape[1] for one in rows):
+        if all(len(row) == x.shape[1] for row in rows):
             return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
         y = torch.zeros_like(x)
-        for i, one in enumerate(rows):
-            y[i, real[i]] = one
+        for i, row in enumerate(rows):
+            y[i, real[i]] = row
         return y
 
 
-def real_tokens(args: tuple, kwargs: dict[str, Any]) -> list[slice | Tensor] | None:
-    """Each row's real tokens in a prompt's forward pass [batch, T]; None when it decodes one token.
+def cached_tokens(kwargs: dict[str, Any]) -> int:
+    """Tokens that the cache holds before this pass."""
+    cache = kwargs.get("past_key_values")
+    return int(cache.get_seq_length()) if cache is not None else 0
 
-    A slice where padding is on one side or both, which costs no copy; indices where it is in
-    between.
+
+def real_tokens(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[slice | Tensor] | None, list[int]]:
+    """Each row's real tokens in a prompt's pass [batch, T], and those that are in the cache; None
+    if the pass decodes one token.
+
+    A slice where padding is on one side or both, which costs no copy; indices where it is between.
     """
     tokens = kwargs.get("input_ids")
     if tokens is None:
         tokens = args[0] if args else kwargs["inputs_embeds"]
     batch, length = tokens.shape[:2]
     if length == 1:
-        return None
-    mask = kwargs.get("attention_mask")
+        return None, []
+    mask, cached = kwargs.get("attention_mask"), cached_tokens(kwargs)
     if mask is None:
-        return [slice(0, length)] * batch
+        return [slice(0, length)] * batch, [cached] * batch
     if mask.dim() != 2:
         raise ValueError(f"attention_mask: expected [batch, tokens], received {tuple(mask.shape)}")
-    return [as_slice(row.nonzero().flatten()) for row in mask[:, -length:].bool()]
+    if bool(mask.all()):
+        return [slice(0, length)] * batch, [cached] * batch
+    real = [as_slice(row.nonzero().flatten()) for row in mask[:, -length:].bool()]
+    return real, mask[:, :-length].sum(1).tolist()
 
 
 def as_slice(positions: Tensor) -> slice | Tensor:
@@ -296,35 +253,69 @@ def as_slice(positions: Tensor) -> slice | Tensor:
 
 def permute_neurons(ffn: GatedFFN, order: Tensor) -> None:
     """Reorder a layer's neurons in place; the dense function stays the same."""
+    order = order.to(ffn.w_gate.device)
     ffn.w_gate.copy_(ffn.w_gate[order])
     ffn.w_up.copy_(ffn.w_up[order])
     ffn.w_down.copy_(ffn.w_down[:, order])
+
+
+def replace_attribute(owner: Any, name: str, value: Any) -> Callable[[], None]:
+    """Set an instance attribute; returns what puts back the one that was there, if any."""
+    if name not in owner.__dict__:
+        setattr(owner, name, value)
+        return partial(owner.__dict__.pop, name)
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    return partial(setattr, owner, name, before)
+
+
+def counting_generate(generate: Callable[..., Any], prompt: Prefill) -> Callable[..., Any]:
+    """`generate` that tells the prefill how long the prompt is, so that a prompt that comes in
+    chunks keeps only its own ends dense.
+    """
+
+    def wrapped(inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        ids = inputs if inputs is not None else kwargs.get("input_ids")
+        prompt.prompt_tokens = None if ids is None or len(ids) > 1 else int(ids.shape[1])
+        try:
+            return generate(inputs, *args, **kwargs)
+        finally:
+            prompt.prompt_tokens = None
+
+    return wrapped
+
+
+def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
+    """Raise ValueError if the plan has other layers than the model."""
+    sizes = [ffn.w_gate.shape[0] for ffn in ffns]
+    if len(ffns) != len(plan.layers) or any(
+        len(layer.order) != f for f, layer in zip(sizes, plan.layers, strict=True)
+    ):
+        raise ValueError(
+            f"sparse_prefill: the plan has {len(plan.layers)} layers of {len(plan.layers[0].order)} "
+            f"neurons, the model {len(ffns)} of {sizes[0]}"
+        )
 
 
 @contextmanager
 def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Iterator[Prefill]:
     """Prompts run sparse by `plan`, decoding stays dense; the model is as before afterwards.
 
-    Works under model(...) and model.generate, with left or right padding. Yields the counters and
-    switches. Raises RuntimeError when nested, ValueError when the plan does not fit the model.
+    Works under model(...) and model.generate, with left or right padding and in chunks. Yields the
+    counters and switches. Raises RuntimeError when nested, ValueError if the plan does not fit the
+    model.
     """
     if getattr(model, ACTIVE, False):
         raise RuntimeError(
             "sparse_prefill: already active on this model; leave the first one before entering again"
         )
     ffns = gated_ffns(model)
-    if len(ffns) != len(plan.layers) or any(
-        len(p.order) != f.w_gate.shape[0] for f, p in zip(ffns, plan.layers, strict=False)
-    ):
-        raise ValueError(
-            f"sparse_prefill: the plan has {len(plan.layers)} layers of "
-            f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {ffns[0].w_gate.shape[0]}"
-        )
+    check_fit(ffns, plan)
     prompt = Prefill()
     undo: list[Callable[[], Any]] = []
 
-    def watch(module: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        prompt.real = None if prompt.paused else real_tokens(args, kwargs)
+    def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        prompt.real, prompt.offsets = (None, []) if prompt.paused else real_tokens(args, kwargs)
 
     try:
         setattr(model, ACTIVE, True)
@@ -333,8 +324,9 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
                 if not torch.equal(layer.order, torch.arange(len(layer.order))):
                     permute_neurons(ffn, layer.order)
                     undo.append(partial(permute_neurons, ffn, layer.order.argsort()))
-                ffn.module.forward = SparseFFN(ffn, layer, plan, prompt, backend).forward  # type: ignore[method-assign]
-                undo.append(partial(ffn.module.__dict__.pop, "forward"))
+                forward = SparseFFN(ffn, layer, plan, prompt, backend).forward
+                undo.append(replace_attribute(ffn.module, "forward", forward))
+        undo.append(replace_attribute(model, "generate", counting_generate(model.generate, prompt)))
         undo.append(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)
         yield prompt
     finally:

@@ -21,7 +21,7 @@ def on_terminal() -> bool:
     return sys.stderr.isatty() and not os.environ.get(PLAIN)
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     """Print one line to stderr at once, above any bar."""
     tqdm.write(text, file=sys.stderr)
     sys.stderr.flush()
@@ -64,7 +64,7 @@ class LineBar:
         now = time.monotonic()
         if now - self._last >= EVERY_SECONDS:
             self._last = now
-            say(self.line(now - self._start))
+            log_line(self.line(now - self._start))
 
     def set_postfix(self, **notes: object) -> None:
         """Figures that stand at the end of the line."""

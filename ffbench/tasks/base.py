@@ -1,11 +1,14 @@
 """What a task is: its records, its prompt rules and its score."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+logger = logging.getLogger(__name__)
+
 
 class TaskError(ValueError):
-    """A task or its data cannot be used; the text says what and where."""
+    """A task or its data cannot be used; the message says what and where."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,12 @@ class TaskRecord:
 
     @property
     def length(self) -> int:
-        """The stated length, else the words of the context."""
+        """The stated length, else the number of words of the context."""
         return len(self.context.split()) if self.stated_length is None else self.stated_length
 
 
 def never(text: str) -> bool:
-    """False: the answer goes on to its limit or an end token."""
+    """False: the answer continues to its limit or an end token."""
     return False
 
 
@@ -61,7 +64,7 @@ def choose_evenly(records: list[TaskRecord], limit: int | None) -> list[TaskReco
     """`limit` records spread evenly over the lengths: of n sorted by (length, id), the ranks
     floor((2i+1) n / 2 limit).
 
-    All of them, in that order, where `limit` is None or not below n. The same records give the same
+    All of them, in that order, if `limit` is None or not below n. The same records give the same
     choice in whatever order they come.
     """
     ranked = sorted(records, key=lambda record: (record.length, record.record_id))
@@ -70,13 +73,13 @@ def choose_evenly(records: list[TaskRecord], limit: int | None) -> list[TaskReco
     return [ranked[(2 * i + 1) * len(ranked) // (2 * limit)] for i in range(limit)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """A task: how to load its records, score an answer (points, 0 to 100), and what a guess scores.
 
     `stop` ends an answer before its limit: at an end token only ("end"), at a newline token too but
-    never before one token ("newline_token"), or where the text shows that nothing more is scored
-    ("line", "code_line"). `chat` puts the model's chat template around the prompt; `published` is
+    never before one token ("newline_token"), or once the text holds all that is scored ("line",
+    "code_line"). `chat` puts the model's chat template around the prompt; `published` is
     the number of records of the whole task.
     """
 
@@ -84,7 +87,7 @@ class TaskSpec:
     category: str
     metric: str
     max_new_tokens: int
-    load: Callable[[str, int | None], list[TaskRecord]]
+    load: Callable[[int | None], list[TaskRecord]]
     score: Callable[[str, TaskRecord], float]
     chance: Callable[[list[TaskRecord]], float | None]
     headline: bool = True
@@ -95,14 +98,37 @@ class TaskSpec:
     load_folder: Callable[[str | None, int | None], list[TaskRecord]] | None = None
 
     def records(self, limit: int | None, data_dir: str | None = None) -> list[TaskRecord]:
-        """The test records: from `data_dir` where the task reads a folder; TaskError where they
-        cannot be had.
+        """The test records, read from `data_dir` if the task reads a folder.
+
+        Raises TaskError if they cannot be had.
         """
-        return (
-            self.load("test", limit)
-            if self.load_folder is None
-            else self.load_folder(data_dir, limit)
-        )
+        return self.load(limit) if self.load_folder is None else self.load_folder(data_dir, limit)
+
+    def points(self, prediction: str, record: TaskRecord) -> float:
+        """`score`, but 0 with a warning if the scorer fails: hours of answers must not be lost to
+        one text that a scorer cannot take.
+        """
+        try:
+            return self.score(prediction, record)
+        except Exception as error:
+            logger.warning(
+                "%s, record %r: the scorer failed (%s: %s); the answer counts 0 points",
+                self.name,
+                record.record_id,
+                type(error).__name__,
+                error,
+            )
+            return 0.0
+
+    def chance_points(self, records: list[TaskRecord]) -> float | None:
+        """`chance`, but None with a warning if the scorer fails."""
+        try:
+            return self.chance(records)
+        except Exception as error:
+            logger.warning(
+                "%s: chance cannot be computed (%s: %s)", self.name, type(error).__name__, error
+            )
+            return None
 
 
 TASKS: dict[str, TaskSpec] = {}

@@ -3,37 +3,32 @@ LongBench's formats).
 """
 
 import ast
-import hashlib
 import re
 from difflib import SequenceMatcher
 from functools import lru_cache
 from random import Random
 
-from ffbench.data.embedded_text import documents
+from ffbench.data.embedded_text import documents, hashed
 from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task
 
-CODE_CHARACTERS = 2200
+CODE_CHARACTERS = 2200  # about 700 tokens of context, several blocks of 128
 PASSAGES = 6
-PASSAGE_CHARACTERS = 340
-LABELS = (
-    "apple",
-    "river",
-    "stone",
-    "tiger",
-    "cloud",
-    "music",
-    "paper",
-    "garden",
-    "window",
-    "silver",
-    "bridge",
-    "candle",
-    "forest",
-    "kitchen",
-    "ladder",
-    "mirror",
-)
-PARTS = {"test": "task_test", "train": "task_train"}
+PASSAGE_CHARACTERS = 340  # six of them fill several blocks too
+PASSAGE_START = 60  # characters by which two passages differ
+PART = "task_test"  # of the embedded text
+# Common words, so that most tokenizers need one token for each.
+LABEL_WORDS = """
+apple river stone tiger cloud music paper garden window silver bridge candle forest kitchen
+ladder mirror anchor basket button camera carpet castle cherry circle cotton desert dinner
+doctor dragon engine falcon farmer feather finger flower guitar hammer harbor helmet island
+jacket jungle lemon lion marble market meadow metal minute monkey mountain needle ocean onion
+orange palace parrot pencil pepper piano pillow planet pocket potato rabbit ribbon rocket saddle
+salmon school shadow spider summer sunset table temple ticket tomato tunnel turtle valley velvet
+violin wagon wallet whale winter yellow
+"""
+LABELS = tuple(LABEL_WORDS.split())
+# The embedded task draws from the first LABELS only: its answers stay as they were.
+TASK_LABELS = LABELS[:16]
 
 
 def edit_similarity(prediction: str, record: TaskRecord) -> float:
@@ -55,17 +50,13 @@ def edit_similarity(prediction: str, record: TaskRecord) -> float:
 def retrieval_score(prediction: str, record: TaskRecord) -> float:
     """Share in points of the labels in the prediction's first line that are the right passage's.
 
-    LongBench's rule for passage_retrieval_en with words in place of numbers: small models count on
-    where they see numbered paragraphs, which would measure no retrieval.
+    LongBench's rule for passage_retrieval_en with words in place of numbers: small models continue
+    the count of numbered paragraphs, which would measure no retrieval.
     """
-    found = [
-        word for word in re.findall(r"\w+", prediction.split("\n")[0]) if word in record.all_classes
-    ]
-    return (
-        100 * sum(word == record.answers[0].strip() for word in found) / len(found)
-        if found
-        else 0.0
-    )
+    words = re.findall(r"\w+", prediction.split("\n")[0])
+    named = [word for word in words if word in record.all_classes]
+    right = sum(word == record.answers[0].strip() for word in named)
+    return 100 * right / len(named) if named else 0.0
 
 
 def other_answer_chance(records: list[TaskRecord]) -> float:
@@ -76,19 +67,17 @@ def other_answer_chance(records: list[TaskRecord]) -> float:
 
 
 def seeded(*words: str) -> Random:
-    """A generator whose seed is the words' hash."""
-    return Random(int(hashlib.sha256("/".join(words).encode()).hexdigest()[:16], 16))
+    """A generator seeded with the hash of some words."""
+    return Random(hashed(*words))
 
 
-def words(text: str) -> set[str]:
+def names_in(text: str) -> set[str]:
     """Names of at least two letters in a piece of code."""
     return set(re.findall(r"[A-Za-z_]\w+", text))
 
 
 def context_before(lines: list[str], at: int) -> str:
-    """The last CODE_CHARACTERS before line `at`, beginning at a line; shorter where there is
-    less.
-    """
+    """The last CODE_CHARACTERS before line `at`, or all if there are fewer, beginning at a line."""
     text = "\n".join(lines[max(0, at - 200) : at])[-CODE_CHARACTERS:]
     return text[text.index("\n") + 1 :] if "\n" in text else text
 
@@ -110,11 +99,16 @@ def completable(lines: list[str], at: int) -> bool:
     least two).
     """
     line = lines[at]
-    if len(line.strip()) < 12 or "#" in line or len(words(line)) < 2 or not lines[at - 1].strip():
+    if (
+        len(line.strip()) < 12
+        or "#" in line
+        or len(names_in(line)) < 2
+        or not lines[at - 1].strip()
+    ):
         return False
     if sum(len(earlier) + 1 for earlier in lines[max(0, at - 200) : at]) < CODE_CHARACTERS:
         return False
-    return words(line) <= words(context_before(lines, at))
+    return names_in(line) <= names_in(context_before(lines, at))
 
 
 @lru_cache(maxsize=256)
@@ -125,7 +119,7 @@ def fitting_lines(text: str) -> list[int]:
 
 
 def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
-    """A completion record at a random completable line of a file; None where there is none."""
+    """A completion record at a random completable line of a file; None if there is none."""
     lines, fits = text.split("\n"), fitting_lines(text)
     if not fits:
         return None
@@ -135,11 +129,11 @@ def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
 
 
 @lru_cache
-def load_code(part: str, limit: int | None) -> list[TaskRecord]:
-    """Completion records from the standard library's source; one a file and turn."""
+def load_code(limit: int | None) -> list[TaskRecord]:
+    """Completion records from the standard library's source; one per file and turn."""
     wanted = limit or 120
     records: list[TaskRecord] = []
-    texts = documents("code", PARTS[part])
+    texts = documents("code", PART)
     for turn in range(20):
         for name, text in texts.items():
             record = code_record(name, text, turn)
@@ -150,44 +144,47 @@ def load_code(part: str, limit: int | None) -> list[TaskRecord]:
     return enough(records, limit, "embedded_code")
 
 
-def passages(part: str) -> list[str]:
+@lru_cache
+def passages(part: str) -> tuple[str, ...]:
     """Passages of about PASSAGE_CHARACTERS, whole sentences without the last full stop, from the
-    help topics of a part.
+    prose of an embedded part. No two begin alike.
 
-    The full stop goes so that what stands before a label differs from passage to passage.
+    Without the full stop, the text before a label differs from passage to passage.
     """
-    found = []
-    for text in documents("prose", PARTS[part]).values():
+    by_start: dict[str, str] = {}
+    for text in documents("prose", part).values():
         plain = re.sub(r"\s+", " ", text)
         sentences = [s for s in re.split(r"(?<=[.:]) ", plain) if 40 <= len(s) <= 220]
         passage = ""
         for sentence in sentences:
             passage = f"{passage} {sentence}".strip()
             if len(passage) >= PASSAGE_CHARACTERS:
-                found.append(passage.rstrip(".:"))
+                by_start.setdefault(passage[:PASSAGE_START], passage.rstrip(".:"))
                 passage = ""
-    return found
+    return tuple(by_start.values())
+
+
+def labelled(texts: list[str], labels: list[str]) -> str:
+    """Passages followed by their labels, as one text."""
+    return "\n\n".join(
+        f"{text} [label: {label}]" for text, label in zip(texts, labels, strict=True)
+    )
 
 
 @lru_cache
-def load_retrieval(part: str, limit: int | None) -> list[TaskRecord]:
-    """Each record shows PASSAGES labelled passages, then one of them again, and asks for its
-    label.
-    """
-    pool = passages(part)
+def load_retrieval(limit: int | None) -> list[TaskRecord]:
+    """Each record has PASSAGES labelled passages, one of them again, and asks for its label."""
+    pool = passages(PART)
     records: list[TaskRecord] = []
     for number in range(limit or 120):
-        generator = seeded("retrieval", part, str(number))
-        chosen, labels = generator.sample(pool, PASSAGES), generator.sample(LABELS, PASSAGES)
+        generator = seeded("retrieval", "test", str(number))
+        chosen, labels = generator.sample(pool, PASSAGES), generator.sample(TASK_LABELS, PASSAGES)
         answer = generator.randrange(PASSAGES)
-        shown = "\n\n".join(
-            f"{text} [label: {label}]" for text, label in zip(chosen, labels, strict=True)
-        )
         records.append(
             TaskRecord(
                 f"retrieval-{number}",
                 "embedded_retrieval",
-                shown,
+                labelled(chosen, labels),
                 f"\n\n{chosen[answer]} [label:",
                 (f" {labels[answer]}",),
                 tuple(labels),
@@ -197,7 +194,7 @@ def load_retrieval(part: str, limit: int | None) -> list[TaskRecord]:
 
 
 def enough(records: list[TaskRecord], limit: int | None, task: str) -> list[TaskRecord]:
-    """The records, or TaskError when there are fewer than asked for."""
+    """The records. Raises TaskError if there are fewer than were asked for."""
     if limit is not None and len(records) < limit:
         raise TaskError(f"task.limit: {task} has {len(records)} records, {limit} were asked for")
     return records
@@ -205,25 +202,25 @@ def enough(records: list[TaskRecord], limit: int | None, task: str) -> list[Task
 
 add_task(
     TaskSpec(
-        "embedded_code",
-        "code",
-        "edit_similarity",
-        24,
-        load_code,
-        edit_similarity,
-        other_answer_chance,
+        name="embedded_code",
+        category="code",
+        metric="edit_similarity",
+        max_new_tokens=24,
+        load=load_code,
+        score=edit_similarity,
+        chance=other_answer_chance,
         stop="line",
     )
 )
 add_task(
     TaskSpec(
-        "embedded_retrieval",
-        "retrieval",
-        "retrieval_score",
-        3,
-        load_retrieval,
-        retrieval_score,
-        lambda records: 100 / PASSAGES,
+        name="embedded_retrieval",
+        category="retrieval",
+        metric="retrieval_score",
+        max_new_tokens=3,
+        load=load_retrieval,
+        score=retrieval_score,
+        chance=lambda records: 100 / PASSAGES,
         stop="line",
     )
 )

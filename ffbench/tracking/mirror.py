@@ -37,8 +37,10 @@ def objective(kl: float | None, flops_ratio: float | None) -> float | None:
 
 def result_objective(result: dict[str, Any]) -> float | None:
     """`objective` of a result.json."""
-    fidelity = (result.get("fidelity") or {}).get("mean") or {}
-    return objective(fidelity.get("kl"), (result.get("flops") or {}).get("ratio"))
+    tails = (result.get("fidelity") or {}).get("tails") or {}
+    values = [tail["kl"] for tail in tails.values() if tail.get("kl") is not None]
+    kl = sum(values) / len(values) if values else None
+    return objective(kl, (result.get("flops") or {}).get("ratio"))
 
 
 def tables(

@@ -1,7 +1,9 @@
-"""How much the model's next-token distribution bends where a neuron's output moves (second order,
-our design).
+"""Fisher information of the answer's distribution with respect to each neuron's output (our
+design).
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +11,30 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.evaluation.fidelity import last_hidden
 from ffbench.models.adapters import gated_ffns
+from ffbench.models.forward import last_hidden, logits_of
 from ffbench.runs.progress import progress_bar
-from ffbench.training.layer_walk import SINK_TOKENS
-from ffbench.training.tuning.teacher import positions_of
+from ffbench.training.tails import TailWindow
 
 FILE = "curvature.safetensors"
 
 
-def neuron_curvature(model: Any, windows: Tensor, seed: int = 0) -> Tensor:
-    """E (w_j . g)^2 of every neuron, [layers, f]: windows ids [n, T], w_j a down column, g a
-    gradient.
+@contextmanager
+def frozen_weights(model: Any) -> Iterator[None]:
+    """No weight asks for a gradient inside; afterwards those that did before do again."""
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in trainable:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trainable:
+            weight.requires_grad_(True)
 
-    g is the gradient of -log p(y) with respect to the FFN's output at one token, y drawn from the
-    model's own distribution at some later positions: the mean of g g^T is the Fisher information F,
-    and KL(p || p') of a small change e of the output is e^T F e / 2. Tokens of the first
-    SINK_TOKENS are left out.
-    """
-    ffns = gated_ffns(model)
-    total = torch.zeros(len(ffns), ffns[0].w_gate.shape[0], dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-    frozen = [one for one in model.parameters() if one.requires_grad]
+
+@contextmanager
+def ffn_outputs(model: Any) -> Iterator[list[Tensor]]:
+    """Collect each FFN's output [1, T, d] of a forward pass, as part of the graph of gradients."""
     outputs: list[Tensor] = []
     hooks = [
         model.get_input_embeddings().register_forward_hook(
@@ -39,42 +43,79 @@ def neuron_curvature(model: Any, windows: Tensor, seed: int = 0) -> Tensor:
     ]
     hooks += [
         ffn.module.register_forward_hook(lambda module, args, out: outputs.append(out))
-        for ffn in ffns
+        for ffn in gated_ffns(model)
     ]
-    for one in frozen:
-        one.requires_grad_(False)
-    seen = 0
     try:
-        for i, ids in enumerate(progress_bar(windows, desc="schedule: curvature")):
-            outputs.clear()
-            positions = positions_of(i, len(ids))
-            logs = model.lm_head(last_hidden(model, ids)[positions]).float().log_softmax(-1)
-            drawn = torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator).to(
-                logs.device
-            )
-            first = min(SINK_TOKENS, len(ids) // 2)
-            scale = (
-                (len(ids) - first) / len(positions)
-            ) ** 0.5  # as if every position had been drawn
-            gradients = torch.autograd.grad(-scale * logs.gather(1, drawn).sum(), outputs)
-            for layer, (ffn, gradient) in enumerate(zip(ffns, gradients, strict=True)):
-                total[layer] += (
-                    (gradient[0, first:].float() @ ffn.w_down.float()).square().sum(0).cpu()
-                )
-            seen += len(ids) - first
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
-        for one in frozen:
-            one.requires_grad_(True)
-    return (total / seen).float()
 
 
-def save_curvature(curvature: Tensor, folder: Path) -> None:
-    """Write it."""
-    save_file({"curvature": curvature}, folder / FILE)
+def neuron_curvature(
+    model: Any, windows: Sequence[TailWindow], names: Sequence[str], seed: int = 0
+) -> dict[str, Tensor]:
+    """E (w_j . g)^2 of every neuron by objective, [layers, f] float32; w_j is a down column.
+
+    g is the gradient of -log p(y) with respect to the FFN's output at one context token, with y
+    drawn from the model's own distribution at the objective's positions. The mean of g g^T is the
+    Fisher information F of the sum over these positions, and the KL that a small change e of the
+    output causes there is e^T F e / 2. Gradients reach the context through the keys and values
+    that the tail reads, so the last layer's are exactly zero for tails.
+    """
+    ffns = gated_ffns(model)
+    f, device = ffns[0].w_gate.shape[0], ffns[0].w_gate.device
+    totals = {n: torch.zeros(len(ffns), f, dtype=torch.float64, device=device) for n in names}
+    generator = torch.Generator().manual_seed(seed)
+    tokens = 0
+    with frozen_weights(model), ffn_outputs(model) as outputs:
+        for window in progress_bar(windows, desc="schedule: curvature"):
+            outputs.clear()
+            hidden = last_hidden(model, window.ids)
+            tokens += window.end - window.first
+            for at, name in enumerate(names):
+                logs = logits_of(model, hidden[window.positions[name]]).float().log_softmax(-1)
+                drawn = torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator)
+                loss = -logs.gather(1, drawn.to(logs.device)).sum()
+                gradients = torch.autograd.grad(
+                    loss, outputs, retain_graph=at + 1 < len(names), allow_unused=True
+                )
+                for layer, (ffn, gradient) in enumerate(zip(ffns, gradients, strict=True)):
+                    if gradient is None:  # the last layer, for tails alone
+                        continue
+                    rows = gradient[0, window.first : window.end].float()
+                    moved = (rows @ ffn.w_down.float()).square().sum(0)
+                    totals[name][layer] += moved.to(device)
+    return {name: (total / tokens).float().cpu() for name, total in totals.items()}
 
 
-def load_curvature(folder: Path) -> Tensor:
+def save_curvature(curvature: dict[str, Tensor], folder: Path) -> None:
+    """Write the curvature of each objective."""
+    save_file(curvature, folder / FILE)
+
+
+def load_curvature(folder: Path) -> dict[str, Tensor]:
     """Read what `save_curvature` wrote."""
-    return load_file(folder / FILE)["curvature"]
+    return load_file(folder / FILE)
+
+
+def curvature_values(energies: Tensor, curvature: Tensor, down_squares: Tensor) -> Tensor:
+    """What keeping each neuron is worth, [layers, f]: half its residual energy times the curvature
+    along its down column; energies are E r_j^2 |w_j|^2, curvature E (w_j . g)^2, down_squares
+    |w_j|^2.
+    """
+    return 0.5 * energies * curvature / down_squares.clamp_min(1e-30)
+
+
+def weighted_values(values: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """Values [layers, f] of several objectives in one: each scaled to sum one, then weighted.
+
+    The scales of the objectives differ by orders of magnitude: a context token's own prediction
+    depends on its FFN far more than any answer does.
+    """
+    total = sum(weights.values())
+    parts = [
+        values[name] * (weight / total / values[name].sum().clamp_min(1e-30))
+        for name, weight in weights.items()
+    ]
+    return torch.stack(parts).sum(0)

@@ -1,87 +1,127 @@
 """Fit one layer's compensator and predictor, and assemble plans."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.methods.compensators.remainder import remainder_factors
-from ffbench.methods.compensators.surrogate import (
-    OutputMap,
-    Surrogate,
-    expected_energy,
-    fit_for_skipped,
-    fit_mask_blind,
-    fit_mean,
-    none_surrogate,
-    residual_energy,
-)
+from ffbench.methods.compensators import Compensator, CompensatorState
+from ffbench.methods.compensators.base import FitInputs
+from ffbench.methods.energy import residual_energy
 from ffbench.methods.groups import group_sums, members
-from ffbench.methods.moments import Moments
+from ffbench.methods.linalg import Moments
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
-from ffbench.methods.predictor import EnergySums, Predictor, fit_predictor
+from ffbench.methods.selectors.predictor import EnergySums, Predictor, fit_predictor
+from ffbench.methods.statistics import STATISTIC_AXES
+from ffbench.methods.tensors import AxisTensors
+from ffbench.methods.token_scale import ScaleSums, fit_scale, scale_features
+from ffbench.models.adapters import GatedFFN
 from ffbench.training.layer_walk import LayerData
 from ffbench.training.statistics import layer_statistics
 
-FIT_VERSION = 2
-COMPENSATORS = (
-    "none",
-    "bias",
-    "lowrank",
-    "rsparse",
-    "surrogate",
-    "surrogate_map",
-    "surrogate_tuned",
-)
+FILE = "layers.safetensors"
 
 
 @dataclass
 class LayerFit:
-    """What one layer learns; `output_map` where the compensator has one, `extra` for single
-    selectors.
-    """
+    """What one layer learns in closed form; shared by all selectors, sparsities and block sizes."""
 
-    surrogate: Surrogate
+    compensation: CompensatorState
     predictor: Predictor
-    output_map: OutputMap | None = None
-    extra: dict[str, Tensor] = field(default_factory=dict)
+    statistics: AxisTensors
 
 
-def fit_surrogate(moments: Moments, down_norms: Tensor, kind: str, rank: int) -> Surrogate:
-    """The estimate of a layer's activations. ValueError for an unknown compensator."""
-    if kind in ("none", "lowrank", "rsparse"):
-        return none_surrogate(moments.x.numel(), moments.a.numel())
-    if kind == "bias":
-        return fit_mean(moments)
-    if kind == "surrogate":
-        return fit_for_skipped(moments, down_norms, rank)
-    raise ValueError(f"compensator: {kind!r} is unknown; valid: {', '.join(COMPENSATORS)}")
+def moments_of(data: LayerData) -> Moments:
+    """Moments of a layer's inputs and activations over all its windows."""
+    f, d = data.ffn.w_gate.shape
+    moments = Moments.zeros(d, f, data.ffn.w_gate.device)
+    for x, a in data:
+        moments.add(x, a)
+    return moments
+
+
+def fit_inputs(data: LayerData, moments: Moments) -> FitInputs:
+    """What a compensator's closed form looks at."""
+    ffn = data.ffn
+    norms = ffn.w_down.float().norm(dim=0)
+    return FitInputs(moments, ffn.w_gate, ffn.w_up, ffn.w_down, norms)
+
+
+def expected_scale(moments: Moments, state: CompensatorState, norms: Tensor) -> Tensor:
+    """Mean residual energy [f] by the moments alone, at least a thousandth of the whole energy."""
+    second = moments.aa / moments.count
+    left = (second - state.explained_energy(moments)).clamp_min(1e-3 * second)
+    return (left * norms.double().square()).float()
 
 
 @torch.no_grad()
-def fit_layer(data: LayerData, kind: str, rank: int, kept: int) -> LayerFit:
-    """Fit a layer: the estimate first, then the predictor of what it leaves over.
+def fit_layer(data: LayerData, compensator: Compensator) -> LayerFit:
+    """Fit a layer: the compensator first, then the predictor of the energy that it leaves."""
+    moments = moments_of(data)
+    inputs = fit_inputs(data, moments)
+    state = compensator.fit(inputs)
+    norms = inputs.down_norms
+    d, scale = data.ffn.w_gate.shape[1], expected_scale(moments, state, norms)
+    sums, total = EnergySums.zeros(d, scale), scale.sum().clamp_min(1e-30)
+    width = state.feature_width
+    token_sums = ScaleSums.zeros(d + width + 1, norms.device) if width else None
+    for x, a in data:
+        energy = residual_energy(a, state.estimate(x), norms)
+        sums.add(x, energy)
+        if token_sums:
+            token_sums.add(scale_features(x, state.features(x)), energy.sum(1) / total)
+    statistics = layer_statistics(moments, data)
+    if token_sums:
+        statistics.values |= fit_scale(token_sums, d)
+    return LayerFit(state, fit_predictor(moments, sums), statistics)
 
-    `kept` neurons with the largest prior are the set that a mask-blind map is fitted for.
-    """
-    f, d = data.ffn.w_gate.shape
-    norms = data.ffn.w_down.float().norm(dim=0)
-    moments = Moments.zeros(d, f)
-    for x, a in data:
-        moments.add(x, a)
-    surrogate = fit_surrogate(moments, norms, kind, rank)
-    sums = EnergySums.zeros(d, expected_energy(moments, surrogate, norms))
-    for x, a in data:
-        sums.add(x, residual_energy(a, surrogate.estimate(x), norms))
-    predictor, extra = fit_predictor(sums), layer_statistics(moments, data)
-    if kind == "rsparse":
-        extra |= remainder_factors(data.ffn.w_gate, data.ffn.w_up, data.ffn.w_down, rank)
-    if kind != "lowrank":
-        return LayerFit(surrogate, predictor, extra=extra)
-    best = predictor.prior.topk(kept).indices
-    return LayerFit(
-        surrogate, predictor, fit_mask_blind(moments, data.ffn.w_down.float(), best, rank), extra
-    )
+
+@torch.no_grad()
+def refit_layer(data: LayerData, compensator: Compensator, fit: LayerFit, kept: int) -> LayerFit:
+    """The fit once `kept` is known: the neurons with the largest expected energy are the set."""
+    inputs = fit_inputs(data, moments_of(data))
+    best = fit.predictor.prior.to(data.ffn.w_gate.device).topk(kept).indices
+    return replace(fit, compensation=compensator.refit(fit.compensation, inputs, best))
+
+
+def save_fits(fits: Iterable[LayerFit], folder: Path) -> None:
+    """Write fitted layers."""
+    tensors: dict[str, Tensor] = {}
+    for i, fit in enumerate(fits):
+        parts: Mapping[str, Mapping[str, Tensor]] = {
+            "compensator": fit.compensation.tensors(),
+            "predictor": fit.predictor.tensors(),
+            "statistics": fit.statistics.values,
+        }
+        tensors |= {
+            f"{i}.{part}.{name}": value.contiguous().cpu()
+            for part, values in parts.items()
+            for name, value in values.items()
+        }
+    save_file(tensors, folder / FILE)
+
+
+def load_fits(folder: Path, compensator: Compensator) -> list[LayerFit]:
+    """Read what `save_fits` wrote."""
+    layers: dict[int, dict[str, dict[str, Tensor]]] = {}
+    for key, value in load_file(folder / FILE).items():
+        index, part, name = key.split(".", 2)
+        parts = layers.setdefault(
+            int(index), {"compensator": {}, "predictor": {}, "statistics": {}}
+        )
+        parts[part][name] = value
+    axes = dict(STATISTIC_AXES)
+    return [
+        LayerFit(
+            compensator.state_type.from_tensors(parts["compensator"]),
+            Predictor.from_tensors(parts["predictor"]),
+            AxisTensors(parts["statistics"], axes if parts["statistics"] else {}),
+        )
+        for _, parts in sorted(layers.items())
+    ]
 
 
 def build_plan(
@@ -89,22 +129,25 @@ def build_plan(
     fingerprint: dict[str, str],
     fits: list[LayerFit],
     kept: list[int],
+    ffns: list[GatedFFN],
     orders: list[Tensor] | None = None,
 ) -> SparsePlan:
     """Assemble a plan; the hot set is the neurons (the groups of each layer's `orders`) with the
-    largest prior.
+    largest expected energy.
     """
     layers, group = [], settings.group_size
-    for i, (count, fit) in enumerate(zip(kept, fits, strict=True)):
+    for i, (count, fit, ffn) in enumerate(zip(kept, fits, ffns, strict=True)):
         hot = min(round(settings.hot_fraction * count / group) * group, count)
-        order = orders[i] if orders else torch.arange(len(fit.predictor.prior))
+        prior = fit.predictor.prior
+        order = orders[i] if orders else torch.arange(len(prior))
         if hot:
-            order = order[
-                members(
-                    group_sums(fit.predictor.prior[order], group).argsort(descending=True), group
-                )
-            ]
+            ranked = group_sums(prior[order], group).argsort(descending=True)
+            order = order[members(ranked, group)]
+        own = settings.selector.prepare(ffn.w_gate, ffn.w_up, ffn.w_down)
+        selector = AxisTensors(
+            {name: value.cpu() for name, value in own.items()}, dict(settings.selector.tensor_axes)
+        )
         layers.append(
-            LayerPlan(count, hot, order, fit.surrogate, fit.predictor, fit.output_map, fit.extra)
+            LayerPlan(count, hot, order, fit.compensation, fit.predictor, fit.statistics, selector)
         )
     return SparsePlan(settings, fingerprint, layers)

@@ -2,7 +2,7 @@
 at a time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,30 +10,16 @@ import torch
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, decoder_layers, gated_ffns
+from ffbench.models.forward import exact_activations
 from ffbench.runs.progress import progress_bar
 
-SINK_TOKENS = 128
-HELD_BYTES = 512 * 2**20
-
-
-def windows(model_tokenizer: Any, documents: Iterable[str], tokens: int, length: int) -> Tensor:
-    """Token windows [tokens // length, length] of the documents joined; ValueError when there is
-    too little text.
-    """
-    ids: list[int] = []
-    for text in documents:
-        ids.extend(model_tokenizer.encode(text, add_special_tokens=False))
-        if len(ids) >= tokens:
-            break
-    count = min(len(ids), tokens) // length
-    if count == 0:
-        raise ValueError(f"collect: the text has {len(ids)} tokens, one window needs {length}")
-    return torch.tensor(ids[: count * length]).view(count, length)
+SINK_TOKENS = 128  # attention sinks; they run dense in every plan
+HELD_BYTES = 512 * 2**20  # of one layer's activations; beyond it they are computed twice
 
 
 @dataclass
 class LayerData:
-    """One layer's FFN with its inputs x [T, d] a window, and its activations [T, f] where they fit
+    """One layer's FFN with its inputs x [T, d] per window, and its activations [T, f] if they fit
     into memory.
 
     The first SINK_TOKENS of each window are left out (at most half of it): they are attention sinks
@@ -51,8 +37,7 @@ class LayerData:
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
-        module: Any = self.ffn.module
-        return module.act_fn(module.gate_proj(x)) * module.up_proj(x)
+        return exact_activations(self.ffn.module, x)
 
 
 class _Stop(Exception):
@@ -97,14 +82,14 @@ def layer_arguments(model: Any, ids: Tensor) -> list[dict[str, Any]]:
     return found
 
 
-def through(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
+def layer_forward(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
     """One decoder layer's output [1, T, d]."""
     out = layer(hidden, **arguments)
     return out[0] if isinstance(out, tuple) else out
 
 
 @torch.no_grad()
-def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator[LayerData]:
+def walk_layers(model: Any, batches: Tensor, label: str = "calibration") -> Iterator[LayerData]:
     """Data of every layer over windows [n, T], in layer order."""
     arguments = layer_arguments(model, batches[0])
     hidden = [first_hidden(model, ids) for ids in batches]
@@ -127,7 +112,7 @@ def walk_layers(model: Any, batches: Tensor, label: str = "collect") -> Iterator
             )
         try:
             for i, states in enumerate(hidden):
-                hidden[i] = through(layer, states, kwargs)
+                hidden[i] = layer_forward(layer, states, kwargs)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -1,4 +1,4 @@
-"""Collect block energies on calibration text and order each layer's neurons into groups."""
+"""Order each layer's neurons into groups by block energies on calibration text."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.methods.compensators.surrogate import Surrogate, residual_energy
+from ffbench.methods.compensators import CompensatorState
+from ffbench.methods.energy import residual_energy
 from ffbench.methods.neuron_groups import regroup
 from ffbench.training.layer_walk import LayerData, walk_layers
 
@@ -15,13 +16,13 @@ FILE = "orders.safetensors"
 
 
 @torch.no_grad()
-def block_energies(data: LayerData, surrogate: Surrogate, block_size: int) -> Tensor:
+def block_energies(data: LayerData, state: CompensatorState, block_size: int) -> Tensor:
     """Mean residual energies [n, f] of the whole blocks of a layer's windows."""
     norms = data.ffn.w_down.float().norm(dim=0)
     rows = []
     for x, a in data:
         whole = len(x) // block_size * block_size
-        energy = residual_energy(a[:whole], surrogate.estimate(x[:whole]), norms)
+        energy = residual_energy(a[:whole], state.estimate(x[:whole]), norms)
         rows.append(energy.unflatten(0, (-1, block_size)).mean(1))
     return torch.cat(rows)
 
@@ -29,16 +30,16 @@ def block_energies(data: LayerData, surrogate: Surrogate, block_size: int) -> Te
 def save_orders(
     model: Any,
     windows: Tensor,
-    surrogates: list[Surrogate],
+    states: list[CompensatorState],
     block_size: int,
-    group: int,
+    group_size: int,
     folder: Path,
 ) -> None:
     """Order every layer's neurons by their energies on windows [n, T] and write the orders."""
-    layers = walk_layers(model, windows, "regroup")
+    layers = walk_layers(model, windows, "neuron order")
     orders = {
-        str(i): regroup(block_energies(data, surrogate, block_size), group)
-        for i, (data, surrogate) in enumerate(zip(layers, surrogates, strict=True))
+        str(i): regroup(block_energies(data, state, block_size).cpu(), group_size)
+        for i, (data, state) in enumerate(zip(layers, states, strict=True))
     }
     save_file(orders, folder / FILE)
 

@@ -1,86 +1,118 @@
-"""Fit a low-rank map of the output to what a plan's FFNs leave over, layer after layer, on the
-sparse model's inputs.
+"""Fit a low-rank map of the output to the residual of a plan's own choice, layer after layer, on
+the sparse model's inputs (our design).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.methods.compensators.surrogate import OutputMap, fit_output_map
-from ffbench.methods.moments import Moments
+from ffbench.methods.compensators import OutputMap
+from ffbench.methods.linalg import Moments, leading_directions, whitening
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import decoder_layers
+from ffbench.models.forward import attribute
 from ffbench.runs.progress import progress_bar
-from ffbench.training.layer_walk import first_hidden, layer_arguments, through
+from ffbench.training.layer_walk import first_hidden, layer_arguments, layer_forward
 from ffbench.training.tuning.trainable_ffn import TrainableFFN, trainable
+
+FILE = "output_maps.safetensors"
+
+
+def fit_output_map(moments: Moments, rank: int, ridge: float = 1e-3) -> OutputMap:
+    """Low-rank map from x [d] to what is missing in the output [d], from moments whose `a` is that.
+
+    Minimises E |missing - b - V P x|^2 by reduced-rank ridge regression; ranks above d give the
+    whole map, rank d. Raises ValueError for a rank below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"compensator.output_map_rank: {rank} is too small; choose 1 or more")
+    factor, cross, mean_x, mean_missing = whitening(moments, ridge)
+    projection, left, half = leading_directions(factor, cross, min(rank, len(mean_x)))
+    expansion = (left.T @ half).T  # [d, r]
+    bias = mean_missing - expansion @ (projection @ mean_x)
+    return OutputMap(projection.float().contiguous(), expansion.float().contiguous(), bias.float())
 
 
 def whole_blocks(windows: Tensor, block_size: int) -> Tensor:
-    """Windows [n, T] cut to whole blocks. Raises ValueError where that leaves fewer than two."""
+    """Windows [n, T] cut to whole blocks. Raises ValueError if that leaves fewer than two."""
     length = windows.shape[1] // block_size * block_size
     if length < 2 * block_size:
         raise ValueError(
-            f"leftover: windows of {windows.shape[1]} tokens do not hold two blocks of {block_size}"
+            f"output map: windows of {windows.shape[1]} tokens do not hold two blocks of "
+            f"{block_size}"
         )
     return windows[:, :length]
 
 
-def leftover_of(
-    layer: Any, sparse: TrainableFFN, hidden: list[Tensor], given: dict[str, Any], block: int
+def residual_moments(
+    layer: Any, sparse: TrainableFFN, hidden: list[Tensor], given: dict[str, Any]
 ) -> Moments:
-    """Moments of a layer's FFN inputs and of what its sparse blocks leave over, dense output less
-    sparse output.
+    """Moments of a layer's FFN inputs and of what its sparse blocks miss, dense output less sparse
+    output.
     """
     seen: list[tuple[Tensor, Tensor]] = []
     module = sparse.ffn.module
-    hook = module.register_forward_hook(lambda one, args, out: seen.append((args[0], out)))
+    hook = module.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
     d = sparse.ffn.w_gate.shape[1]
-    moments = Moments.zeros(d, d)
+    moments = Moments.zeros(d, d, sparse.ffn.w_gate.device)
     try:
         for states in hidden:
             seen.clear()
-            through(layer, states, given)
-            x, found = seen[0]
-            moments.add(x[0, block:], (type(module).forward(module, x) - found)[0, block:])
+            layer_forward(layer, states, given)
+            x, output = seen[0]
+            first = sparse.first(x.shape[1])
+            missing = sparse.dense_forward(x) - output
+            moments.add(x[0, first:], missing[0, first:])
     finally:
         hook.remove()
     return moments
 
 
-@contextmanager
-def dense_again(module: Any) -> Iterator[None]:
-    """The FFN module as the model has it, inside `trainable`."""
-    sparse = module.__dict__.pop("forward")
-    try:
-        yield
-    finally:
-        module.forward = sparse
-
-
 @torch.no_grad()
-def fit_leftover_maps(
+def fit_output_maps(
     model: Any, plan: SparsePlan, windows: Tensor, rank: int, dense_inputs: bool = False
 ) -> list[OutputMap]:
-    """An OutputMap of `rank` for every layer of `plan`, which has none yet; windows ids [n, T] (our
-    design).
+    """An OutputMap of `rank` for every layer of `plan`, which has none yet; windows ids [n, T].
 
     Each map is fitted to the plan's own choice of neurons, on inputs that have gone through the
     sparse layers before, their maps included; with `dense_inputs` on those of the dense model, for
     comparison. It does not know which neurons a block skipped: it learns what is usually missing.
     """
-    block = plan.settings.block_size
-    windows = whole_blocks(windows, block)
+    windows = whole_blocks(windows, plan.settings.block_size)
     arguments = layer_arguments(model, windows[0])
     hidden = [first_hidden(model, ids) for ids in windows]
     maps = []
     with trainable(model, plan) as sparse:
-        layers = zip(decoder_layers(model), sparse, arguments, strict=True)
-        for layer, ffn, given in progress_bar(list(layers), desc="fit: what is left over"):
-            maps.append(fit_output_map(leftover_of(layer, ffn, hidden, given, block), rank))
+        layers = list(zip(decoder_layers(model), sparse, arguments, strict=True))
+        for layer, ffn, given in progress_bar(layers, desc="fit: output maps"):
+            maps.append(fit_output_map(residual_moments(layer, ffn, hidden, given), rank))
             ffn.use(maps[-1])
-            with dense_again(ffn.ffn.module) if dense_inputs else nullcontext():
-                hidden = [through(layer, states, given) for states in hidden]
+            dense = attribute(ffn.ffn.module, "forward", ffn.dense_forward)
+            with dense if dense_inputs else nullcontext():
+                hidden = [layer_forward(layer, states, given) for states in hidden]
     return maps
+
+
+def save_maps(maps: list[OutputMap], folder: Path) -> None:
+    """Write the maps of all layers."""
+    save_file(
+        {
+            f"{i}.{name}": getattr(one, name).contiguous().cpu()
+            for i, one in enumerate(maps)
+            for name in OutputMap.axes
+        },
+        folder / FILE,
+    )
+
+
+def load_maps(folder: Path) -> list[OutputMap]:
+    """Read what `save_maps` wrote."""
+    tensors = load_file(folder / FILE)
+    count = len(tensors) // len(OutputMap.axes)
+    return [
+        OutputMap(**{name: tensors[f"{i}.{name}"] for name in OutputMap.axes}) for i in range(count)
+    ]

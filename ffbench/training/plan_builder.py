@@ -1,310 +1,260 @@
-"""Train a sparse plan: schedule the layers, then fit each on calibration text; each step cached."""
+"""Build a sparse plan on calibration text: fit the layers, schedule them, refine; each step
+cached.
+"""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.methods.compensators.surrogate import OutputMap, Surrogate
 from ffbench.methods.groups import group_problem
-from ffbench.methods.plan import FORMAT_VERSION, PREDICTOR_PARTS, PlanSettings, SparsePlan, extra_of
-from ffbench.methods.predictor import Predictor
-from ffbench.methods.schedulers import MIXING, Evidence, schedule, uniform
-from ffbench.methods.selectors import SELECTORS
+from ffbench.methods.objective import Objective
+from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.methods.schedulers import LayerMeasurements, schedule
+from ffbench.methods.schedulers.budget import allot
 from ffbench.models.adapters import gated_ffns
-from ffbench.training.curvature import load_curvature, neuron_curvature, save_curvature
-from ffbench.training.layer_fit import FIT_VERSION, LayerFit, build_plan, fit_layer
+from ffbench.runs.stage import Stage
+from ffbench.training import curvature, sensitivity
+from ffbench.training.layer_fit import (
+    LayerFit,
+    build_plan,
+    fit_layer,
+    load_fits,
+    refit_layer,
+    save_fits,
+)
 from ffbench.training.layer_walk import walk_layers
 from ffbench.training.neuron_order import load_orders, save_orders
-from ffbench.training.output_map import fit_leftover_maps
-from ffbench.training.sensitivity import layer_costs, neuron_gains
+from ffbench.training.output_map import fit_output_maps, load_maps, save_maps
+from ffbench.training.tails import TailWindow, block_tail_windows, tail_windows, window_length
 from ffbench.training.token_mixing import load_scores, save_scores, token_mixing_scores
-from ffbench.training.tuning.teacher import POSITIONS, WINDOW, save_teacher, window_tokens
-from ffbench.training.tuning.tune import TUNING_VERSION, tune
+from ffbench.training.tuning.teacher import save_teacher
+from ffbench.training.tuning.tune import tune
 
-Cache = Callable[..., Path]
-CLOSED_FORM = {"surrogate_map": "surrogate", "surrogate_tuned": "surrogate"}
-FILE = "layers.safetensors"
-MIXING_WINDOWS = 4
-MAP_WINDOWS = 16
-SENSITIVITY_WINDOWS = 6
-CURVATURE_WINDOWS = 24
+MIXING_WINDOWS = 4  # scores of layers are steady after a few windows
+MAP_WINDOWS = 16  # of the calibration windows: a map has few parameters
+SENSITIVITY_WINDOWS = 6  # each costs half a forward pass per layer
+CURVATURE_WINDOWS = 16  # a forward and a backward pass per objective each
+TUNING_WINDOWS = 128
 
 
-def save_fits(fits: list[LayerFit], folder: Path) -> None:
-    """Write fitted layers."""
-    tensors: dict[str, Tensor] = {}
-    for i, fit in enumerate(fits):
-        tensors |= {f"{i}.surrogate.{n}": getattr(fit.surrogate, n).contiguous() for n in "pvc"}
-        tensors |= {
-            f"{i}.predictor.{n}": getattr(fit.predictor, n).contiguous() for n in PREDICTOR_PARTS
-        }
-        tensors |= {f"{i}.extra.{n}": one.contiguous() for n, one in fit.extra.items()}
-        if fit.output_map:
-            tensors |= {
-                f"{i}.output_map.{n}": getattr(fit.output_map, n).contiguous() for n in "pub"
-            }
-    save_file(tensors, folder / FILE)
+class Cache(Protocol):
+    """Gives the folder of a stage, made by `make` if it is missing."""
+
+    def __call__(self, stage: Stage, make: Callable[[Path], None]) -> Path:
+        """The finished folder."""
 
 
-def load_fits(folder: Path, layers: int) -> list[LayerFit]:
-    """Read what `save_fits` wrote."""
-    tensors = load_file(folder / FILE)
-    fits = []
-    for i in range(layers):
-        surrogate = Surrogate(*(tensors[f"{i}.surrogate.{n}"] for n in "pvc"))
-        predictor = Predictor(*(tensors[f"{i}.predictor.{n}"] for n in PREDICTOR_PARTS))
-        mapped = f"{i}.output_map.p" in tensors
-        fits.append(
-            LayerFit(
-                surrogate,
-                predictor,
-                OutputMap(*(tensors[f"{i}.output_map.{n}"] for n in "pub")) if mapped else None,
-                extra_of(tensors, i),
-            )
-        )
-    return fits
-
-
-@dataclass
+@dataclass(frozen=True)
 class TrainingText:
-    """Calibration windows [n, T] of token ids, and a function that gives tuning windows [m, length]
-    of a length.
+    """Calibration windows [n, T] of token ids, and a function that gives `count` windows of a
+    length, texts in turn, from the part that schedules and tuning learn from.
     """
 
     calibration: Tensor
-    tuning: Callable[[int], Tensor]
+    windows: Callable[[int, int], Tensor]
 
 
-def tuned_plan(
-    model: Any, plan: SparsePlan, text: TrainingText, identity: dict[str, Any], cache: Cache
-) -> SparsePlan:
-    """The plan with the compensators of all layers tuned together; resumable, each step cached."""
-    settings = plan.settings
-    length = window_tokens(settings.block_size)
-    windows = text.tuning(length)
-    named = {
-        "model": identity["model"],
-        "data": identity["data"],
-        "length": length,
-        "factors": True,
-        "positions": POSITIONS,
-    }
-    teacher = cache("teacher", named, lambda folder: save_teacher(model, windows, folder))
+@dataclass(frozen=True)
+class PlanStages:
+    """The stages that lead to a plan; None for those that its settings do not need."""
 
-    def make(folder: Path) -> None:
-        tuned = tune(model, plan, windows, teacher, settings.tune_steps, folder)
-        save_fits([LayerFit(one.surrogate, one.predictor, one.output_map) for one in tuned], folder)
-
-    key = identity | {
-        "plan": asdict(settings),
-        "kept": [layer.kept for layer in plan.layers],
-        "version": TUNING_VERSION,
-    }
-    fits = load_fits(cache("tune", key, make, resumable=True), len(plan.layers))
-    return replace(
-        plan,
-        layers=[
-            replace(
-                layer, surrogate=fit.surrogate, predictor=fit.predictor, output_map=fit.output_map
-            )
-            for layer, fit in zip(plan.layers, fits, strict=True)
-        ],
-    )
+    fit: Stage
+    refit: Stage | None
+    neuron_order: Stage | None
+    token_mixing: Stage | None
+    sensitivity: Stage | None
+    curvature: Stage | None
+    output_map: Stage | None
+    teacher: Stage | None
+    tune: Stage | None
+    plan: Stage
 
 
-def mapped_plan(
-    model: Any, plan: SparsePlan, text: TrainingText, identity: dict[str, Any], cache: Cache
-) -> SparsePlan:
-    """The plan with a map of the output in every layer, fitted to what the plan leaves over."""
-    settings = replace(plan.settings, compensator="surrogate_map", tune_steps=0)
-
-    def make(folder: Path) -> None:
-        windows = text.calibration[:: max(1, len(text.calibration) // MAP_WINDOWS)]
-        maps = fit_leftover_maps(model, plan, windows, settings.map_rank)
-        save_fits(
-            [
-                LayerFit(layer.surrogate, layer.predictor, one)
-                for layer, one in zip(plan.layers, maps, strict=True)
-            ],
-            folder,
-        )
-
-    key = identity | {"plan": asdict(settings), "kept": [layer.kept for layer in plan.layers]}
-    fits = load_fits(cache("leftover", key, make), len(plan.layers))
-    return replace(
-        plan,
-        layers=[
-            replace(layer, output_map=fit.output_map)
-            for layer, fit in zip(plan.layers, fits, strict=True)
-        ],
-    )
-
-
-class Trainer:
-    """The stages that lead to a plan for `settings`; `identity` names model and text."""
+class PlanBuilder:
+    """Builds the plan of some settings for one model."""
 
     def __init__(
         self,
+        *,
         model: Any,
         settings: PlanSettings,
+        objective: Objective,
         text: TrainingText,
-        identity: dict[str, Any],
+        stages: PlanStages,
         cache: Cache,
         fingerprint: dict[str, str],
     ) -> None:
-        self.model, self.settings, self.text, self.identity = model, settings, text, identity
-        self.cache, self.fingerprint = cache, fingerprint
-        ffns = gated_ffns(model)
-        self.layers, self.f = len(ffns), ffns[0].w_gate.shape[0]
+        self.model, self.settings, self.objective = model, settings, objective
+        self.text, self.stages, self.cache, self.fingerprint = text, stages, cache, fingerprint
+        self.ffns = gated_ffns(model)
+        self.f = self.ffns[0].w_gate.shape[0]
         if problem := group_problem(self.f, settings.group_size):
             raise ValueError(problem)
+        self._fits: list[LayerFit] | None = None
 
-    def fits(self, kept: list[int]) -> list[LayerFit]:
-        """Closed forms of every layer, shared by all selectors, sparsities and block sizes.
+    def fits(self) -> list[LayerFit]:
+        """Closed forms of every layer, shared by all selectors, sparsities and block sizes."""
+        if self._fits is None:
+            compensator = self.settings.compensator
 
-        Only the mask-blind lowrank map depends on how many neurons are kept.
-        """
-        kind = CLOSED_FORM.get(self.settings.compensator, self.settings.compensator)
-        rank = self.settings.rank
-        key = self.identity | {
-            "format": FORMAT_VERSION,
-            "version": FIT_VERSION,
-            "compensator": kind,
-            "rank": rank if kind in ("surrogate", "lowrank", "rsparse") else 0,
-            "kept": kept if kind == "lowrank" else None,
-        }
+            def make(folder: Path) -> None:
+                layers = walk_layers(self.model, self.text.calibration, "fit: layers")
+                save_fits((fit_layer(data, compensator) for data in layers), folder)
+
+            self._fits = load_fits(self.cache(self.stages.fit, make), compensator)
+        return self._fits
+
+    def refitted(self, kept: list[int]) -> list[LayerFit]:
+        """The fits once the kept neurons per layer are known."""
+        stage, compensator = self.stages.refit, self.settings.compensator
+        if stage is None:
+            return self.fits()
+        fits = self.fits()
 
         def make(folder: Path) -> None:
-            layers = walk_layers(self.model, self.text.calibration, "fit: layers")
-            save_fits(
-                [
-                    fit_layer(data, kind, rank, count)
-                    for data, count in zip(layers, kept, strict=True)
-                ],
-                folder,
-            )
+            layers = walk_layers(self.model, self.text.calibration, "fit: kept neurons")
+            rows = zip(layers, fits, kept, strict=True)
+            save_fits((refit_layer(d, compensator, fit, count) for d, fit, count in rows), folder)
 
-        fits, prepare = (
-            load_fits(self.cache("fit", key, make), self.layers),
-            SELECTORS[self.settings.selector].prepare,
-        )
-        if prepare:
-            for fit, ffn in zip(fits, gated_ffns(self.model), strict=True):
-                fit.extra |= prepare(ffn.w_gate, ffn.w_up, ffn.w_down)
-        return fits
+        return load_fits(self.cache(stage, make), compensator)
 
     def orders(self) -> list[Tensor] | None:
-        """Each layer's neurons in groups that are wanted together; None where neurons are kept one
-        by one.
-        """
-        s = self.settings
-        if s.group_size == 1:
+        """Each layer's neurons in groups that are wanted together; None for groups of one."""
+        stage, s = self.stages.neuron_order, self.settings
+        if stage is None:
             return None
-        fits = self.fits(uniform(self.evidence()))
-        named = {
-            "compensator": s.compensator,
-            "rank": s.rank,
-            "block_size": s.block_size,
-            "group_size": s.group_size,
-        }
+        states = [fit.compensation for fit in self.fits()]
+        text = self.text.calibration
         return load_orders(
             self.cache(
-                "regroup",
-                self.identity | named,
+                stage,
                 lambda folder: save_orders(
-                    self.model,
-                    self.text.calibration,
-                    [fit.surrogate for fit in fits],
-                    s.block_size,
-                    s.group_size,
-                    folder,
+                    self.model, text, states, s.block_size, s.group_size, folder
                 ),
             )
         )
 
-    def evidence(self) -> Evidence:
-        """What the scheduler shares out by."""
-        return Evidence(self.layers, self.f, 1 - self.settings.sparsity, self.mixing, self.gains)
+    def measurements(self) -> LayerMeasurements:
+        """What the scheduler reads; each measurement is made when it is asked for."""
+        return LayerMeasurements(
+            len(self.ffns), self.f, 1 - self.settings.sparsity, self.token_mixing, self.values
+        )
 
-    def mixing(self, kind: str) -> list[float]:
-        """Token-mixing scores of the layers by one definition."""
+    def uniform(self) -> list[int]:
+        """Kept neurons per layer at equal density."""
+        layers = self.measurements()
+        return allot([1.0] * layers.layers, layers.f, layers.total)
+
+    def token_mixing(self, mass: str) -> list[float]:
+        """Token-mixing scores of the layers by one definition of attention mass."""
+        assert self.stages.token_mixing is not None
         windows = self.text.calibration[:: max(1, len(self.text.calibration) // MIXING_WINDOWS)]
-        found: dict[str, list[float]] = load_scores(
-            self.cache(
-                "mixing",
-                self.identity | {"kinds": MIXING},
-                lambda folder: save_scores(token_mixing_scores(self.model, windows), folder),
-            )
+        folder = self.cache(
+            self.stages.token_mixing,
+            lambda path: save_scores(token_mixing_scores(self.model, windows), path),
         )
-        return found[kind]
+        scores: dict[str, list[float]] = load_scores(folder)
+        return scores[mass]
 
-    def gains(self, kind: str) -> Tensor:
-        """What keeping each neuron is worth, [layers, f], in nats of KL."""
-        kept = uniform(self.evidence())
-        fits = self.fits(kept)
-        energies = torch.stack([fit.predictor.prior for fit in fits])
-        gains = (
-            self.cost_gains(fits, kept, energies)
-            if kind == "cost"
-            else self.curvature_gains(energies)
-        )
+    def energies(self) -> Tensor:
+        """Expected residual energy of each neuron, [layers, f]."""
+        return torch.stack([fit.predictor.prior for fit in self.fits()])
+
+    def values(self, measure: str) -> Tensor:
+        """What keeping each neuron is worth by a measure and the objective, [layers, f]."""
+        parts = {"sensitivity": self.sensitivity_values, "curvature": self.curvature_values}
+        values = curvature.weighted_values(parts[measure](), self.objective.weights())
         orders = self.orders()
-        return gains if orders is None else gains.gather(1, torch.stack(orders))
+        return values if orders is None else values.gather(1, torch.stack(orders))
 
-    def cost_gains(self, fits: list[LayerFit], kept: list[int], energies: Tensor) -> Tensor:
-        """From the layers' measured costs at the uniform schedule; residual energies [layers,
-        f].
-        """
-        settings = replace(
-            self.settings, hot_fraction=0.0, scheduler="uniform", tune_steps=0, group_size=1
-        )
-        plan = build_plan(settings, self.fingerprint, fits, kept)
-        windows = self.text.tuning(window_tokens(settings.block_size))[:SENSITIVITY_WINDOWS]
-        folder = self.cache(
-            "sensitivity",
-            self.identity | {"plan": asdict(settings), "positions": POSITIONS},
-            lambda path: save_scores(layer_costs(self.model, plan, windows), path),
-        )
-        return neuron_gains(load_scores(folder), energies, kept)
+    def sensitivity_values(self) -> dict[str, Tensor]:
+        """Values by objective from the layers' measured costs at the uniform schedule."""
+        assert self.stages.sensitivity is not None
+        kept, names = self.uniform(), list(self.objective.weights())
+        settings = replace(self.settings, hot_fraction=0.0, group_size=1)
+        plan = build_plan(settings, self.fingerprint, self.fits(), kept, self.ffns)
 
-    def curvature_gains(self, energies: Tensor) -> Tensor:
-        """Half of E r_j^2 times the Fisher information along the neuron's down column; energies are
-        E r_j^2 |w_j|^2.
-        """
-        windows = self.text.tuning(WINDOW)[:CURVATURE_WINDOWS]
+        def make(folder: Path) -> None:
+            windows = self.block_windows(SENSITIVITY_WINDOWS)
+            save_scores(sensitivity.layer_costs(self.model, plan, windows, names), folder)
+
+        costs: dict[str, list[float]] = load_scores(self.cache(self.stages.sensitivity, make))
+        energies = self.energies()
+        return {n: sensitivity.neuron_values(costs[n], energies, kept) for n in names}
+
+    def curvature_values(self) -> dict[str, Tensor]:
+        """Values by objective from the curvature of the loss."""
+        assert self.stages.curvature is not None
+        names = list(self.objective.weights())
+
+        def make(folder: Path) -> None:
+            text = self.text.windows(CURVATURE_WINDOWS, window_length())
+            windows = tail_windows(text, self.settings.first_dense)
+            curvature.save_curvature(curvature.neuron_curvature(self.model, windows, names), folder)
+
+        measured = curvature.load_curvature(self.cache(self.stages.curvature, make))
+        energies = self.energies()
+        squares = torch.stack([ffn.w_down.float().square().sum(0).cpu() for ffn in self.ffns])
+        return {n: curvature.curvature_values(energies, measured[n], squares) for n in names}
+
+    def block_windows(self, count: int) -> list[TailWindow]:
+        """Training windows whose contexts hold whole blocks of the plan."""
+        least = 3 * self.settings.block_size + self.settings.first_dense
+        text = self.text.windows(count, max(window_length(), least))
+        return block_tail_windows(text, self.settings)
+
+    def with_output_maps(self, plan: SparsePlan) -> SparsePlan:
+        """The plan with a map of the output in every layer, fitted to its own residual."""
+        stage = self.stages.output_map
+        if stage is None:
+            return plan
+        rank = self.settings.compensator.refinements().output_map_rank
+        windows = self.text.calibration[:: max(1, len(self.text.calibration) // MAP_WINDOWS)]
         folder = self.cache(
-            "curvature",
-            self.identity | {"windows": len(windows), "length": WINDOW, "positions": POSITIONS},
-            lambda path: save_curvature(neuron_curvature(self.model, windows), path),
+            stage, lambda path: save_maps(fit_output_maps(self.model, plan, windows, rank), path)
         )
-        norms = torch.stack([ffn.w_down.float().square().sum(0) for ffn in gated_ffns(self.model)])
-        return 0.5 * energies * load_curvature(folder) / norms.clamp_min(1e-30)
+        return replace(
+            plan,
+            layers=[
+                replace(layer, compensation=layer.compensation.with_output_map(one))
+                for layer, one in zip(plan.layers, load_maps(folder), strict=True)
+            ],
+        )
+
+    def tuned(self, plan: SparsePlan) -> SparsePlan:
+        """The plan with all layers tuned together; resumable."""
+        stage, teaching = self.stages.tune, self.stages.teacher
+        if stage is None or teaching is None:
+            return plan
+        weights = self.objective.weights()
+        windows = self.block_windows(TUNING_WINDOWS)
+        teacher = self.cache(
+            teaching, lambda folder: save_teacher(self.model, windows, list(weights), folder)
+        )
+        steps = self.settings.compensator.refinements().tune_steps
+
+        def make(folder: Path) -> None:
+            layers = tune(self.model, plan, windows, weights, teacher, steps, folder)
+            fits = [LayerFit(one.compensation, one.predictor, one.statistics) for one in layers]
+            save_fits(fits, folder)
+
+        fits = load_fits(self.cache(stage, make), self.settings.compensator)
+        return replace(
+            plan,
+            layers=[
+                replace(layer, compensation=fit.compensation, predictor=fit.predictor)
+                for layer, fit in zip(plan.layers, fits, strict=True)
+            ],
+        )
 
     def plan(self) -> SparsePlan:
-        """The plan, tuned where its compensator says so."""
-        kept = schedule(self.settings.scheduler, self.evidence(), self.settings.group_size)
-        plan = build_plan(self.settings, self.fingerprint, self.fits(kept), kept, self.orders())
-        if self.settings.compensator in CLOSED_FORM and self.settings.map_rank:
-            plan = mapped_plan(self.model, plan, self.text, self.identity, self.cache)
-        if self.settings.compensator == "surrogate_tuned":
-            plan = tuned_plan(self.model, plan, self.text, self.identity, self.cache)
-        return plan
-
-
-def train_plan(
-    model: Any,
-    settings: PlanSettings,
-    text: TrainingText,
-    identity: dict[str, Any],
-    cache: Cache,
-    fingerprint: dict[str, str],
-) -> SparsePlan:
-    """A plan for `settings`; `cache(stage, identity, make)` gives the folder of a stage, made where
-    it is missing.
-    """
-    return Trainer(model, settings, text, identity, cache, fingerprint).plan()
+        """The plan, with output maps and tuned if its compensator says so."""
+        s = self.settings
+        kept = schedule(s.scheduler, self.measurements(), s.group_size)
+        fits = self.refitted(kept)
+        plan = build_plan(s, self.fingerprint, fits, kept, self.ffns, self.orders())
+        return self.tuned(self.with_output_maps(plan))

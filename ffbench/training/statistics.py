@@ -1,18 +1,20 @@
-"""What calibration text says about a layer besides the fits: the raw material of static rules and
+"""What calibration text says about a layer besides the fits: material of static rules and
 thresholds.
 """
 
 import torch
 from torch import Tensor
 
-from ffbench.methods.moments import Moments
+from ffbench.methods.linalg import Moments
+from ffbench.methods.statistics import STATISTIC_AXES
+from ffbench.methods.tensors import AxisTensors
 from ffbench.training.layer_walk import LayerData
 
-SAMPLED = 64
+SAMPLED_TOKENS = 64  # per window: quantiles of 200 steps need a few thousand rows in all
 STEPS = 200
 
 
-def levels(values: Tensor) -> Tensor:
+def quantile_levels(values: Tensor) -> Tensor:
     """Quantiles of `values` in steps of 1/STEPS, [STEPS + 1], float32: entry i is not exceeded by a
     share i/STEPS.
     """
@@ -23,28 +25,27 @@ def levels(values: Tensor) -> Tensor:
 
 def up_second(moments: Moments, w_up: Tensor) -> Tensor:
     """E (Wu_j x)^2 of every neuron [f], from the inputs' second moments."""
-    w = w_up.double().cpu()
+    w = w_up.double()
     return ((w @ (moments.xx / moments.count)) * w).sum(1).float()
 
 
-def layer_statistics(moments: Moments, data: LayerData) -> dict[str, Tensor]:
-    """A layer's `extra` tensors, float32.
-
-    neuron_mean, neuron_second [f]: E a_j and E a_j^2; neuron_up_second [f]: E of the up product
-    squared. input_levels, gate_levels, activation_levels [STEPS + 1]: quantiles of |x|, |act(gate)|
-    and |a| over SAMPLED evenly spaced tokens of each window.
+def layer_statistics(moments: Moments, data: LayerData) -> AxisTensors:
+    """The statistics of STATISTIC_AXES, float32; quantiles over SAMPLED_TOKENS evenly spaced tokens
+    of each window.
     """
     module = data.ffn.module
     chosen = []
     for x in data.inputs:
-        chosen.append(x[torch.linspace(0, len(x) - 1, min(SAMPLED, len(x))).round().long()])
+        places = torch.linspace(0, len(x) - 1, min(SAMPLED_TOKENS, len(x))).round().long()
+        chosen.append(x[places.to(x.device)])
     rows = torch.cat(chosen)
     gate = module.act_fn(module.gate_proj(rows))  # type: ignore[operator]
-    return {
-        "neuron_mean": (moments.a / moments.count).float(),
-        "neuron_second": (moments.aa / moments.count).float(),
-        "neuron_up_second": up_second(moments, data.ffn.w_up),
-        "input_levels": levels(rows.abs()),
-        "gate_levels": levels(gate.abs()),
-        "activation_levels": levels(data.activations(rows).abs()),
+    values = {
+        "mean": (moments.a / moments.count).float(),
+        "second": (moments.aa / moments.count).float(),
+        "up_second": up_second(moments, data.ffn.w_up),
+        "input_levels": quantile_levels(rows.abs()),
+        "gate_levels": quantile_levels(gate.abs()),
+        "activation_levels": quantile_levels(data.activations(rows).abs()),
     }
+    return AxisTensors(values, dict(STATISTIC_AXES))

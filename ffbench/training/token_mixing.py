@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench.methods.schedulers import MIXING
+from ffbench.methods.schedulers.token_mixing import MASSES
 from ffbench.models.adapters import decoder_layers
 from ffbench.runs.progress import progress_bar
 
-MIXING_TOKENS = 1024
-FAR_TOKENS = 128
+MIXING_TOKENS = 1024  # per window: explicit attention weights grow with the square
+FAR_TOKENS = 128  # one block of the default size
 
 
-def mixing_of(weights: Tensor) -> dict[str, float]:
+def attention_masses(weights: Tensor) -> dict[str, float]:
     """Mean attention mass that a query gives to other tokens, by definition (our design).
 
     others: tokens other than itself and the first one (the sink). with_sink: other than itself.
@@ -36,15 +36,15 @@ def token_mixing_scores(model: Any, batches: Tensor) -> dict[str, list[float]]:
 
     Attention runs in its eager form meanwhile, since fused attention has no weights to look at.
     """
-    sums = {name: [0.0] * len(decoder_layers(model)) for name in MIXING}
+    sums = {name: [0.0] * len(decoder_layers(model)) for name in MASSES}
     handles = []
     for i, layer in enumerate(decoder_layers(model)):
 
-        def look(module: Any, args: tuple, output: Any, i: int = i) -> None:
-            for name, value in mixing_of(output[1]).items():
+        def add_scores(module: Any, args: tuple, output: Any, i: int = i) -> None:
+            for name, value in attention_masses(output[1]).items():
                 sums[name][i] += value
 
-        handles.append(layer.self_attn.register_forward_hook(look))
+        handles.append(layer.self_attn.register_forward_hook(add_scores))
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:

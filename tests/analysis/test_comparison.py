@@ -1,6 +1,8 @@
-"""Two runs beside each other."""
+"""Two runs compared."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,8 @@ def test_records_are_paired_by_task_and_id(copied: Path) -> None:
         (copied / "runs" / key / "answers.jsonl").write_text(
             "".join(json.dumps(row) + "\n" for row in rows)
         )
-    table = compare.paired(copied, FIRST, SECOND).set_index("measure")
-    assert table["n"].tolist() == [5, 5] and table["alone"].tolist() == [2, 2]
+    table = compare.paired_records(copied, FIRST, SECOND).set_index("measure")
+    assert table["n"].tolist() == [5, 5] and table["unpaired"].tolist() == [2, 2]
     assert (
         table.loc["score", "difference"]
         == table.loc["score", "low"]
@@ -38,16 +40,50 @@ def test_settings_that_differ_are_named(recorded: Path) -> None:
     text = compare.compare(recorded, FIRST, SECOND)
     assert (
         '  selector.name: "trained" | "static"' in text
-        and "  kl: 0.44 | 0.5" in text
+        and "  kl_prompt: 0.44 | 0.5" in text
         and "block_size" not in text
     )
-    assert text.count(", n = 6") == 4
+    assert text.count(", n = 6") == 4 and text.count(", n = 32") == 4
+
+
+def test_windows_are_paired_and_documents_resampled_within_texts(
+    copied: Path, change: Callable
+) -> None:
+    def row(text: str, document: str, context: int, kl: float) -> dict:
+        names = {"text": text, "document": document, "context": context, "tail": "copy"}
+        return names | {"tokens": 9, "kl": kl, "nll_dense": 1.0, "nll_sparse": 1.0 + kl}
+
+    # the second run is worse by 1 on prose and by 3 on code, whatever the document
+    places = [("prose", "a", 512), ("prose", "a", 1536), ("prose", "b", 512), ("code", "c", 512)]
+    for number, shift in ((6, 0), (7, 1)):
+        rows = [
+            row(text, document, context, 0.1 + shift * (3 if text == "code" else 1))
+            for text, document, context in places
+        ]
+        change(number, fidelity={"rows": rows})
+    table = compare.paired_windows(copied, FIRST, SECOND).set_index("measure")
+    assert table.loc["kl", "n"] == 4 and table.loc["kl", "part"] == "copy"
+    # two documents of prose and one of code, equal weight per document: no resampling changes it
+    expected = pytest.approx((1 + 1 + 3) / 3)
+    assert table.loc["kl", "difference"] == table.loc["kl", "low"] == expected
+    assert table.loc["kl", "high"] == table.loc["nll_sparse", "high"] == expected
+
+
+def test_old_and_new_runs_have_no_windows_in_common_and_say_so(copied: Path) -> None:
+    published = Path(__file__).parents[2] / "benchmarks" / "results" / "default" / "runs"
+    old = sorted(published.iterdir())[0]
+    shutil.copytree(old, copied / "runs" / old.name)
+    text = compare.compare(copied, FIRST, old.name)
+    assert "No held-out windows in common" in text and "No records in common" in text
+    assert '  selector.name: "trained"' not in text  # the old name is converted
 
 
 def test_a_dense_run_compares_through_the_shared_answers(recorded: Path) -> None:
     text = compare.compare(recorded, DENSE, FIRST)
     assert (
-        "  sparsity: 0.0 | 0.5" in text and "  kl: - | 0.44" in text and text.count(", n = 6") == 4
+        "  sparsity: 0.0 | 0.5" in text
+        and "  kl_prompt: - | 0.44" in text
+        and text.count(", n = 6") == 4
     )
 
 
@@ -58,13 +94,13 @@ def test_without_answers_it_says_so(recorded: Path) -> None:
 def test_the_same_run_or_none_is_refused(recorded: Path) -> None:
     with pytest.raises(load.LoadError, match="same run"):
         compare.compare(recorded, FIRST, FIRST)
-    with pytest.raises(load.LoadError, match="no result"):
+    with pytest.raises(load.LoadError, match="no result for"):
         compare.compare(recorded, FIRST, "f" * 16)
 
 
 def test_the_interval_is_near_the_normal_one_on_many_records() -> None:
     gaps = np.random.default_rng(1).normal(1.0, 2.0, 400)
-    low, high = compare.interval(gaps)
+    low, high = compare.interval([gaps])
     assert low < gaps.mean() < high and high - low == pytest.approx(
         2 * 1.96 * gaps.std() / 20, rel=0.15
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ffanalysis import benches, load, schema
-from ffanalysis.figures import READERS
+from ffanalysis import benches, columns, load
+from ffanalysis.source import READERS, Source
 
 ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "benchmarks" / "results"
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -21,7 +22,7 @@ def test_every_frame_has_its_schema_with_and_without_rows(
 ) -> None:
     for folder in (recorded, tmp_path):
         frame = READERS[name](folder)
-        known = schema.FRAMES[name]
+        known = columns.FRAMES[name]
         assert list(frame.columns)[: len(known)] == list(known)
         assert all(
             frame[title].dtype == "float64"
@@ -31,29 +32,33 @@ def test_every_frame_has_its_schema_with_and_without_rows(
         assert frame.empty == (folder == tmp_path)
 
 
-def test_frames_page_is_in_step() -> None:
-    assert (ROOT / "docs" / "frames.md").read_text() == schema.documentation() + "\n"
-
-
 def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:
     frame = load.runs(recorded).set_index("run_key")
     result = json.loads((recorded / "runs" / f"{6:016x}" / "result.json").read_text())
     row = frame.loc[f"{6:016x}"]
-    assert (
-        row["kl"] == result["fidelity"]["mean"]["kl"]
-        and row["ffn_speedup"] == result["speed"]["ffn"]["ratio"]
-    )
+    tails = result["fidelity"]["tails"]
+    assert row["kl_continuation"] == tails["continuation"]["kl"]
+    assert row["kl_copy_worst"] == tails["copy"]["kl_worst"] and pd.isna(row["kl_question"])
+    assert row["nll_increase_copy_low"] == tails["copy"]["nll_increase_low"]
+    assert row["kl_prompt"] == result["fidelity"]["prompt"]["kl"]
+    assert row["ffn_speedup"] == result["speed"]["ffn"]["ratio"] and row["busy"] is False
+    assert row["compensator.rank"] == 128 and row["objective.copy"] == 1
     assert row["ttft_tokens"] == 2048 and row["ttft_p20"] == result["speed"]["ttft"][0]["p20"]
     assert (
         row["loss_rel_high"] == result["mean"]["loss_rel_high"] and row["flops_selector"] == 0.003
     )
-    assert row["nll_gain_rel_high"] == result["mean"]["nll_gain_rel_high"] and not row["per_token"]
+    assert row["nll_increase_rel_high"] == result["mean"]["nll_increase_rel_high"]
+    assert row["ppl_ratio_low"] == result["mean"]["ppl_ratio_low"] and not row["per_token"]
     assert row["command"] == "python -m ffbench sparsity=0.5 selector=trained compensator=surrogate"
     dense = frame.loc[f"{1:016x}"]
-    assert pd.isna(dense["kl"]) and pd.isna(dense["ttft_speedup"]) and dense["loss_abs"] == 0
+    assert (
+        pd.isna(dense["kl_continuation"])
+        and pd.isna(dense["ttft_speedup"])
+        and dense["loss_abs"] == 0
+    )
 
 
-def test_results_of_before_get_their_nll_gain_without_an_interval(
+def test_results_without_the_nll_increase_get_it_without_an_interval(
     change: Callable, copied: Path
 ) -> None:
     change(
@@ -63,10 +68,9 @@ def test_results_of_before_get_their_nll_gain_without_an_interval(
     )
     for frame in (load.runs(copied, [f"{6:016x}"]), load.tasks(copied, [f"{6:016x}"])):
         row = frame.iloc[0]
-        assert row["nll_gain_rel"] == pytest.approx(0.25) and row["nll_gain_abs"] == pytest.approx(
-            0.3
-        )
-        assert pd.isna(row["nll_gain_rel_low"])
+        assert row["nll_increase_rel"] == pytest.approx(0.25)
+        assert row["nll_increase_abs"] == pytest.approx(0.3)
+        assert pd.isna(row["nll_increase_rel_low"])
 
 
 def test_runs_without_a_sweep_list_or_provenance(copied: Path) -> None:
@@ -90,9 +94,11 @@ def test_longer_frames_have_a_row_for_each_thing(recorded: Path) -> None:
 
 
 def test_buckets_of_each_task_keep_its_name(change: Callable, copied: Path) -> None:
-    change(30, buckets={"qasper": {"0-4k": {"score": 1.0, "n": 3}}}, categories=None)
+    task = {"n": 3, "buckets": {"0-4k": {"score": 1.0, "n": 3}}}
+    change(30, buckets=None, categories=None, tasks={"qasper": task})
     frame = load.groups(copied, [f"{30:016x}"])
     assert frame[["task", "group", "score", "n"]].values.tolist() == [["qasper", "0-4k", 1.0, 3.0]]
+    assert "buckets" not in load.tasks(copied, [f"{30:016x}"])
 
 
 def test_dense_answers_come_from_the_shared_stage(recorded: Path) -> None:
@@ -109,18 +115,72 @@ def test_ideal_is_amdahl_on_the_measured_ffn_share(recorded: Path) -> None:
 
 
 def test_runs_that_are_not_there_are_named(recorded: Path) -> None:
-    with pytest.raises(load.LoadError, match=f"no result in .*: {'f' * 16}, {'e' * 16}; .*status"):
+    with pytest.raises(
+        load.LoadError, match=f"runs: no result for {'f' * 16}, {'e' * 16}; .*status"
+    ):
         load.runs(recorded, ["f" * 16, "e" * 16])
 
 
-def test_mixed_schema_versions_are_refused(change: Callable, copied: Path) -> None:
-    change(3, schema_version=2)
-    change(4, schema_version=2)
+def test_an_unknown_schema_version_is_refused(change: Callable, copied: Path) -> None:
+    change(3, schema_version=9)
     with pytest.raises(
-        load.LoadError, match=rf"2 of version 2 \(first: {3:016x}\); schema version 1 is read here"
+        load.LoadError, match=rf"{3:016x}/result.json: schema version 9; versions 1 and 2 are read"
     ):
         load.runs(copied)
     assert len(load.runs(copied, [f"{5:016x}"])) == 1
+
+
+def test_results_of_schema_1_are_read_with_todays_names() -> None:
+    frame = load.runs(PUBLISHED / "default")
+    sparse = frame[frame["sparsity"] > 0]
+    assert set(sparse["compensator"]) == {"surrogate"} and sparse["kl_continuation"].isna().all()
+    assert sorted(set(sparse["compensator.tune_steps"])) == [0, 120]
+    assert sparse["kl_prompt"].between(0.1, 0.4).all() and sparse["seed"].eq(0).all()
+    texts = load.fidelity(PUBLISHED / "default")
+    assert set(texts["text"]) == {"prose", "code"} and set(texts["tail"]) == {"prompt"}
+
+
+def test_settings_of_the_configuration_that_differ_follow_by_name(copied: Path) -> None:
+    path = copied / "runs" / f"{6:016x}" / "config.json"
+    config = json.loads(path.read_text())
+    config["task"]["limit"], config["output_dir"] = 12, "elsewhere"
+    path.write_text(json.dumps(config | {"calibration": {"tokens": 7}}))
+    frame = load.runs(copied, [f"{6:016x}", f"{7:016x}"])
+    assert frame["task.limit"].tolist() == [12, 24] and "output_dir" not in frame
+    assert "calibration.tokens" not in frame  # the other run's was not recorded
+
+
+def test_windows_and_fidelity_have_a_row_for_each(recorded: Path) -> None:
+    keys = [f"{6:016x}"]
+    windows = load.windows(recorded, keys)
+    assert len(windows) == 2 * 8 * 2 * 2 and set(windows["tail"]) == {"continuation", "copy"}
+    frame = load.fidelity(recorded, keys)
+    whole = frame[frame["text"].isna() & frame["context"].isna()].set_index("tail")
+    assert whole.loc["copy", "n"] == 32 and frame["context"].dropna().unique().tolist() == [
+        512,
+        1536,
+    ]
+    mean = windows[windows["tail"] == "copy"]["kl"].mean()
+    assert whole.loc["copy", "kl"] == pytest.approx(mean, rel=1e-4)
+
+
+def test_published_lines_are_shown_only_when_asked_for(recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "speed.jsonl").write_text((recorded / "speed.jsonl").read_text())
+    own = Source(tmp_path).frame("speeds")
+    assert len(own) == 10 and own["origin"].isna().all()
+    assert Source(tmp_path).frame("kernels").empty
+    both = Source(tmp_path, published=PUBLISHED).frame("speeds")
+    assert len(both) > 10 and (both["origin"] == "published").sum() == len(both) - 10
+    assert Source(tmp_path, published=tmp_path).frame("speeds")["origin"].isna().all()
+
+
+def test_old_lines_have_todays_names(recorded: Path) -> None:
+    kernels, speeds = benches.kernels(recorded), benches.speeds(recorded)
+    assert set(kernels["dtype"]) == {"bfloat16", "float32"} and "block" not in kernels
+    assert set(speeds["block_size"]) == {128} and set(speeds["compensator.rank"]) == {128}
+    published = benches.kernels(PUBLISHED)
+    assert set(published["cpu"]) == {"Intel(R) Xeon(R) Processor"}
+    assert set(published["instruction_set"].dropna()) == {"avx512"}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +188,9 @@ def test_mixed_schema_versions_are_refused(change: Callable, copied: Path) -> No
     [
         ("{", "not readable"),
         ("[]", "expected an object"),
-        ('{"schema_version": 1}', "missing run_key, sparsity"),
+        ('{"schema_version": 2}', "missing run_key, model, sparsity"),
+        ('{"schema_version": 1}', "missing run_key, model, sparsity"),
+        ('{"schema_version": 1, "fidelity": 3}', "not a result of schema version 1"),
     ],
 )
 def test_damaged_results_are_named(text: str, message: str, copied: Path) -> None:
@@ -139,10 +201,14 @@ def test_damaged_results_are_named(text: str, message: str, copied: Path) -> Non
     assert f"{3:016x}" in str(raised.value)
 
 
-def test_a_text_where_a_number_is_due_is_refused(change: Callable, copied: Path) -> None:
+def test_a_text_in_a_number_column_is_refused(change: Callable, copied: Path) -> None:
     change(3, density_used="half")
-    with pytest.raises(load.LoadError, match=r"runs.density_used: expected a number, found 'half'"):
+    with pytest.raises(load.LoadError, match=r"density_used: expected a number, got 'half'"):
         load.runs(copied)
+    path = copied / "runs" / f"{6:016x}" / "answers.jsonl"
+    path.write_text('{"task": "a", "record_id": "1", "score": "high"}\n')
+    with pytest.raises(load.LoadError, match=r"answers.score: expected a number, got 'high'"):
+        load.answers(copied, [f"{6:016x}"])
 
 
 def test_a_damaged_answer_is_named_by_line(copied: Path) -> None:
@@ -155,7 +221,9 @@ def test_a_damaged_answer_is_named_by_line(copied: Path) -> None:
 def test_kernel_lines_get_their_intensity(recorded: Path, tmp_path: Path) -> None:
     frame = benches.kernels(recorded)
     row = frame[
-        (frame["shape"] == "llama3.2-1b") & (frame["dtype"] == "bf16") & (frame["block"] == 128)
+        (frame["shape"] == "llama3.2-1b")
+        & (frame["dtype"] == "bfloat16")
+        & (frame["block_size"] == 128)
     ].iloc[0]
     flops, moved = 6 * 2048 * 2048 * 8192 * 0.5, 2 * (16 * 3 * 2048 * 4096 + 2 * 2048 * 2048)
     assert row["intensity"] == pytest.approx(flops / moved)
@@ -167,18 +235,18 @@ def test_kernel_lines_get_their_intensity(recorded: Path, tmp_path: Path) -> Non
 def test_the_last_selector_line_counts(recorded: Path, tmp_path: Path) -> None:
     lines = (recorded / "selectors.jsonl").read_text().splitlines()
     again = json.loads(lines[0])
-    again["fidelity"]["mean"]["kl"] = 9.0
+    again["fidelity"]["prompt"]["kl"] = 9.0
     (tmp_path / "selectors.jsonl").write_text("\n".join([*lines, json.dumps(again)]) + "\n")
     frame = benches.selections(tmp_path)
     assert (
         len(frame) == len(lines)
-        and frame.loc[frame["selector"] == again["selector"], "kl"].item() == 9.0
+        and frame.loc[frame["selector"] == again["selector"], "kl_prompt"].item() == 9.0
     )
 
 
 def test_analysis_imports_no_torch_hydra_or_wandb() -> None:
     code = (
-        "import sys, ffanalysis.figures, ffanalysis.compare, tools.docs.readme, ffanalysis.notebook_runner; "
+        "import sys, ffanalysis.gallery, ffanalysis.compare, tools.docs.sections, ffanalysis.notebook_runner; "
         "print([name for name in ('torch', 'hydra', 'wandb', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run(

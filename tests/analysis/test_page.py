@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ffanalysis import load
-from ffanalysis.figures import FIGURES, Source
-from ffanalysis.page import build, svg
+from ffanalysis.gallery import PICTURES
+from ffanalysis.page import answers, build, svg
+from ffanalysis.page.build import cards
+from ffanalysis.source import Source
 from ffbench.cli.main import main
 
 NASTY = '</script><img src=x onerror="alert(1)">&"\''
@@ -51,14 +53,14 @@ def test_nothing_comes_from_elsewhere(page: str) -> None:
 
 def test_no_id_is_used_twice(page: str) -> None:
     ids = [attributes["id"] for _, attributes in seen(page).tags if "id" in attributes]
-    assert len(ids) == len(set(ids)) and all(f"figure-{name}" in ids for name in FIGURES)
+    assert len(ids) == len(set(ids)) and all(f"picture-{name}" in ids for name in PICTURES)
     for target in re.findall(r'(?:href="#|url\(#)([^")]+)', page):
         assert target in ids, target
 
 
 def test_every_run_has_its_command_configuration_and_provenance(page: str, recorded: Path) -> None:
     for row in load.runs(recorded).itertuples():
-        part = page.split(f'<tbody id="run-{row.run_key}"')[1].split("</tbody>")[0]
+        part = page.split(f'id="run-{row.run_key}"')[1].split("</details>")[0]
         config = json.loads((recorded / "runs" / row.run_key / "config.json").read_text())
         blocks = [
             html.unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", part, re.DOTALL)
@@ -72,7 +74,51 @@ def test_every_run_has_its_command_configuration_and_provenance(page: str, recor
 
 def test_headline_leaves_oracles_out_and_takes_the_lowest_kl(page: str) -> None:
     head = page.split('id="headline"')[1].split('id="reading"')[0]
-    assert "oracle +" not in head and "trained + surrogate_tuned" in head and "(1.0" in head
+    assert "oracle +" not in head and "trained + surrogate (output_map_rank 104" in head
+    assert "answer KL 0.0" in head and "(1.0" in head
+
+
+def test_only_a_run_that_is_faster_than_dense_gets_a_headline(
+    page: str, change: Callable, copied: Path
+) -> None:
+    assert "sparsity 0.3" not in page.split('id="headline"')[1].split("</section>")[0]  # slower
+    speed = {"ttft": [{"tokens": 2048, "ratio": 1.1, "p20": 0.98, "p80": 1.2}]}
+    change(6, speed=speed)
+    source = Source(copied, run_keys=[f"{6:016x}"])
+    assert cards(source.runs()) == []
+    change(6, speed={"ttft": [{"tokens": 2048, "ratio": 1.1, "p20": 1.01, "p80": 1.2}]})
+    (card,) = cards(Source(copied, run_keys=[f"{6:016x}"]).runs())
+    assert card.speed == "1.10x" and card.key == f"{6:016x}"
+
+
+def test_seeds_are_one_row_with_every_run_behind_it(page: str) -> None:
+    row = page.split(f'<tbody id="run-{6:016x}"')[1].split("</tbody>")[0]
+    assert row.count("<details") == 3 and f'<details id="run-{33:016x}"' in row
+    table = page.split("<thead>")[1].split("</thead>")[0]
+    assert 'title="runs of this setting' in table and ">rank</button>" not in table
+    assert "compensator surrogate (rank 128" in page.split("Fixed in all rows:")[1][:900]
+
+
+def test_answers_are_side_by_side_with_changed_ones_first(copied: Path, page: str) -> None:
+    pairs = answers.side_by_side(Source(copied)).pairs
+    assert pairs and "Dense <small>" in page and "gold 0" in page
+    of_one_run = [pair.changed for pair in pairs if pair.run_key == f"{6:016x}"]
+    assert of_one_run == sorted(of_one_run, reverse=True)
+    assert pairs[0].dense.endswith("of dense") and not pairs[0].sparse.endswith("of dense")
+
+
+def test_answers_are_bounded_and_say_what_is_left_out(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "PER_RUN", 3)
+    monkeypatch.setattr(answers, "IN_ALL", 5)
+    monkeypatch.setattr(answers, "CHARACTERS", 4)
+    shown = answers.side_by_side(Source(copied))
+    assert len(shown.pairs) == 5 and shown.pairs[0].sparse == "answ…"
+    every = sum(len(path.read_text().splitlines()) for path in copied.glob("runs/*/answers.jsonl"))
+    assert shown.left_out == every - 5
+    assert answers.shortened("0123456789", end=True) == "…6789"
+    assert answers.side_by_side(Source(copied, run_keys=[f"{1:016x}"])).pairs == []
 
 
 def test_everything_from_files_is_escaped(change: Callable, copied: Path) -> None:
@@ -110,7 +156,7 @@ def test_report_verb_writes_the_page_and_says_where(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "page.html"
-    words = [
+    arguments = [
         "report",
         f"{6:016x}",
         f"{7:016x}",
@@ -121,11 +167,11 @@ def test_report_verb_writes_the_page_and_says_where(
         "--format",
         "html",
     ]
-    assert main([*words, "--to", str(target)]) == 0 and capsys.readouterr().out.strip() == str(
+    assert main([*arguments, "--to", str(target)]) == 0 and capsys.readouterr().out.strip() == str(
         target
     )
     assert target.read_text().count("<tbody") == 2 and "Not drawn" in target.read_text()
-    assert main([*words, "--to", str(tmp_path / "no" / "page.html")]) == 2
+    assert main([*arguments, "--to", str(tmp_path / "no" / "page.html")]) == 2
     assert "choose another file with --to" in capsys.readouterr().err
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ffanalysis.figures import Source
 from ffanalysis.page import build
+from ffanalysis.source import Source
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not CHROMIUM or not DRIVER:
@@ -22,6 +22,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'ffben
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "data"
 WIDE, NARROW = 1280, 390
+ROWS = 31  # 33 recorded runs, three of which are seeds of one setting
 OVERFLOWING = """
 const inScroller = (node) => { for (let n = node.parentElement; n; n = n.parentElement)
   if (["auto", "scroll"].includes(getComputedStyle(n).overflowX)) return true; return false; };
@@ -130,46 +131,64 @@ def test_nothing_overflows(opened: Any, width: int) -> None:
 
 
 def test_sorting_both_ways_with_empty_cells_last(opened: Any) -> None:
-    press(opened, "KL")
-    up = [text for text in column(opened, "KL") if text != "-"]
-    assert (
-        len(up) > 20
-        and up == sorted(up, key=float)
-        and column(opened, "KL")[len(up) :] == ["-"] * (31 - len(up))
-    )
-    press(opened, "KL")
-    down = column(opened, "KL")
-    assert [text for text in down if text != "-"] == sorted(up, key=float, reverse=True) and down[
-        -1
-    ] == "-"
+    name = "answer KL"
+    press(opened, name)
+    shown = column(opened, name)
+    up = [text for text in shown if text != "-"]
+    assert len(up) > 20 and up == sorted(up, key=float)
+    assert shown[len(up) :] == ["-"] * (ROWS - len(up))
+    press(opened, name)
+    down = column(opened, name)
+    assert [text for text in down if text != "-"] == sorted(up, key=float, reverse=True)
+    assert down[-1] == "-"
     head = next(
-        head for head in opened.find_elements("css selector", "th") if head.text.startswith("KL")
+        head for head in opened.find_elements("css selector", "th") if head.text.startswith(name)
     )
     assert head.get_attribute("aria-sort") == "descending"
-    press(opened, "method")
-    up = column(opened, "method")
-    press(opened, "method")
-    assert (
-        up[0] == "dense"
-        and column(opened, "method")[0] == "wina + surrogate (per token)"
-        and up != down
-    )
-    assert list(dict.fromkeys(column(opened, "method"))) == list(dict.fromkeys(reversed(up)))
+    press(opened, "selector")
+    up = column(opened, "selector")
+    press(opened, "selector")
+    assert up[0] == "dense" and column(opened, "selector")[0] == "wina_rule" and up != down
+    assert list(dict.fromkeys(column(opened, "selector"))) == list(dict.fromkeys(reversed(up)))
 
 
 def test_filters_and_search_and_reset(opened: Any) -> None:
     choose(opened, "selector", "static")
     choose(opened, "sparsity", "0.5")
-    assert set(column(opened, "method")) == {"static + none", "static + surrogate"}
-    assert opened.find_element("id", "count").text == "2 of 31 runs"
+    assert sorted(column(opened, "compensator")) == ["none", "surrogate"]
+    assert opened.find_element("id", "count").text == f"2 of {ROWS} rows"
     opened.find_element("id", "search").send_keys("compensator=none")
-    assert column(opened, "method") == ["static + none"]
+    assert column(opened, "compensator") == ["none"]
     opened.find_element("id", "search").send_keys(" nothing-like-this")
-    assert column(opened, "method") == [] and opened.find_element("id", "none").is_displayed()
+    assert column(opened, "selector") == [] and opened.find_element("id", "none").is_displayed()
     opened.find_element("css selector", "button[type=reset]").click()
-    assert (
-        len(column(opened, "method")) == 31 and not opened.find_element("id", "none").is_displayed()
-    )
+    assert len(column(opened, "selector")) == ROWS
+    assert not opened.find_element("id", "none").is_displayed()
+
+
+def test_answers_are_filtered_by_task_and_change(opened: Any) -> None:
+    from selenium.webdriver.support.select import Select
+
+    def shown() -> list[Any]:
+        articles = opened.find_elements("css selector", "#pairs article")
+        return [article for article in articles if article.is_displayed()]
+
+    every = len(shown())
+    Select(opened.find_element("id", "pairs-task")).select_by_visible_text("embedded_code")
+    of_task = shown()
+    assert 0 < len(of_task) < every and all("embedded_code" in one.text for one in of_task)
+    opened.find_element("id", "pairs-changed").click()
+    changed = shown()
+    assert all(one.get_attribute("data-changed") == "yes" for one in changed)
+    text = opened.find_element("id", "pairs-count").text
+    assert text == f"{len(changed)} of {every} answers"
+
+
+def test_a_run_behind_a_row_of_seeds_can_be_linked_to(opened: Any, address: str) -> None:
+    opened.get("about:blank")
+    opened.get(f"{address}#run-{33:016x}")
+    until(opened, "return document.querySelector('details:target[open]') !== null")
+    assert '"seed": 2' in opened.find_element("css selector", "details:target").text
 
 
 def test_narrow_screens_sort_by_a_list(opened: Any) -> None:
@@ -194,7 +213,7 @@ def test_a_run_s_details_are_one_click_away(opened: Any) -> None:
     assert '"block_size": 128' in opened.find_element("id", f"run-{9:016x}").text
 
 
-def test_figures_are_seen(opened: Any) -> None:
+def test_pictures_are_seen(opened: Any) -> None:
     boxes = opened.execute_script(
         "return [...document.querySelectorAll('figure svg')].map((one) => one.getBoundingClientRect().height)"
     )

@@ -16,18 +16,21 @@ from ffanalysis import load, wandb_source
 from ffbench.runs.store import RunStore
 from ffbench.tracking.mirror import mirror
 
+# sweep lists stay on the disk, and a summary holds numbers only
+NOT_SENT = ("command", "calibration_text", "instruction_set", "backend")
+
 
 class Sent:
     """A tracker that keeps what it gets as W&B shows it."""
 
     def __init__(self) -> None:
-        self.figures: dict[str, Any] = {}
+        self.numbers: dict[str, Any] = {}
         self.tables: dict[str, list[dict[str, Any]]] = {}
 
-    def summary(self, figures: dict[str, Any]) -> None:
+    def summary(self, numbers: dict[str, Any]) -> None:
         from ffbench.tracking.wandb import flat
 
-        self.figures |= flat(figures)
+        self.numbers |= flat(numbers)
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         self.tables[name] = rows
@@ -64,7 +67,7 @@ class FakeRun:
             "cfg": json.loads((output_dir / "runs" / key / "config.json").read_text()),
             "sparsity": "flat key of a sweep",
         }
-        self.summary = sent.figures | {
+        self.summary = sent.numbers | {
             name: {"_type": "table-file", "path": f"media/table/{name}.table.json"}
             for name in sent.tables
         }
@@ -85,7 +88,7 @@ def test_frames_are_those_of_the_original_run_folders(
 ) -> None:
     keys = [key for _, key in wandb_source.fetch(runs, tmp_path)]
     before, after = read(recorded, keys), read(tmp_path, keys)
-    common = [name for name in before.columns if name != "command"]  # W&B has no sweep lists
+    common = [name for name in before.columns if name not in NOT_SENT]
     pd.testing.assert_frame_equal(before[common], after[common], check_dtype=False)
 
 
@@ -113,10 +116,11 @@ def test_runs_of_others_are_left_out_and_those_there_are_not_fetched_again(
     assert list(wandb_source.fetch([runs[1]], tmp_path)) == [(runs[1].name, runs[1].name)]
 
 
-def test_figures_are_drawn_from_what_came_back(
+def test_pictures_are_drawn_from_what_came_back(
     runs: list[FakeRun], recorded: Path, tmp_path: Path
 ) -> None:
-    from ffanalysis.figures import Source, draw
+    from ffanalysis.gallery import draw
+    from ffanalysis.source import Source
 
     list(wandb_source.fetch(runs, tmp_path / "from_wandb"))
     shutil.copy(recorded / "kernels.jsonl", tmp_path)

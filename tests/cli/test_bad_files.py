@@ -37,7 +37,7 @@ def changed(record: dict[str, Any], **fields: Any) -> str:
 GOOD = json.dumps(RECORD)
 DATA = [
     ("qasper", [GOOD, "{not json"], "qasper.jsonl line 2: not JSON"),
-    ("qasper", ["", GOOD], "qasper.jsonl line 1: not JSON"),
+    ("qasper", ["", GOOD, "nor this"], "qasper.jsonl line 3: not JSON"),
     ("qasper", ["[1, 2]"], "a JSON object was expected, got list"),
     ("qasper", [GOOD, GOOD], "'_id' 'a1' occurs twice"),
     ("qasper", [changed(RECORD, context="absent")], "field 'context' must be str"),

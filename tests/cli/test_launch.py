@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffbench.cli.launch import LauncherError, Rounds, Task, check
+from ffbench.cli.launch import Failure, LauncherError, Rounds, Task, check
 from ffbench.runs.store import RunStore
 
 KEYS = [f"{number:016x}" for number in range(5)]
@@ -35,7 +35,9 @@ class FakeLauncher:
                 run.fail(self.failing[key])
             elif run.start({}, {}):
                 run.finish({})
-            returns.append(SimpleNamespace(return_value=self.failing.get(key)))
+            reason = self.failing.get(key)
+            returned = None if reason is None else Failure(reason)
+            returns.append(SimpleNamespace(return_value=returned))
         return returns
 
 
@@ -54,14 +56,14 @@ def rounds_of(
 
 def test_all_at_once_where_nothing_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rounds, launcher = rounds_of(tmp_path, monkeypatch, failing={KEYS[2]: "ValueError: no"})
-    assert launcher.rounds == [KEYS] and rounds.reasons == {KEYS[2]: "ValueError: no"}
+    assert launcher.rounds == [KEYS] and rounds.failures == {KEYS[2]: Failure("ValueError: no")}
 
 
 def test_a_death_is_followed_by_a_start_alone_and_the_rest_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds, launcher = rounds_of(tmp_path, monkeypatch, deadly={KEYS[1]: 1})
-    assert launcher.rounds == [KEYS, [KEYS[1]], KEYS[2:]] and rounds.reasons == {}
+    assert launcher.rounds == [KEYS, [KEYS[1]], KEYS[2:]] and rounds.failures == {}
 
 
 def test_two_deaths_are_a_failure_and_stop_no_other(
@@ -70,9 +72,9 @@ def test_two_deaths_are_a_failure_and_stop_no_other(
     rounds, launcher = rounds_of(
         tmp_path, monkeypatch, deadly={KEYS[1]: 2, KEYS[3]: 9}, failing={KEYS[0]: "E: x"}
     )
-    assert set(rounds.reasons) == {KEYS[0], KEYS[1], KEYS[3]} and rounds.reasons[KEYS[0]] == "E: x"
+    assert set(rounds.failures) == {KEYS[0], KEYS[1], KEYS[3]} and rounds.failures[KEYS[0]] == Failure("E: x")
     assert (
-        rounds.reasons[KEYS[1]]
+        rounds.failures[KEYS[1]].reason
         == "its process died twice: RuntimeError: a worker process was killed"
     )
     assert [launcher.store.folder(key).state().state for key in (KEYS[2], KEYS[4])] == [
@@ -93,8 +95,8 @@ def test_a_launcher_that_starts_nothing_is_given_up(
 
     monkeypatch.setattr("test_launch.FakeLauncher", Broken)
     rounds, launcher = rounds_of(tmp_path, monkeypatch)
-    assert launcher.rounds == [[]] and rounds.reasons == dict.fromkeys(
-        KEYS, "OSError: no processes"
+    assert launcher.rounds == [[]] and rounds.failures == dict.fromkeys(
+        KEYS, Failure("OSError: no processes")
     )
 
 

@@ -15,7 +15,7 @@ LAUNCHERS = {"slurm": "submitit", "ray": "ray", "joblib": "joblib"}
 def problems_of(*words: str) -> list[str]:
     with pytest.raises(ConfigProblems) as problem:
         jobs_of(list(words))
-    return problem.value.found
+    return problem.value.problems
 
 
 def test_every_file_of_every_group_composes() -> None:

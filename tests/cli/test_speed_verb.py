@@ -201,4 +201,4 @@ def test_a_model_that_cannot_be_loaded_names_its_shape(
 
 def test_words_are_split() -> None:
     words = speed.parse(["--json", "shape=a", "sparsity=0.5", "--plan", "p"])
-    assert words == speed.Words("a", Path("p"), ["sparsity=0.5"], True)
+    assert words == speed.Request("a", Path("p"), ["sparsity=0.5"], True)

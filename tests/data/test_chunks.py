@@ -1,31 +1,24 @@
-"""Documents in pieces."""
+"""Documents in chunks."""
 
-from ffbench.data.chunks import PIECE, in_pieces
-from ffbench.data.embedded_text import KINDS, calibration_pieces, documents
+from ffbench.data.chunks import CHUNK_CHARACTERS, in_chunks
 
 
-def test_every_character_is_in_one_piece() -> None:
-    long = "".join(chr(97 + i % 26) for i in range(2 * PIECE + 5))
-    found = in_pieces({"long": long, "short": "x", "empty": "", "whole": "y" * PIECE}, "salt")
+def test_every_character_is_in_one_chunk() -> None:
+    long = "".join(chr(97 + i % 26) for i in range(2 * CHUNK_CHARACTERS + 5))
+    found = in_chunks(
+        {"long": long, "short": "x", "empty": "", "whole": "y" * CHUNK_CHARACTERS}, "salt"
+    )
     assert found == {
-        "long": long[:PIECE],
-        "long:1": long[PIECE : 2 * PIECE],
-        "long:2": long[2 * PIECE :],
+        "long": long[:CHUNK_CHARACTERS],
+        "long:1": long[CHUNK_CHARACTERS : 2 * CHUNK_CHARACTERS],
+        "long:2": long[2 * CHUNK_CHARACTERS :],
         "short": "x",
-        "whole": "y" * PIECE,
+        "whole": "y" * CHUNK_CHARACTERS,
     }
 
 
 def test_the_order_depends_on_names_and_salt_alone() -> None:
     names = {f"d{i}": "text" for i in range(20)}
-    there, back = in_pieces(names, "a"), in_pieces(dict(reversed(names.items())), "a")
+    there, back = in_chunks(names, "a"), in_chunks(dict(reversed(names.items())), "a")
     assert list(there) == list(back) != sorted(there)
-    assert list(in_pieces(names, "b")) != list(there)
-
-
-def test_calibration_begins_with_text_of_many_documents() -> None:
-    for kind in KINDS:
-        pieces, whole = calibration_pieces(kind), documents(kind, "calibration")
-        assert sum(map(len, pieces.values())) == sum(map(len, whole.values()))
-        first = {name.partition(":")[0] for name in list(pieces)[:20]}
-        assert len(first) > 8 and first <= set(whole)
+    assert list(in_chunks(names, "b")) != list(there)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ffbench.data.chunks import PIECE
-from ffbench.data.user_text import TextError, own_documents, own_hash
+from ffbench.data.chunks import CHUNK_CHARACTERS
+from ffbench.data.user_text import TextError, user_documents, user_text_hash
 from ffbench.experiment import identity as keys
 from ffbench.settings import CalibrationSettings, RunSettings
 from ffbench.validation import text_problems
@@ -25,7 +25,7 @@ def fill(folder: Path) -> Path:
 
 
 def test_every_document_is_found_once(tmp_path: Path) -> None:
-    found = own_documents(str(fill(tmp_path / "x")))
+    found = user_documents(str(fill(tmp_path / "x")))
     assert found == {
         "a.txt:0": "plain text",
         "deep/b.md:0": "# a page",
@@ -38,13 +38,15 @@ def test_line_breaks_of_other_kinds_and_empty_fields(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         '\ufeff{"text": " ", "context": "one\u2028two\u0085three"}\r\n', encoding="utf-8"
     )
-    assert own_documents(str(tmp_path)) == {"a.jsonl:0": "one\u2028two\u0085three"}
+    assert user_documents(str(tmp_path)) == {"a.jsonl:0": "one\u2028two\u0085three"}
 
 
 def test_a_long_document_is_cut_and_mixed_with_the_others(tmp_path: Path) -> None:
-    (tmp_path / "long.txt").write_text("".join(chr(97 + i % 26) for i in range(5 * PIECE + 7)))
+    (tmp_path / "long.txt").write_text(
+        "".join(chr(97 + i % 26) for i in range(5 * CHUNK_CHARACTERS + 7))
+    )
     (tmp_path / "short.txt").write_text("short")
-    found = own_documents(str(tmp_path))
+    found = user_documents(str(tmp_path))
     names = ["long.txt:0", *(f"long.txt:0:{i}" for i in range(1, 6))]
     assert (
         "".join(found[name] for name in names) == (tmp_path / "long.txt").read_text()
@@ -55,12 +57,12 @@ def test_a_long_document_is_cut_and_mixed_with_the_others(tmp_path: Path) -> Non
 
 def test_order_and_hash_do_not_depend_on_the_place(tmp_path: Path) -> None:
     one, two = fill(tmp_path / "one"), fill(tmp_path / "two")
-    assert list(own_documents(str(one))) == list(own_documents(str(two)))
-    assert own_hash(str(one)) == own_hash(str(two))
+    assert list(user_documents(str(one))) == list(user_documents(str(two)))
+    assert user_text_hash(str(one)) == user_text_hash(str(two))
     (two / "new.txt").write_text("more")
-    own_documents.cache_clear()
-    own_hash.cache_clear()
-    assert own_hash(str(one)) != own_hash(str(two))
+    user_documents.cache_clear()
+    user_text_hash.cache_clear()
+    assert user_text_hash(str(one)) != user_text_hash(str(two))
 
 
 @pytest.mark.parametrize(
@@ -68,26 +70,30 @@ def test_order_and_hash_do_not_depend_on_the_place(tmp_path: Path) -> None:
     [
         ("bad.jsonl", b'{"text": "x"}\nnot json\n', "bad.jsonl line 2: not JSON"),
         ("bad.jsonl", b'{"answers": []}\n', "bad.jsonl line 1: no field text or context"),
-        ("bad.jsonl", b'["text"]\n', "bad.jsonl line 1: no field text or context"),
+        ("bad.jsonl", b'["text"]\n', "bad.jsonl line 1: a JSON object was expected"),
         (
             "bad.jsonl",
             b'{"text": "\\ud800"}\n',
-            "bad.jsonl line 1: characters that are no Unicode text",
+            "bad.jsonl line 1: field 'text' is not Unicode text",
         ),
-        ("bad.txt", b"\xff\xfe\x00", "bad.txt: cannot be read as UTF-8 text"),
+        ("bad.txt", b"\xff\xfe\x00", "bad.txt line 1: is not UTF-8 text"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, text: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TextError, match=text):
-        own_documents(str(tmp_path))
+        user_documents(str(tmp_path))
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match="holds no text; expected files .txt, .md, .py or .jsonl"):
-        own_documents(str(tmp_path))
+    with pytest.raises(
+        TextError, match="holds no text; expected files .txt, .md, .py or .jsonl or .jsonl.gz"
+    ):
+        user_documents(str(tmp_path))
     settings = RunSettings(calibration=CalibrationSettings(folder=str(tmp_path / "none")))
-    assert text_problems(settings) == [f"calibration.folder: {tmp_path / 'none'} is no folder"]
+    assert text_problems(settings) == [
+        f"calibration.folder: {tmp_path / 'none'} is not a directory"
+    ]
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "a.txt").write_text("ten words are not enough for a window of text")
     settings = RunSettings(calibration=CalibrationSettings(folder=str(tmp_path / "few")))
@@ -105,5 +111,5 @@ def test_own_text_changes_what_a_plan_is_fitted_on(
     own = keys.training_identity(
         RunSettings(calibration=CalibrationSettings(folder=str(fill(tmp_path / "x"))))
     )
-    assert plain["calibration"] == {"tokens": 65536, "window": 2048, "piece": PIECE}
+    assert plain["calibration"] == {"tokens": 65536, "window": 2048, "piece": CHUNK_CHARACTERS}
     assert own["calibration"]["text"] == own["data"] != plain["data"]

@@ -1,4 +1,4 @@
-"""Windows of the user's own text."""
+"""Windows of the user's text."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ffbench.cli.main import main
-from ffbench.experiment.calibration import own_windows
+from ffbench.experiment.calibration import user_windows
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.loading import ModelSpec, load_tiny
 
@@ -17,13 +17,13 @@ def test_too_little_text_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     (tmp_path / "a.txt").write_text("word " * 40)
     tokenizer = load_tiny(ModelSpec("tiny", "tiny", "llama"))[1]
     with caplog.at_level(logging.WARNING):
-        found = own_windows(tokenizer, str(tmp_path), 1000, 50)
+        found = user_windows(tokenizer, str(tmp_path), 1000, 50)
     assert (
         1 < len(found) < 20
         and f"fills {len(found)} windows of 50 tokens, 20 were asked for" in caplog.text
     )
     caplog.clear()
-    assert len(own_windows(tokenizer, str(tmp_path), 100, 50)) == 2 and not caplog.text
+    assert len(user_windows(tokenizer, str(tmp_path), 100, 50)) == 2 and not caplog.text
 
 
 def test_a_run_on_own_text(tmp_path: Path) -> None:

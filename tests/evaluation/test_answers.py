@@ -1,6 +1,7 @@
 """Answers of tiny models: against generate and one forward pass, batched against alone, stopped and
 taken up again."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 import torch
 
 from ffbench.evaluation.answers import Protocol, evaluate
-from ffbench.evaluation.decoding import Ending, Reader
-from ffbench.evaluation.prompts import PromptIds, gold_ids, prompt_ids
+from ffbench.evaluation.decoding import Decoder, Ending
+from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, prompt_ids
 from ffbench.methods.plan import PlanSettings
 from ffbench.models.loading import FAMILIES, ModelSpec, load_model
 from ffbench.models.shapes import random_plan
@@ -28,13 +29,13 @@ SETTINGS = PlanSettings("trained", "surrogate", "uniform", 16, 0.5, rank=8)
 
 def spec(stop: str = "end") -> TaskSpec:
     return TaskSpec(
-        "t",
-        "c",
-        "m",
-        12,
-        lambda part, limit: [],
-        lambda text, record: float(len(text)),
-        lambda records: None,
+        name="t",
+        category="c",
+        metric="m",
+        max_new_tokens=12,
+        load=lambda limit: [],
+        score=lambda text, record: float(len(text)),
+        chance=lambda records: None,
         stop=stop,
     )
 
@@ -126,19 +127,67 @@ def test_a_cut_log_is_taken_up_without_loss_or_repetition(
 
 def test_stop_ids_are_held_back_for_the_least_number_of_tokens() -> None:
     model, tokenizer = load_model(ModelSpec("tiny", "tiny", "llama"))
-    reader, prompt = Reader(model, 0), PromptIds(tokenizer.encode("abc"), 0, 0)
-    best = reader.read([prompt]).logits[0].topk(2).indices.tolist()
-    assert reader.greedy(reader.read([prompt]), [Ending({best[0]}, 4, 0, lambda ids: False)]) == [
-        []
+    decoder, prompt = Decoder(model, 0), PromptIds(tokenizer.encode("abc"), 0, 0)
+    best = decoder.prefill([prompt]).logits[0].topk(2).indices.tolist()
+    assert decoder.greedy(
+        decoder.prefill([prompt]), [Ending({best[0]}, 4, 0, lambda ids: False)]
+    ) == [[]]
+    kept = decoder.greedy(decoder.prefill([prompt]), [Ending({best[0]}, 4, 1, lambda ids: False)])[
+        0
     ]
-    kept = reader.greedy(reader.read([prompt]), [Ending({best[0]}, 4, 1, lambda ids: False)])[0]
     assert kept[0] == best[1]
     assert best[0] not in kept
     assert (
         len(
-            reader.greedy(reader.read([prompt]), [Ending(set(), 9, 0, lambda ids: len(ids) == 2)])[
-                0
-            ]
+            decoder.greedy(
+                decoder.prefill([prompt]), [Ending(set(), 9, 0, lambda ids: len(ids) == 2)]
+            )[0]
         )
         == 2
     )
+
+
+def test_gold_likelihoods_without_decoding(
+    tiny: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = answers(tiny, tmp_path / "whole")
+
+    def decodes(*arguments: Any) -> None:
+        raise AssertionError("nothing is to be decoded")
+
+    monkeypatch.setattr(Decoder, "greedy", decodes)
+    log, work = AnswerLog(tmp_path / "gold.jsonl"), [(spec(), RECORDS)]
+    found = evaluate(*tiny, None, work, log, Protocol(400, 1, "whole", "torch", decode=False))
+    assert [row["nll"] for row in found] == [row["nll"] for row in whole]
+    assert {row["prediction"] for row in found} == {None} == {row["score"] for row in found}
+    assert set(found[0]) == set(whole[0])
+
+
+def test_prompts_too_short_to_be_sparse_are_told_once(
+    tiny: tuple, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = random_plan(tiny[0], SETTINGS)
+    short = [TaskRecord(f"s{i}", "t", "Only a few words.", "", ("x",)) for i in range(2)]
+    found = answers(tiny, tmp_path / "mixed", plan=plan, records=[*short, RECORDS[4]])
+    assert [row["density"] for row in found][:2] == [1, 1] and found[2]["density"] < 1
+    (record,) = [r for r in caplog.records if "ran dense" in r.message]
+    assert "2 of 3 prompts ran dense although a plan was given" in record.message
+    caplog.clear()
+    answers(tiny, tmp_path / "long", plan=plan, records=RECORDS[4:])
+    answers(tiny, tmp_path / "dense", records=short)
+    assert not caplog.records
+
+
+def test_a_scorer_that_fails_does_not_end_the_evaluation(tiny: tuple, tmp_path: Path) -> None:
+    def fails(text: str, record: TaskRecord) -> float:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    log = AnswerLog(tmp_path / "a.jsonl")
+    work = [(replace(spec(), score=fails), RECORDS[:2])]
+    found = evaluate(*tiny, None, work, log, Protocol(400, 1, "whole", "torch"))
+    assert [row["score"] for row in found] == [0.0, 0.0]
+
+
+def test_more_positions_than_the_model_knows_are_refused(tiny: tuple, tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="task.max_length=4097: the model knows 4096 positions"):
+        evaluate(*tiny, None, [], AnswerLog(tmp_path / "a.jsonl"), Protocol(4097))

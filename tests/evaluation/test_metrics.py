@@ -1,21 +1,26 @@
-"""Figures from paired answers: means of task means, categories, length buckets, intervals, what the
+"""Metrics from paired answers: means of task means, categories, length buckets, intervals, what the
 records are."""
 
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 
-from ffbench.evaluation.metrics import bucket_of, data_name, task_figures
+from ffbench.evaluation.metrics import PairedAnswers, bucket_of, data_name, flops_used, task_metrics
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
 
 def spec(name: str, category: str, headline: bool = True, published: int | None = 4) -> TaskSpec:
     return TaskSpec(
-        name,
-        category,
-        "f1",
-        8,
-        lambda part, limit: [],
-        lambda text, record: 0.0,
-        lambda records: 5.0,
+        name=name,
+        category=category,
+        metric="f1",
+        max_new_tokens=8,
+        load=lambda limit: [],
+        score=lambda text, record: 0.0,
+        chance=lambda records: 5.0,
         headline=headline,
         published=published,
     )
@@ -54,8 +59,8 @@ DENSE = {"qa": [10.0, 30.0], "qa_e": [60.0, 0.0, 30.0], "code": [50.0], "count":
 SPARSE = {"qa": [10.0, 10.0], "qa_e": [30.0, 0.0, 30.0], "code": [60.0], "count": [0.0]}
 
 
-def test_figures() -> None:
-    found = task_figures(rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5), WORK)
+def test_metrics() -> None:
+    found = task_metrics(rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5), WORK)
     qa, mean = found["tasks"]["qa"], found["mean"]
     assert (qa["n"], qa["score"], qa["score_dense"], qa["loss_abs"], qa["loss_rel"]) == (
         2,
@@ -64,41 +69,149 @@ def test_figures() -> None:
         10,
         0.5,
     )
-    assert (qa["loss_abs_low"], qa["loss_abs_high"], qa["loss_rel_high"]) == (0, 20, 1)
+    assert (qa["loss_abs_low"], qa["loss_abs_high"]) == (0, 20)
+    # The dense score of a resample is 10, 20 or 30, and the loss 0, 10 or 20.
+    assert (qa["loss_rel_low"], qa["loss_rel_high"]) == (0, pytest.approx(2 / 3))
     assert (qa["truncated"], qa["tokens_cut"], qa["density_used"], qa["buckets"]) == (
         1,
         10,
         0.75,
         None,
     )
-    assert (qa["nll_gain_abs"], qa["nll_gain_rel"], qa["nll_gain_abs_low"]) == (0.5, 0.25, 0.5)
+    assert (qa["chance"], qa["above_chance"], qa["loss_over_chance"]) == (5, True, 10 / 15)
+    assert (qa["nll_increase_abs"], qa["nll_increase_rel"], qa["nll_increase_abs_low"]) == (
+        0.5,
+        0.25,
+        0.5,
+    )
+    assert qa["gold_ppl_ratio"] == pytest.approx(math.exp(0.5)) == qa["gold_ppl_ratio_high"]
     assert found["tasks"]["qa_e"]["truncated"] == 2 and found["tasks"]["qa_e"]["tokens_cut"] == 20
     assert mean["n"] == 6 and mean["score_dense"] == pytest.approx((20 + 30 + 50) / 3)
     assert mean["score"] == pytest.approx((10 + 20 + 60) / 3)
+    assert mean["loss_over_chance"] == pytest.approx(10 / 85)  # (10 + 10 - 10) / (15 + 25 + 45)
     assert found["categories"]["QA"]["score"] == 15 and found["categories"]["code"]["n"] == 1
     assert "synthetic" not in found["categories"] and found["tasks"]["count"]["loss_abs"] == 100
     assert found["buckets"]["0-4k"]["loss_abs"] == 30 and found["buckets"]["4-8k"]["n"] == 1
     assert found["tasks"]["qa_e"]["buckets"]["8k+"]["score"] == 30
 
 
-def test_a_dense_run_is_measured_against_itself() -> None:
-    answers = rows(WORK[:1], DENSE, 2.0)
-    found = task_figures(answers, answers, WORK[:1])
-    assert found["mean"]["loss_abs"] == 0 and found["tasks"]["qa"]["density_used"] == 1
-    assert found["buckets"] is None
+def test_the_mean_of_categories_counts_each_category_once() -> None:
+    found = task_metrics(rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5), WORK)["category_mean"]
+    assert found["score_dense"] == pytest.approx(((20 + 30) / 2 + 50) / 2)
+    assert found["score"] == pytest.approx(((10 + 20) / 2 + 60) / 2)
+    assert found["loss_rel"] == pytest.approx(0) and found["n"] == 6
 
 
-def test_a_mean_of_zero_has_no_relative_loss() -> None:
-    answers = rows(WORK[2:3], {"code": [0.0]}, 2.0)
-    assert (
-        task_figures(answers, rows(WORK[2:3], SPARSE, 2.0), WORK[2:3])["mean"]["loss_rel"] is None
+def test_tasks_at_or_below_chance_are_flagged_and_outside_the_means() -> None:
+    dense = DENSE | {"qa": [2.0, 8.0], "code": [4.0]}  # chance is 5
+    found = task_metrics(rows(WORK, dense, 2.0), rows(WORK, SPARSE, 2.5), WORK)
+    assert found["at_chance"] == ["qa", "code"]
+    assert not found["tasks"]["qa"]["above_chance"] and not found["tasks"]["qa"]["headline"]
+    assert found["mean"]["n"] == 3 and found["mean"]["score_dense"] == pytest.approx(30)
+    assert set(found["categories"]) == {"QA"} and found["categories"]["QA"]["n"] == 3
+    assert found["gold"]["n"] == 7  # gold likelihoods are of all tasks
+    assert found["tasks"]["code"]["loss_over_chance"] is None
+
+
+def test_unknown_chance_flags_nothing() -> None:
+    work = [(replace(spec("one", "QA"), chance=lambda records: None), records("one", 1))]
+    found = task_metrics(rows(work, {"one": [0.0]}, 1.0), rows(work, {"one": [0.0]}, 1.0), work)
+    assert found["at_chance"] == [] and found["tasks"]["one"]["above_chance"] is None
+    assert found["mean"]["loss_over_chance"] is None and found["mean"]["score"] == 0
+
+
+def test_gold_likelihoods_by_task_and_by_record() -> None:
+    dense, sparse = rows(WORK, DENSE, 2.0), rows(WORK, DENSE, 2.0)
+    for row, added in zip(sparse, (0.1, 0.3, 0.0, 0.0, 0.6, 0.4, 1.0), strict=True):
+        row["nll"] += added
+    gold = task_metrics(dense, sparse, WORK)["gold"]
+    by_task, by_record = gold["task_mean"], gold["record_mean"]
+    assert by_task["nll_increase_abs"] == pytest.approx((0.2 + 0.2 + 0.4 + 1.0) / 4)
+    assert by_record["nll_increase_abs"] == pytest.approx(2.4 / 7)
+    assert by_record["gold_ppl_ratio"] == pytest.approx(math.exp(2.4 / 7))
+    low, high = by_record["gold_ppl_ratio_low"], by_record["gold_ppl_ratio_high"]
+    assert 1 <= low < by_record["gold_ppl_ratio"] < high < math.e
+
+
+def test_without_decoding_only_gold_likelihoods_are_measured() -> None:
+    def unscored(values: dict, nll: float) -> list[dict]:
+        return [row | {"score": None} for row in rows(WORK, values, nll)]
+
+    found = task_metrics(unscored(DENSE, 2.0), unscored(SPARSE, 2.25), WORK)
+    assert found["at_chance"] == [] and found["mean"]["n"] == 6
+    assert found["mean"]["nll_increase_abs"] == pytest.approx(0.25)
+    for metrics in (found["mean"], found["tasks"]["qa"], found["category_mean"]):
+        assert metrics["score"] is metrics["loss_rel_low"] is metrics["power"] is None
+    assert set(found["mean"]) == set(
+        task_metrics(rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5), WORK)["mean"]
     )
 
 
+def test_what_a_claim_of_under_6_percent_needs() -> None:
+    generator = np.random.default_rng(0)
+    work = [(spec(name, "QA"), records(name, *range(400))) for name in ("a", "b")]
+    dense = {name: list(generator.uniform(20, 80, 400)) for name in ("a", "b")}
+    noise = {name: generator.normal(0, 20, 400) for name in ("a", "b")}
+
+    def needed(loss: float) -> dict[str, Any]:
+        sparse = {
+            name: list(np.array(dense[name]) * (1 - loss) + noise[name] - noise[name].mean())
+            for name in dense
+        }
+        answers = [
+            [
+                {"task": s.name, "record_id": r.record_id, "score": float(v), "nll": 1.0}
+                for s, rs in work
+                for r, v in zip(rs, values[s.name], strict=True)
+            ]
+            for values in (dense, sparse)
+        ]
+        return PairedAnswers(*answers, work).mean(work)["power"]
+
+    # By the formula of the ratio's standard error: 20 points of noise over 50, 800 records.
+    assert needed(0.02)["loss_rel_se"] == pytest.approx(20 / 50 / 800**0.5, rel=0.1)
+    found = needed(0.02)
+    se = found["loss_rel_se"]
+    assert found["records_if_loss_is_0"] == math.ceil(800 * (1.96 * se / 0.06) ** 2)
+    assert found["records_if_loss_is_as_measured"] == pytest.approx(
+        800 * (1.96 * se / 0.04) ** 2, abs=5
+    )
+    assert needed(0.08)["records_if_loss_is_as_measured"] is None
+
+
+@pytest.mark.parametrize(
+    ("density", "flops", "expected"),
+    [
+        (0.5, {"ideal": 0.5, "ratio": 0.6}, 0.6),  # all tokens sparse
+        (1.0, {"ideal": 0.5, "ratio": 0.6}, 1.0),
+        (0.5625, {"ideal": 0.5, "ratio": 0.594}, 0.594 * 14 / 16 + 2 / 16),
+        (1.0, {"ideal": 1.0, "ratio": 1.0}, None),
+        (0.7, None, None),
+    ],
+)
+def test_flops_of_whole_prompts(density: float, flops: dict | None, expected: float | None) -> None:
+    assert flops_used(density, flops) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_dense_run_is_measured_against_itself() -> None:
+    answers = rows(WORK[:1], DENSE, 2.0)
+    found = task_metrics(answers, answers, WORK[:1])
+    assert found["mean"]["loss_abs"] == 0 and found["tasks"]["qa"]["density_used"] == 1
+    assert found["buckets"] is None and found["tasks"]["qa"]["flops_used"] == 1
+
+
+def test_a_mean_of_zero_has_no_relative_loss() -> None:
+    work = [(replace(WORK[2][0], chance=lambda records: None), WORK[2][1])]
+    answers = rows(work, {"code": [0.0]}, 2.0)
+    mean = task_metrics(answers, rows(work, SPARSE, 2.0), work)["mean"]
+    assert mean["loss_rel"] is None and mean["loss_abs"] == -60
+
+
 def test_no_tasks_and_no_headline_task() -> None:
-    assert task_figures([], [], [])["mean"] is None
+    empty = task_metrics([], [], [])
+    assert empty["mean"] is empty["category_mean"] is empty["gold"] is None
     only = WORK[3:]
-    assert task_figures(rows(only, DENSE, 1.0), rows(only, SPARSE, 1.0), only)["mean"] is None
+    assert task_metrics(rows(only, DENSE, 1.0), rows(only, SPARSE, 1.0), only)["mean"] is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from ffbench.methods import groups
 from ffbench.methods.compensators.surrogate import none_surrogate
 from ffbench.methods.neuron_groups import regroup
 from ffbench.methods.plan import LayerPlan
-from ffbench.methods.predictor import Predictor
+from ffbench.methods.selectors.predictor import Predictor
 
 
 def layer_of(order: torch.Tensor, kept: int, hot: int) -> LayerPlan:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ffbench.methods.predictor import CLIP, EnergySums, Predictor, fit_predictor
+from ffbench.methods.selectors.predictor import CLIP, EnergySums, Predictor, fit_predictor
 
 D, F, T = 10, 7, 3000
 

@@ -13,7 +13,7 @@ from ffbench.methods.compensators.surrogate import Surrogate, none_surrogate
 from ffbench.methods.flops import flops_of
 from ffbench.methods.low_rank import truncated_svd
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
-from ffbench.methods.predictor import Predictor
+from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.selectors import SELECTORS, Scene, selector
 from ffbench.methods.selectors.probe import probes_of
 from ffbench.methods.selectors.svd_gate import rank_of

@@ -1,5 +1,7 @@
 """Loading: tiny models, folders, GGUF packages, refusals; nothing here needs a network."""
 
+import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,132 @@ def test_adapters_find_the_ffns_of_each_family(family: str) -> None:
     for ffn in ffns:
         hidden = torch.nn.functional.silu(x @ ffn.w_gate.T) * (x @ ffn.w_up.T)
         torch.testing.assert_close(hidden @ ffn.w_down.T, ffn.module(x))
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """A folder with small files; an index names two shards."""
+    folder.mkdir()
+    for name in names:
+        text = json.dumps({"weight_map": {"a": "s1.safetensors", "b": "s2.safetensors"}})
+        (folder / name).write_text(text if name.endswith("index.json") else "{}")
+    return folder
+
+
+FOLDERS = [
+    (["config.json"], None, "no model.safetensors, model.safetensors.index.json or .gguf file"),
+    (["adapter_config.json"], None, "it is a LoRA adapter: merge it"),
+    (["model.safetensors", "b.gguf"], None, "model.file=model.safetensors or model.file=b.gguf"),
+    (["a-Q2_K.gguf", "b-Q8_0.gguf"], None, "holds 2 checkpoints"),
+    (["a.gguf"], "c.gguf", "model.file: 'c.gguf' is not in"),
+    (["model.safetensors", "model.safetensors.index.json"], None, "two checkpoints; remove one"),
+    (["model.safetensors.index.json", "s1.safetensors"], None, "s2.safetensors is missing"),
+]
+
+
+@pytest.mark.parametrize(("names", "file", "text"), FOLDERS, ids=[text for _, _, text in FOLDERS])
+def test_folders_that_hold_no_one_checkpoint(
+    names: list[str], file: str | None, text: str, tmp_path: Path
+) -> None:
+    folder = touch(tmp_path / "m", *names)
+    for call in (weight_files, load_model):
+        with pytest.raises(ModelError) as refused:
+            call(ModelSpec("m", "folder", str(folder), file=file))
+        assert text in str(refused.value)
+
+
+def test_a_folders_checkpoint_is_chosen_and_identified_by_its_files(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "m", "model.safetensors", "b.gguf", "config.json", "notes.txt")
+    chosen = [
+        [path.name for path in weight_files(ModelSpec("m", "folder", str(folder), file=file))]
+        for file in ("b.gguf", "model.safetensors")
+    ]
+    assert chosen == [["b.gguf", "config.json"], ["config.json", "model.safetensors"]]
+    shards = touch(tmp_path / "s", "w-00001-of-00002.gguf", "w-00002-of-00002.gguf")
+    files = weight_files(ModelSpec("s", "folder", str(shards)))
+    assert [path.name for path in files] == ["w-00001-of-00002.gguf", "w-00002-of-00002.gguf"]
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "m", "model.safetensors")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelError, match="is a Git LFS pointer.*git lfs pull"):
+        weight_files(ModelSpec("m", "folder", str(folder)))
+
+
+def test_two_checkpoints_in_a_folder_are_two_models(tmp_path: Path) -> None:
+    from tiny_files import tiny_qwen2, write_folder, write_gguf
+
+    folder = tmp_path / "m"
+    write_folder(folder)
+    write_gguf(folder)
+    name = next(folder.glob("*.gguf")).name
+    assert (name, folder.exists()) == ("tiny.gguf", True)
+    expected = tiny_qwen2().model.layers[0].mlp.gate_proj.weight
+    for file in ("tiny.gguf", "model.safetensors"):
+        model, _ = load_model(ModelSpec("m", "folder", str(folder), file=file))
+        torch.testing.assert_close(model.model.layers[0].mlp.gate_proj.weight, expected)
+
+
+def hub_error(name: str, text: str = "") -> Exception:
+    import httpx
+    from huggingface_hub import errors
+
+    response = httpx.Response(401, request=httpx.Request("GET", "https://huggingface.co/x"))
+    kind = getattr(errors, name)
+    return kind(text, response=response) if issubclass(kind, errors.HfHubHTTPError) else kind(text)
+
+
+CAUSES = [
+    (lambda: hub_error("GatedRepoError"), "accept the licence at https://huggingface.co/org/name"),
+    (lambda: hub_error("RepositoryNotFoundError"), "the hub has no such model, or it is private"),
+    (lambda: hub_error("RevisionNotFoundError"), "check model.revision"),
+    (lambda: OSError("503 Server Error: Service Unavailable"), "the hub answered HTTP 503"),
+    (lambda: OSError("429 Client Error: Too Many Requests"), "the hub answered HTTP 429"),
+    (lambda: hub_error("OfflineModeIsEnabled", "offline mode is enabled"), "HF_HUB_OFFLINE is set"),
+    (lambda: ConnectionError("no route to host"), "no route to host; check the network"),
+    (lambda: ValueError("pass the argument `trust_remote_code=True`"), "model.trust_remote_code="),
+    (
+        lambda: ValueError("model type `tinyllm` but Transformers does not recognize this"),
+        "does not know model_type 'tinyllm'",
+    ),
+    (lambda: ImportError("No module named 'sentencepiece'"), "a package is missing"),
+    (lambda: MemoryError(), "not enough memory"),
+    (lambda: KeyError("num_heads"), "KeyError: 'num_heads'"),
+    (lambda: ZeroDivisionError(), "ZeroDivisionError"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), CAUSES, ids=[text for _, text in CAUSES])
+def test_errors_of_other_libraries_say_what_to_do(
+    make: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        error = make()
+        if type(error).__module__.startswith("huggingface_hub"):  # transformers wraps these
+            raise OSError("You are trying to access something") from error
+        raise error
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", fail)
+    with pytest.raises(ModelError) as refused:
+        load_model(ModelSpec("x", "hub", "org/name"))
+    assert text in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_damaged_weights_file_is_a_model_error(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(saved, folder)
+    (folder / "model.safetensors").write_bytes(b"\xff" * 5000)
+    with pytest.raises(ModelError, match="a weights file is damaged"):
+        load_model(ModelSpec("m", "folder", str(folder)))
+
+
+def test_a_folder_without_a_tokenizer(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(saved, folder)
+    for path in folder.glob("tok*"):
+        path.unlink()
+    with pytest.raises(ModelError, match="has no tokenizer that transformers can read"):
+        load_model(ModelSpec("m", "folder", str(folder)))
 
 
 def test_bytes_survive_the_tiny_tokenizer() -> None:
@@ -99,7 +227,9 @@ def test_a_gguf_package_is_found_without_importing_it(
         ),
         (ModelSpec("x", "tiny", "gpt2"), "llama, qwen2, qwen3"),
         (ModelSpec("x", "ftp", "y"), "model.source: 'ftp'"),
-        (ModelSpec("x", "folder", "does/not/exist"), "no .safetensors or .gguf file"),
+        (ModelSpec("x", "folder", "does/not/exist"), "does/not/exist is not a directory"),
+        (ModelSpec("x", "tiny", "llama", device="cuda:99"), "model.device: 'cuda:99'"),
+        (ModelSpec("x", "tiny", "llama", dtype="float8"), "model.dtype: 'float8' is unknown"),
     ],
 )
 def test_refusals_say_what_to_do(spec: ModelSpec, text: str) -> None:
@@ -112,13 +242,14 @@ def test_an_unreachable_hub_is_a_model_error(monkeypatch: pytest.MonkeyPatch) ->
         raise OSError("no connection\nlong story")
 
     monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
-    with pytest.raises(ModelError, match="no connection.*model.source=folder"):
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", refuse)
+    with pytest.raises(ModelError, match="no connection; check the network, or.*model=folder"):
         load_model(ModelSpec("x", "hub", "someone/something"))
 
 
-def test_an_architecture_without_gated_ffns_is_refused_with_the_supported_ones() -> None:
+def test_an_architecture_without_gated_ffns_is_refused_with_what_is_wrong() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=20))
-    with pytest.raises(UnsupportedModelError, match="gpt2.*llama, qwen2, qwen3"):
+    with pytest.raises(UnsupportedModelError, match="GPT2LMHeadModel has no decoder layers"):
         gated_ffns(model)

@@ -3,12 +3,12 @@
 import random
 from typing import Any
 
-from made_results import CPU, DEFAULTS, KL, MODEL, SHA, fidelity, speed
+from made_results import CPU, DEFAULTS, KL, MODEL, PARAMETERS, SHA, fidelity, speed
 
 
 def kernel_lines() -> list[dict[str, Any]]:
-    """What `python -m ffkernels.bench --json` prints, for two shapes, dtypes, block sizes and
-    groups."""
+    """What `python -m ffkernels.bench --json` printed before schema 2, for two shapes, dtypes, block
+    sizes and groups."""
     rows = []
     for shape, d, f in (("llama3.2-1b", 2048, 8192), ("qwen3-0.6b", 1024, 3072)):
         for dtype, peak in (("bf16", 900.0), ("f32", 110.0)):
@@ -49,7 +49,7 @@ def kernel_lines() -> list[dict[str, Any]]:
 
 
 def speed_lines() -> list[dict[str, Any]]:
-    """What `python -m ffbench speed --json` prints."""
+    """What `python -m ffbench speed --json` printed before schema 2."""
     draw, rows = random.Random("speed"), []
     for shape in ("llama3.2-1b", "qwen2.5-0.5b"):
         times = sorted(speed(DEFAULTS, 0.55, draw)["ttft"], key=lambda one: one["tokens"])
@@ -61,6 +61,10 @@ def speed_lines() -> list[dict[str, Any]]:
                 "selector": "trained",
                 "compensator": "surrogate",
                 "rank": 128,
+                "scheduler": "curvature",
+                "layers": 16,
+                "weights": "random",
+                "group": 1,
                 "sparsity": 0.5,
                 "block": 128,
                 "hot_fraction": 0.0,
@@ -78,7 +82,7 @@ def speed_lines() -> list[dict[str, Any]]:
 
 
 def union_lines() -> list[dict[str, Any]]:
-    """Union and top-K mass by block size."""
+    """How far the tokens of a block agree, by block size."""
     return [
         {
             "model": MODEL,
@@ -101,14 +105,18 @@ def selection_lines() -> list[dict[str, Any]]:
     """What benchmarks/accuracy_selectors.py appends."""
     return [
         {
-            "selector": selector,
+            "selector": selector.split()[0],
             "compensator": "surrogate",
             "scheduler": "uniform",
+            "parameters": {
+                "selector": PARAMETERS.get(selector, {}),
+                "compensator": PARAMETERS["surrogate"],
+                "scheduler": {},
+            },
             "sparsity": 0.5,
-            "rank": 128,
             "block_size": 128,
             "model": MODEL,
-            "fidelity": fidelity(kl),
+            "fidelity": fidelity(kl, random.Random(selector)),
             "cpu": CPU,
             "threads": 2,
             "git_sha": SHA,

@@ -1,6 +1,7 @@
-"""Made-up figures of one run: simple formulas with seeded noise (see make_recorded.py)."""
+"""Made-up results of one run: simple formulas with seeded noise (see make_recorded.py)."""
 
 import random
+from math import exp
 from typing import Any
 
 MODEL, CPU, SHA = "recorded_model", "test recording", "0" * 40
@@ -9,14 +10,28 @@ KL = {
     "oracle": 0.32,
     "trained": 0.44,
     "static": 0.50,
-    "previous_block": 0.66,
-    "first_block": 0.71,
+    "griffin previous": 0.66,
+    "griffin first": 0.71,
     "weight_norm": 1.4,
     "random": 2.1,
     "probe": 0.52,
-    "wina": 0.3,
+    "wina_rule": 0.3,
 }
-WORSE = {"surrogate": 1.0, "surrogate_tuned": 0.6, "lowrank": 1.1, "bias": 1.6, "none": 1.8}
+WORSE = {"surrogate": 1.0, "surrogate tuned": 0.6, "lowrank": 1.1, "bias": 1.6, "none": 1.8}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "griffin previous": {"block": "previous"},
+    "griffin first": {"block": "first"},
+    "static": {"statistic": "residual"},
+    "probe": {"choice": "spaced", "share": 0.03125, "prior_tokens": 8.0},
+    "surrogate": {"rank": 128, "output_map_rank": 0, "tune_steps": 0},
+    "surrogate tuned": {"rank": 128, "output_map_rank": 104, "tune_steps": 120},
+    "lowrank": {"rank": 128},
+    "token_mixing": {"mass": "others", "floor": 0.5},
+}
+METHODS, UNTIMED = ("selector", "compensator", "scheduler"), ("oracle", "wina_rule")
+TEXTS, CONTEXTS, DOCUMENTS = ("prose", "code"), (512, 1536), 8
+# KL of a tail over KL at the prompt's own positions
+TAIL_SHARE = {"continuation": 0.07, "copy": 0.4}
 SCHEDULE = {"uniform": 1.0, "token_mixing": 0.92, "sensitivity": 0.85}
 EMBEDDED = {"embedded_code": ("code", 62.0, 38.0), "embedded_retrieval": ("retrieval", 46.0, 16.7)}
 LONGBENCH = {
@@ -39,11 +54,12 @@ DEFAULTS: dict[str, Any] = {
     "hot_fraction": 0.0,
     "group_size": 1,
     "task": "embedded",
+    "seed": 0,
 }
 
 
 def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, Any]:
-    """Task figures around a mean loss in points."""
+    """Losses of a task around a mean loss in points."""
     half = 1.96 * 30 / n**0.5 * 0.6
     loss += draw.gauss(0, half / 4)
     figures: dict[str, Any] = {
@@ -59,24 +75,29 @@ def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, 
     }
     gain = max(0.0, loss) / 40
     gains = {
-        "nll_gain_abs": gain,
-        "nll_gain_abs_low": gain - 0.03,
-        "nll_gain_abs_high": gain + 0.04,
+        "nll_increase_abs": gain,
+        "nll_increase_abs_low": gain - 0.03,
+        "nll_increase_abs_high": gain + 0.04,
     }
     gains |= {
-        f"nll_gain_rel{end}": gains[f"nll_gain_abs{end}"] / 1.2 for end in ("", "_low", "_high")
+        f"nll_increase_rel{end}": gains[f"nll_increase_abs{end}"] / 1.2
+        for end in ("", "_low", "_high")
+    }
+    gains |= {
+        f"ppl_ratio{end}": exp(gains[f"nll_increase_abs{end}"]) for end in ("", "_low", "_high")
     }
     return figures | gains | {"nll_dense": 1.2, "nll": 1.2 + gain}
 
 
 def none_lost(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a dense run beside itself."""
-    zeros = {name: 0.0 for name in figures if name.startswith(("loss", "nll_gain"))}
+    """The losses of a dense run against itself."""
+    zeros = {name: 0.0 for name in figures if name.startswith(("loss", "nll_increase"))}
+    zeros |= dict.fromkeys(("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"), 1.0)
     return figures | zeros | {"score": figures["score_dense"], "nll": figures["nll_dense"]}
 
 
 def task_figures(s: dict[str, Any], kl: float, draw: random.Random) -> dict[str, Any]:
-    """Figures of every task, their groups and their mean."""
+    """Losses of every task, their groups and their mean."""
     tasks: dict[str, Any] = {}
     for name, (category, dense, *chance) in (
         EMBEDDED if s["task"] == "embedded" else LONGBENCH
@@ -108,7 +129,7 @@ def task_figures(s: dict[str, Any], kl: float, draw: random.Random) -> dict[str,
 
 
 def average(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean of task figures; interval ends shrink with the root of their number."""
+    """Mean of task losses; interval ends shrink with the root of their number."""
     mean = {
         name: sum(row[name] for row in rows) / len(rows)
         for name in rows[0]
@@ -128,26 +149,84 @@ def average(rows: list[dict[str, Any]]) -> dict[str, Any]:
     )
 
 
-def fidelity(kl: float) -> dict[str, Any]:
-    """Fidelity figures of both texts and their mean."""
+def tail(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Fidelity of the windows `rows`; intervals are a plausible share of the mean."""
+    kl = sum(row["kl"] for row in rows) / len(rows)
+    increase = sum(row["nll_sparse"] - row["nll_dense"] for row in rows) / len(rows)
+    return {
+        "n": len(rows),
+        "kl": kl,
+        "kl_low": kl * 0.88,
+        "kl_high": kl * 1.14,
+        "kl_worst": max(row["kl"] for row in rows),
+        "nll_dense": 2.0,
+        "nll_increase": increase,
+        "nll_increase_low": increase * 0.8,
+        "nll_increase_high": increase * 1.25,
+        "nll_increase_worst": max(row["nll_sparse"] - row["nll_dense"] for row in rows),
+        "top1_agreement": sum(row["top1_agreement"] for row in rows) / len(rows),
+    }
 
-    def one(value: float, windows: int) -> dict[str, Any]:
-        return {
-            "windows": windows,
-            "window_tokens": 2048,
-            "kl": value,
-            "kl_low": value * 0.88,
-            "kl_high": value * 1.14,
-            "top1_agreement": 1 / (1 + value),
-            "ppl_ratio": 1 + value,
-            "ppl_dense": 8.1,
-        }
 
-    return {"prose": one(kl * 0.97, 8), "code": one(kl * 1.03, 8), "mean": one(kl, 16)}
+def windows(kl: float, draw: random.Random) -> list[dict[str, Any]]:
+    """One row per text, document, context and tail; longer contexts lose more."""
+    rows = []
+    for text in TEXTS:
+        for number in range(DOCUMENTS):
+            for context in CONTEXTS:
+                for name, share in TAIL_SHARE.items():
+                    value = kl * share * (context / 1024) ** 0.2 * draw.uniform(0.7, 1.3)
+                    rows.append(
+                        {
+                            "text": text,
+                            "document": f"{text}-{number}",
+                            "context": context,
+                            "tail": name,
+                            "tokens": 255,
+                            "kl": value,
+                            "nll_dense": 2.0,
+                            "nll_sparse": 2.0 + 1.2 * value,
+                            "top1_agreement": 1 / (1 + value),
+                        }
+                    )
+    return rows
+
+
+def fidelity(kl: float, draw: random.Random) -> dict[str, Any]:
+    """Fidelity by tail, text and context, and at the prompt's own positions."""
+    rows = windows(kl, draw)
+
+    def tails(**only: Any) -> dict[str, Any]:
+        chosen = [row for row in rows if all(row[name] == value for name, value in only.items())]
+        return {name: tail([row for row in chosen if row["tail"] == name]) for name in TAIL_SHARE}
+
+    return {
+        "contexts": list(CONTEXTS),
+        "tails": tails(),
+        "by_text": {text: tails(text=text) for text in TEXTS},
+        "by_context": {str(context): tails(context=context) for context in CONTEXTS},
+        "prompt": prompt(kl),
+        "density_used": 0.6,
+        "flops_used": 0.65,
+        "rows": rows,
+    }
+
+
+def prompt(kl: float) -> dict[str, Any]:
+    """Fidelity at the prompt's own positions."""
+    return {
+        "n": 2 * DOCUMENTS,
+        "kl": kl,
+        "kl_low": kl * 0.88,
+        "kl_high": kl * 1.14,
+        "top1_agreement": 1 / (1 + kl),
+        "ppl_ratio": 1 + kl,
+        "ppl_dense": 8.1,
+    }
 
 
 def speed(s: dict[str, Any], ratio: float, draw: random.Random) -> dict[str, Any]:
-    """FFN and TTFT figures: an FFN share that falls with length, and a fixed cost of each block."""
+    """FFN and TTFT times: an FFN share that falls with length, and a fixed cost of each block."""
     efficiency = (
         0.72
         + 0.1 * (s["block_size"] / 128 - 1) / (s["block_size"] / 128 + 1)
@@ -165,6 +244,8 @@ def speed(s: dict[str, Any], ratio: float, draw: random.Random) -> dict[str, Any
             "dense_s": dense,
             "sparse_s": dense / value,
             "rounds": 9,
+            "processes": 3,
+            "own_dense_ratio": None,
         }
 
     def ttft(tokens: int) -> dict[str, Any]:
@@ -180,12 +261,16 @@ def speed(s: dict[str, Any], ratio: float, draw: random.Random) -> dict[str, Any
         "ttft": [ttft(2048), *(ttft(n) for n in LENGTHS if n != 2048)],
         "threads": 2,
         "cpu": CPU,
+        "instruction_set": "avx2",
         "backend": "native",
+        "load_before": 0.1,
+        "load_after": 0.9,
+        "busy": False,
     }
 
 
 def layers(s: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
-    """Selector figures by layer; a scheduler gives the later layers less."""
+    """Selection by layer; a scheduler gives the later layers less."""
     slope = {"uniform": 0.0, "token_mixing": 0.25, "sensitivity": 0.4}[s["scheduler"]]
     quality = {"oracle": 1.0}.get(s["selector"], 1 - 0.3 * KL[s["selector"]] / 1.5)
     rows = []
@@ -225,20 +310,22 @@ def result(key: str, s: dict[str, Any]) -> dict[str, Any]:
         * (1 + 0.1 * s["hot_fraction"])
     )
     head = {
-        "schema_version": 1,
+        "schema_version": 2,
         "run_key": key,
         "model": MODEL,
         "dtype": "float32",
+        "device": "cpu",
         "sparsity": s["sparsity"],
         "task": s["task"],
         "protocol": "whole",
+        "chat_template": None,
+        "seed": s["seed"],
     }
     dense_names = dict.fromkeys(("selector", "compensator", "scheduler"), "dense")
     unmeasured = dict.fromkeys(
         (
             "block_size",
             "hot_fraction",
-            "rank",
             "group_size",
             "fidelity",
             "speed",
@@ -268,24 +355,18 @@ def result(key: str, s: dict[str, Any]) -> dict[str, Any]:
     }
     return (
         head
-        | {
-            name: s[name]
-            for name in (
-                "selector",
-                "compensator",
-                "scheduler",
-                "block_size",
-                "hot_fraction",
-                "group_size",
-            )
-        }
+        | {name: s[name].split()[0] for name in METHODS}
+        | {name: s[name] for name in ("block_size", "hot_fraction", "group_size")}
         | means
         | tasks
         | {
-            "rank": 128,
-            "fidelity": fidelity(kl),
-            "speed": speed(s, ratio, draw) if s["selector"] not in ("oracle", "wina") else None,
-            "speed_reason": "works token by token" if s["selector"] == "wina" else None,
+            "parameters": {name: PARAMETERS.get(s[name], {}) for name in METHODS},
+            "blocks": "consecutive",
+            "calibration_text": "embedded",
+            "objective": {"continuation": 1.0, "copy": 1.0, "full": 0.0},
+            "fidelity": fidelity(kl, draw),
+            "speed": speed(s, ratio, draw) if s["selector"] not in UNTIMED else None,
+            "speed_reason": "chooses per token" if s["selector"] == "wina_rule" else None,
             "density_used": 1 - s["sparsity"] * 0.875,
             "layers": by_layer,
             "flops": {

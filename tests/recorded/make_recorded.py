@@ -2,7 +2,7 @@
 tests/recorded/make_recorded.py
 
 They are test recordings, not measurements: values follow simple formulas with seeded noise, so that
-every figure has something plausible to draw. Model and processor are named so that no picture of
+every picture has something plausible to draw. Model and processor are named so that no picture of
 them can pass for a result."""
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from made_lines import kernel_lines, selection_lines, speed_lines, union_lines
-from made_results import CPU, DEFAULTS, MODEL, SHA, result
+from made_results import CPU, DEFAULTS, MODEL, PARAMETERS, SHA, result
 
 HERE = Path(__file__).parent
 
@@ -25,16 +25,27 @@ def settings() -> Iterator[tuple[str, list[str], dict[str, Any]]]:
         for selector, compensator in (
             ("trained", "surrogate"),
             ("static", "surrogate"),
-            ("trained", "surrogate_tuned"),
+            ("trained", "surrogate tuned"),
             ("static", "none"),
         ):
             yield (
                 "sparsity",
-                [f"sparsity={sparsity}", f"selector={selector}", f"compensator={compensator}"],
+                [
+                    f"sparsity={sparsity}",
+                    *words("selector", selector),
+                    *words("compensator", compensator),
+                ],
                 {"sparsity": sparsity, "selector": selector, "compensator": compensator},
             )
-    for selector in ("random", "weight_norm", "first_block", "previous_block", "probe", "oracle"):
-        yield "selectors", [f"selector={selector}"], {"selector": selector}
+    for selector in (
+        "random",
+        "weight_norm",
+        "griffin first",
+        "griffin previous",
+        "probe",
+        "oracle",
+    ):
+        yield "selectors", words("selector", selector), {"selector": selector}
     for scheduler in ("token_mixing", "sensitivity"):
         yield "schedulers", [f"scheduler={scheduler}"], {"scheduler": scheduler}
     for block in (32, 64, 256, 512):
@@ -47,17 +58,29 @@ def settings() -> Iterator[tuple[str, list[str], dict[str, Any]]]:
             ["task=longbench_e", f"sparsity={sparsity}"],
             {"task": "longbench_e", "sparsity": sparsity},
         )
-    yield "selectors", ["selector=wina"], {"selector": "wina"}
+    yield "selectors", ["selector=wina_rule"], {"selector": "wina_rule"}
+    for seed in (1, 2):
+        yield "seeds", [f"seed={seed}"], {"seed": seed}
+
+
+def words(kind: str, name: str) -> list[str]:
+    """The overrides that set a method."""
+    parameters = {
+        "griffin previous": ["block=previous"],
+        "surrogate tuned": ["output_map_rank=104", "tune_steps=120"],
+    }.get(name, [])
+    return [f"{kind}={name.split()[0]}", *(f"{kind}.{word}" for word in parameters)]
 
 
 def answers(figures: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """Six records a task around its score."""
+    """Six records per task around its score."""
     draw = random.Random(f"answers {key}")
     return [
         {
             "task": task,
             "record_id": f"{task}-{number}",
-            "prediction": f"answer {number}",
+            "prediction": f"answer {number} of {key}",
+            "gold": f"gold {number}",
             "score": min(100.0, max(0.0, draw.gauss(one["score"], 20))),
             "nll": max(0.0, draw.gauss(one["nll"], 0.3)),
             "prompt_tokens": 1800 + number,
@@ -73,15 +96,19 @@ def answers(figures: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def config(s: dict[str, Any]) -> dict[str, Any]:
     """The nested configuration of one run."""
     return {
-        "model": {"name": MODEL, "dtype": "float32"},
-        "selector": {"name": s["selector"], "hot_fraction": s["hot_fraction"]},
-        "compensator": {"name": s["compensator"], "rank": 128},
-        "scheduler": {"name": s["scheduler"]},
+        "model": {"name": MODEL, "dtype": "float32", "device": "cpu"},
+        **{
+            kind: {"name": s[kind].split()[0]} | PARAMETERS.get(s[kind], {})
+            for kind in ("selector", "compensator", "scheduler")
+        },
+        "hot_fraction": s["hot_fraction"],
         "task": {"name": s["task"], "limit": 24, "protocol": "whole"},
         "sparsity": s["sparsity"],
+        "blocks": "consecutive",
+        "objective": {"continuation": 1.0, "copy": 1.0, "full": 0.0},
         "block_size": s["block_size"],
         "group_size": s["group_size"],
-        "seed": 0,
+        "seed": s["seed"],
         "output_dir": "outputs",
     }
 
@@ -111,7 +138,7 @@ def make(folder: Path) -> None:
     """Write every recording into `folder`, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     sweeps: dict[str, list[dict[str, Any]]] = {}
-    for number, (sweep, words, changes) in enumerate(settings(), 1):
+    for number, (sweep, overrides, changes) in enumerate(settings(), 1):
         key, s = f"{number:016x}", DEFAULTS | changes
         figures, run = result(key, s), folder / "runs" / f"{number:016x}"
         write(run / "result.json", figures)
@@ -127,13 +154,13 @@ def make(folder: Path) -> None:
                 "started": f"2026-01-01T00:{number:02}:00+00:00",
             },
         )
-        sweeps.setdefault(sweep, []).append({"run_key": key, "overrides": words})
+        sweeps.setdefault(sweep, []).append({"run_key": key, "overrides": overrides})
         if not s["sparsity"] and s["task"] == "embedded":
             write_lines(
                 folder / "stages" / "answers" / "recorded" / "answers.jsonl",
                 answers(figures, "dense"),
             )
-        elif sweep == "sparsity" and s["sparsity"] == 0.5:
+        elif sweep in ("sparsity", "seeds") and s["sparsity"] == 0.5:
             write_lines(run / "answers.jsonl", answers(figures, key))
     for name, jobs in sweeps.items():
         write(

@@ -1,10 +1,9 @@
-"""Embedded tasks: parts kept apart, records that are fair, scorers on fixed pairs."""
+"""Embedded tasks: records that are fair, scorers on fixed pairs."""
 
 import re
 
 import pytest
 
-from ffbench.data.embedded_text import KINDS, PARTS, data_hash, documents
 from ffbench.tasks.base import TaskError, TaskRecord
 from ffbench.tasks.embedded import completable, edit_similarity, retrieval_score
 from ffbench.tasks.registry import get_spec, task_names
@@ -14,27 +13,16 @@ def record(*answers: str, classes: tuple[str, ...] = ()) -> TaskRecord:
     return TaskRecord("id", "task", "some context", "", answers, classes)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_document_is_in_two_parts_and_none_is_empty(kind: str) -> None:
-    names = [name for part in PARTS for name in documents(kind, part)]
-    assert len(names) == len(set(names)) and all(documents(kind, part) for part in PARTS)
-
-
-def test_the_data_hash_is_stable() -> None:
-    assert data_hash() == data_hash() and re.fullmatch("[0-9a-f]{64}", data_hash())
-
-
 @pytest.mark.parametrize("name", ["embedded_code", "embedded_retrieval"])
-def test_records_are_the_same_every_time_and_parts_differ(name: str) -> None:
+def test_records_are_the_same_every_time(name: str) -> None:
     spec = get_spec(name)
-    records = spec.load("test", 24)
-    assert records == spec.load("test", 30)[:24] and len({r.record_id for r in records}) == 24
-    assert not {r.context for r in records} & {r.context for r in spec.load("train", 24)}
+    records = spec.load(24)
+    assert records == spec.load(30)[:24] and len({r.record_id for r in records}) == 24
     assert 0 < spec.chance(records) < 40
 
 
 def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next() -> None:
-    for one in get_spec("embedded_code").load("test", 24):
+    for one in get_spec("embedded_code").load(24):
         names = set(re.findall(r"[A-Za-z_]\w+", one.answers[0]))
         assert len(names) >= 2 and names <= set(re.findall(r"[A-Za-z_]\w+", one.context))
         assert (
@@ -45,7 +33,7 @@ def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next
 
 
 def test_retrieval_records_show_the_passage_once_under_the_right_label() -> None:
-    for one in get_spec("embedded_retrieval").load("test", 24):
+    for one in get_spec("embedded_retrieval").load(24):
         passage = one.question.split("\n\n")[1].removesuffix(" [label:")
         labelled = re.findall(r"(.+?) \[label: (\w+)\]", one.context, re.DOTALL)
         assert [label for text, label in labelled if passage in text] == [one.answers[0].strip()]
@@ -90,5 +78,5 @@ def test_refusals() -> None:
     with pytest.raises(TaskError, match="did you mean 'embedded_code'"):
         get_spec("embeded_code")
     with pytest.raises(TaskError, match="were asked for"):
-        get_spec("embedded_code").load("test", 100_000)
+        get_spec("embedded_code").load(100_000)
     assert {"embedded_code", "embedded_retrieval"} <= set(task_names())

@@ -38,12 +38,12 @@ def test_a_copy_holds_no_path_of_the_machine(tmp_path: Path) -> None:
     }
 
 
-def test_earlier_starts_and_given_folders_are_told_without_their_place() -> None:
+def test_paths_in_commands_are_shortened_in_earlier_starts_too() -> None:
     start = {
         "command": [
             "ffbench",
             "task.data_dir=/data/longbench",
-            "calibration.folder=../text",
+            "calibration.folder=../some/text",
             "+sweep=x",
         ]
     }
@@ -51,16 +51,31 @@ def test_earlier_starts_and_given_folders_are_told_without_their_place() -> None
         "command": ["ffbench", "output_dir=/x", "calibration.folder=/home/me/text"],
         "cores": 2,
     }
-    found = committed.without_place("provenance.json", start | {"earlier": [earlier]})
+    found = committed.without_paths("provenance.json", start | {"earlier": [earlier]})
     assert found["command"] == [
         "ffbench",
         "task.data_dir=longbench",
-        "calibration.folder=../text",
+        "calibration.folder=text",
         "+sweep=x",
     ]
     assert found["earlier"] == [{"command": ["ffbench", "calibration.folder=text"], "cores": 2}]
 
 
-def test_a_run_without_its_files_is_no_run(tmp_path: Path) -> None:
+def test_a_run_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="result.json"):
         committed.copy_run(tmp_path, tmp_path / "kept")
+
+
+def test_paths_in_a_configuration_are_shortened_and_hub_names_kept() -> None:
+    config = {
+        "output_dir": "/somewhere",
+        "task": {"data_dir": "../data/bench", "limit": 3},
+        "calibration": {"folder": None},
+        "model": {"location": "organisation/model"},
+    }
+    assert committed.without_paths("config.json", config) == {
+        "output_dir": "outputs",
+        "task": {"data_dir": "bench", "limit": 3},
+        "calibration": {"folder": None},
+        "model": {"location": "organisation/model"},
+    }

@@ -1,284 +1,181 @@
-"""Keep docs/baselines.md's tables in step with the committed results: python -m
-tools.docs.baselines
+"""The tables of docs/baselines.md: methods and settings on the same held-out text, forms of the
+predictor, and how far the tokens of a block agree.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "baselines.md"
-Line = dict[str, Any]
+import pandas as pd
+
+from ffanalysis import benches, settings, tables
+from ffanalysis.answer_files import answer_rows
+from ffanalysis.plots import common
+from ffanalysis.tables import grid
+
+RESULTS = Path("benchmarks") / "results"
 NOTHING = "Not measured yet."
+MEASURED = (
+    "kl_continuation",
+    "kl_copy",
+    "kl_prompt_prose",
+    "kl_prompt_code",
+    "kl_prompt",
+    "ppl_ratio_prompt",
+    "flops_selector",
+    "flops_ratio",
+    "flops_used",
+)
+METHODS = ("selector", "compensator", "scheduler")
 
 
-def lines(name: str) -> list[Line]:
-    """The lines of a benchmark's file; none where it is not there."""
-    path = RESULTS / name
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def caption(rows: pd.DataFrame) -> str:
+    """Settings that all rows share, windows, and where they were measured."""
+    loss = common.headline_loss(rows)
+    text = f"{settings.fixed(rows)}; {common.windows_of(rows, loss)} held-out windows"
+    if rows["window_tokens"].notna().any():
+        text += f" of {common.spread(rows, 'window_tokens')} tokens, half prose, half code"
+    return f"{text}; {common.conditions(rows)}."
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(
-        [
-            "| " + " | ".join(head) + " |",
-            "|" + "---|" * len(head),
-            *("| " + " | ".join(row) + " |" for row in rows),
-        ]
-    )
+def keyed(root: Path, file: str) -> pd.DataFrame:
+    """The lines of a file of selections that name their plan (older ones used another text)."""
+    frame = benches.selections(root / RESULTS, file)
+    return frame[frame["key"].notna()] if "key" in frame else frame
 
 
-def conditions(found: list[Line]) -> str:
-    """Where and how the figures came about."""
-    first = found[0]
-    shas = ", ".join(sorted({line["git_sha"][:10] for line in found}))
+def selectors(root: Path) -> str:
+    """Every method that was measured on the same windows, sorted by FLOPs, then KL."""
+    frame = keyed(root, "selectors.jsonl")
+    if frame.empty:
+        return NOTHING
+    loss = common.headline_loss(frame)
+    frame = frame.assign(cost=frame["flops_used"].fillna(frame["flops_ratio"]).round(2))
+    frame = frame.sort_values(["cost", loss], kind="stable")
+    per_token = frame["per_token"].map({True: " (per token)"}).fillna("")
+    counts = frame[loss.replace("kl_", "windows_")]
+    parts = []
+    for count in sorted(counts.unique(), reverse=True):
+        rows = frame[counts == count]
+        different = settings.differing(rows)
+        columns = [*(name for name in different if name not in METHODS), *MEASURED]
+        shown = rows.assign(selector=rows["selector"] + per_token[rows.index])
+        parts += [caption(rows), tables.markdown(shown, [*METHODS, *columns])]
+    return "\n\n".join(parts)
+
+
+def varied(name: str, file: str) -> Callable[[Path], str]:
+    """A table of one setting's values, per method."""
+
+    def made(root: Path) -> str:
+        frame = keyed(root, file)
+        if frame.empty:
+            return NOTHING
+        rows = frame.sort_values([*METHODS, name], kind="stable")
+        different = [*settings.differing(rows)]
+        columns = [*different, *([] if name in different else [name]), *MEASURED]
+        return f"{caption(rows)}\n\n{tables.markdown(rows, columns)}"
+
+    return made
+
+
+def lines(root: Path, name: str) -> list[dict[str, Any]]:
+    """The lines of a benchmark's file; none if it is missing."""
+    return answer_rows(root / RESULTS / name)
+
+
+def made_on(rows: list[dict[str, Any]]) -> str:
+    """Model, machine and commits of lines."""
+    shas = ", ".join(sorted({line["git_sha"][:10] for line in rows}))
+    first = rows[0]
     return f"{first['model']}, {first['cpu']}, {first['threads']} thread(s), git {shas}."
 
 
-def kl_cells(line: Line) -> list[str]:
-    """KL on prose and code, their mean with its interval, and the perplexity ratio."""
-    f, mean = line["fidelity"], line["fidelity"]["mean"]
+def predictors(root: Path) -> str:
+    """Variants of the predictor, best output error first."""
+    every = lines(root, "predictors.jsonl")
+    found = sorted(
+        (line for line in every if line["kind"] != "kl"), key=lambda line: line["output_error"]
+    )
+    if not found:
+        return NOTHING
+    head = ["variant", "recall@K", "energy kept", "gap closed", "output error", "gap closed"]
+    rows = [[*predictor_cells(line)] for line in found]
+    first = found[0]
+    text = (
+        f"Layers {', '.join(map(str, first['layers']))}; {first['blocks']} held-out blocks of "
+        f"{first['block_size']}; {first['steps']} steps of 48 blocks from "
+        f"{first['windows_learned']} calibration windows; surrogate of rank {first['rank']}; "
+        f"{made_on(found)}\n\n{grid([*head, 'FLOPs'], rows)}"
+    )
+    through = sorted(
+        (line for line in every if line["kind"] == "kl"),
+        key=lambda line: line["fidelity"]["mean"]["kl"],
+    )
+    if through:
+        cells = [[line["name"], *kl_cells(line["fidelity"])] for line in through]
+        text += "\n\nThe whole model, with the variant trained in every layer:\n\n"
+        text += grid(["variant", "prompt KL, prose", "code", "mean", "prompt ppl ratio"], cells)
+    return text
+
+
+def predictor_cells(line: dict[str, Any]) -> list[str]:
+    """One variant's cells."""
+    reference = " (reference)" if line["kind"] == "reference" else ""
+    share = f"{100 * line['flops_share']:.2f}%" if "flops_share" in line else "-"
     return [
-        f"{f['prose']['kl']:.3f}",
-        f"{f['code']['kl']:.3f}",
+        line["name"] + reference,
+        f"{line['recall_at_k']:.3f}",
+        f"{line['retained_energy']:.3f}",
+        f"{100 * line['retained_energy_gap_closed']:.0f}%",
+        f"{line['output_error']:.4f}",
+        f"{100 * line['output_error_gap_closed']:.0f}%",
+        share,
+    ]
+
+
+def kl_cells(fidelity: dict[str, Any]) -> list[str]:
+    """Prompt KL on prose and code, their mean with its interval, and the perplexity ratio."""
+    mean = fidelity["mean"]
+    return [
+        f"{fidelity['prose']['kl']:.3f}",
+        f"{fidelity['code']['kl']:.3f}",
         f"{mean['kl']:.3f} ({mean['kl_low']:.3f} to {mean['kl_high']:.3f})",
         f"{mean['ppl_ratio']:.2f}",
     ]
 
 
-KL_HEAD = ["KL prose", "KL code", "KL mean (95% over windows)", "ppl ratio"]
-
-
-def cost(line: Line, name: str) -> str:
-    """A FLOP share of a line, or a dash where an older line lacks it."""
-    return f"{line['flops'][name]:.3f}" if "flops" in line else "-"
-
-
-def last_of(found: list[Line], names: tuple[str, ...]) -> list[Line]:
-    """The last line of each combination of `names`, lowest mean KL first."""
-    return sorted(
-        {tuple(one.get(name) for name in names): one for one in found}.values(),
-        key=lambda one: one["fidelity"]["mean"]["kl"],
-    )
-
-
-def window_words(line: Line) -> str:
-    """How much text was judged."""
-    mean = line["fidelity"]["mean"]
-    return f"{mean['windows']} held-out windows of {mean['window_tokens']} tokens, half prose, half code"
-
-
-def selectors() -> str:
-    """Every selector, compensator and scheduler that was measured on the same windows."""
-    found = [one for one in lines("selectors.jsonl") if "key" in one]
-    counts = sorted({one["fidelity"]["mean"]["windows"] for one in found}, reverse=True)
-    parts = [
-        [one for one in found if one["fidelity"]["mean"]["windows"] == count] for count in counts
-    ]
-    return (
-        "\n\n".join(
-            selector_table(last_of(part, ("selector", "compensator", "scheduler", "blocks")))
-            for part in parts
-        )
-        or NOTHING
-    )
-
-
-def selector_table(found: list[Line]) -> str:
-    """One table of plans that were judged on the same windows."""
-    rows = []
-    for one in found:
-        name = f"`{one['selector']}`" + ("" if one["block_wise"] else " (per token)")
-        rows.append(
-            [
-                name,
-                f"`{one['compensator']}`",
-                f"`{one['scheduler']}`",
-                one.get("blocks", "consecutive") if one["block_wise"] else "-",
-                *kl_cells(one),
-                cost(one, "selector"),
-                cost(one, "ratio"),
-            ]
-        )
-    first = found[0]
-    return (
-        f"Sparsity {first['sparsity']:g}, block size {first['block_size']}, rank {first['rank']}, {window_words(first)}; "
-        f"{conditions(found)}\n\n"
-        + table(
-            [
-                "selector",
-                "compensator",
-                "scheduler",
-                "blocks",
-                *KL_HEAD,
-                "selector FLOPs",
-                "all FLOPs",
-            ],
-            rows,
-        )
-    )
-
-
-def shown(value: Any) -> str:
-    """A setting's value."""
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
-
-
-def varied(name: str, file: str) -> Callable[[], str]:
-    """A table of one setting's values."""
-
-    def made() -> str:
-        found = last_of(
-            [one for one in lines(file) if "key" in one],
-            ("selector", "compensator", "scheduler", name),
-        )
-        if not found:
-            return NOTHING
-        found.sort(
-            key=lambda one: (one["selector"], one["compensator"], one["scheduler"], one[name])
-        )
-        rows = [
-            [
-                f"`{one['selector']}`",
-                f"`{one['compensator']}`",
-                shown(one[name]),
-                *kl_cells(one),
-                cost(one, "ratio"),
-            ]
-            for one in found
-        ]
-        return (
-            f"Sparsity {found[0]['sparsity']:g}, {window_words(found[0])}; {conditions(found)}\n\n"
-            + table(["selector", "compensator", name, *KL_HEAD, "all FLOPs"], rows)
-        )
-
-    return made
-
-
-def predictors() -> str:
-    """Forms of the predictor, best output error first."""
-    every = lines("predictors.jsonl")
-    found = sorted(
-        (one for one in every if one["kind"] != "kl"), key=lambda one: one["output_error"]
-    )
-    if not found:
+def overlaps(root: Path) -> str:
+    """How far the tokens of a block agree, by block size, means over layers."""
+    frame = benches.overlaps(root / RESULTS)
+    rows = frame[frame["layer"].isna()]
+    if rows.empty:
         return NOTHING
-    rows = []
-    for one in found:
-        name = f"{one['name']} (reference)" if one["kind"] == "reference" else one["name"]
-        share = f"{100 * one['flops_share']:.2f}%" if "flops_share" in one else "-"
-        rows.append(
-            [
-                name,
-                f"{one['recall_at_k']:.3f}",
-                f"{one['retained_energy']:.3f}",
-                f"{100 * one['retained_energy_gap_closed']:.0f}%",
-                f"{one['output_error']:.4f}",
-                f"{100 * one['output_error_gap_closed']:.0f}%",
-                share,
-            ]
-        )
-    first = found[0]
-    text = (
-        f"Layers {', '.join(map(str, first['layers']))}; {first['blocks']} held-out blocks of {first['block_size']}; "
-        f"{first['steps']} steps of 48 blocks from {first['windows_learned']} calibration windows; surrogate of rank {first['rank']}; {conditions(found)}\n\n"
-        + table(
-            [
-                "form",
-                "recall@K",
-                "energy kept",
-                "gap closed",
-                "output error",
-                "gap closed",
-                "FLOPs",
-            ],
-            rows,
-        )
-    )
-    through = sorted(
-        (one for one in every if one["kind"] == "kl"), key=lambda one: one["fidelity"]["mean"]["kl"]
-    )
-    if through:
-        text += (
-            f"\n\nThrough the model, trained in every layer; {window_words(through[0])}:\n\n"
-            + table(["form", *KL_HEAD], [[one["name"], *kl_cells(one)] for one in through])
-        )
-    return text
-
-
-def unions() -> str:
-    """Union and mass by block size, means over layers."""
-    found = [one for one in lines("union.jsonl") if one["layer"] is None]
-    if not found:
-        return NOTHING
-    rows = [
+    cells = [
         [
-            one["text"],
-            str(one["block"]),
-            f"{one['union']:.3f}",
-            f"{one['mass']:.3f}",
-            f"{one['mass_residual']:.3f}",
+            row.text,
+            f"{row.block_size:g}",
+            f"{row.any_token:.3f}",
+            f"{row.energy:.3f}",
+            f"{row.energy_residual:.3f}",
         ]
-        for one in found
+        for row in rows.itertuples()
     ]
+    head = ["text", "block", "wanted by any token", "energy in the block's set"]
     return (
-        f"K = {found[0]['density']:g} f, mean over layers, {found[0]['windows']} held-out windows a text; {conditions(found)}\n\n"
-        + table(["text", "block", "union", "mass", "mass beside the surrogate"], rows)
+        f"K = {common.spread(rows, 'density')} f, mean over layers, "
+        f"{common.spread(rows, 'windows')} held-out windows per text; "
+        f"{common.values(rows, 'model')}, {common.conditions(rows)}.\n\n"
+        + grid([*head, "the same of the surrogate's residual"], cells)
     )
 
 
-PARTS: dict[str, Callable[[], str]] = {
+PARTS: dict[str, Callable[[Path], str]] = {
     "selectors": selectors,
     "predictors": predictors,
-    "union": unions,
+    "union": overlaps,
     "hot_fraction": varied("hot_fraction", "hot_fraction.jsonl"),
-    "rank": varied("rank", "rank.jsonl"),
+    "rank": varied("compensator.rank", "rank.jsonl"),
     "group_size": varied("group_size", "group_size.jsonl"),
     "blocks": varied("blocks", "blocks.jsonl"),
 }
-
-
-def filled(text: str) -> str:
-    """The page with every part made again. Raises ValueError where a marker is missing."""
-    for name, make in PARTS.items():
-        start, end = (
-            f"<!-- {name}: made by `python -m tools.docs.baselines` -->",
-            f"<!-- end of {name} -->",
-        )
-        if text.count(start) != 1 or text.count(end) != 1:
-            raise ValueError(f"{PAGE}: expected one {start} and one {end}")
-        before, rest = text.split(start)
-        text = f"{before}{start}\n{make()}\n{end}{rest.split(end)[1]}"
-    return text
-
-
-def main() -> int:
-    """Rewrite the page's generated parts; with --check only say whether they are in step: 2 where
-    not.
-    """
-    parser = argparse.ArgumentParser(prog="python -m tools.docs.baselines", description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
-    before = PAGE.read_text()
-    try:
-        after = filled(before)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.check and after != before:
-        print(
-            f"error: {PAGE} is not in step with {RESULTS}; run python -m tools.docs.baselines",
-            file=sys.stderr,
-        )
-        return 2
-    PAGE.write_text(after)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,5 @@
-"""Copy the small files of done runs into the committed results, without the paths of the machine
-that they ran on.
+"""Copy the small files of finished runs into the committed results, without the paths of the
+machine that they ran on.
 """
 
 import json
@@ -8,51 +8,70 @@ from typing import Any
 
 FOLDER = "output_dir"
 DEFAULT_FOLDER = "outputs"
+PATH_SETTINGS = ("data_dir", "folder", "location")
 
 
-def word_without_place(word: str) -> str:
-    """A word of a command; of an absolute path only the last name stays."""
-    name, equals, value = word.partition("=")
-    return f"{name}={Path(value).name}" if equals and Path(value).is_absolute() else word
+def last_name(value: Any) -> Any:
+    """The last name of a path that is absolute or leaves the checkout; other values as they are."""
+    path = Path(value) if isinstance(value, str) else Path()
+    return path.name if path.is_absolute() or ".." in path.parts else value
 
 
-def words_without_place(words: list[str]) -> list[str]:
-    """The words of a command without the output folder and without absolute paths."""
-    return [word_without_place(word) for word in words if not word.startswith(f"{FOLDER}=")]
+def short_override(text: str) -> str:
+    """An override with a path shortened to its last name."""
+    name, equals, value = text.partition("=")
+    return f"{name}={last_name(value)}" if equals else text
 
 
-def start_without_place(start: dict[str, Any]) -> dict[str, Any]:
-    """The provenance of one start without the output folder and without absolute paths, and so with
-    earlier ones.
-    """
-    found = dict(start)
+def short_command(command: list[str]) -> list[str]:
+    """A command without its output folder, with paths shortened to their last names."""
+    return [short_override(text) for text in command if not text.startswith(f"{FOLDER}=")]
+
+
+def short_start(start: dict[str, Any]) -> dict[str, Any]:
+    """The provenance of one start with short commands, those of earlier starts included."""
+    out = dict(start)
     if isinstance(start.get("command"), list):
-        found["command"] = words_without_place(start["command"])
+        out["command"] = short_command(start["command"])
     if isinstance(start.get("earlier"), list):
-        found["earlier"] = [start_without_place(one) for one in start["earlier"]]
-    return found
+        out["earlier"] = [short_start(earlier) for earlier in start["earlier"]]
+    return out
 
 
-def without_place(name: str, content: dict[str, Any]) -> dict[str, Any]:
-    """The file's content with the output folder as it is by default: it changes no result."""
-    if name == "config.json" and FOLDER in content:
-        return content | {FOLDER: DEFAULT_FOLDER}
-    return start_without_place(content) if name == "provenance.json" else content
+def short_config(value: Any) -> Any:
+    """A configuration with the default output folder, and paths shortened to their last names."""
+    if not isinstance(value, dict):
+        return value
+    out = {
+        name: last_name(inner) if name in PATH_SETTINGS else short_config(inner)
+        for name, inner in value.items()
+    }
+    return out | ({FOLDER: DEFAULT_FOLDER} if FOLDER in value else {})
+
+
+def without_paths(name: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a run's file without the paths of the machine; they change no result."""
+    if name == "config.json":
+        return dict(short_config(content))
+    return short_start(content) if name == "provenance.json" else content
 
 
 def copy_sweep(file: Path, target: Path) -> None:
-    """Write a sweep's list of jobs into the folder `target`, which is made where it is missing."""
+    """Write a sweep's list of jobs into the folder `target`."""
     sweep = json.loads(file.read_text())
-    jobs = [job | {"overrides": words_without_place(job["overrides"])} for job in sweep["jobs"]]
+    jobs = [job | {"overrides": short_command(job["overrides"])} for job in sweep["jobs"]]
     target.mkdir(parents=True, exist_ok=True)
     (target / file.name).write_text(json.dumps(sweep | {"jobs": jobs}, indent=1) + "\n")
 
 
 def copy_run(folder: Path, target: Path) -> None:
-    """Write result.json, config.json and provenance.json of one run folder into `target`, which is
-    made.
+    """Write result.json, config.json and provenance.json of one run folder into `target`.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+
     """
     target.mkdir(parents=True)
     for name in ("result.json", "config.json", "provenance.json"):
-        content = without_place(name, json.loads((folder / name).read_text()))
+        content = without_paths(name, json.loads((folder / name).read_text()))
         (target / name).write_text(json.dumps(content, indent=1) + "\n")

@@ -8,20 +8,25 @@
 
 # %% [markdown]
 # # Speed
-# Ratios of times measured side by side in one process: dense over sparse, medians of paired rounds.
+# Ratios of times measured in pairs: dense over sparse, medians.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-bench_dir = "benchmarks/results"
+bench_dir = None
+published = None
 folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from ffanalysis.figures import Source
-from ffanalysis.notebook import show, table
+from ffanalysis.notebook import show, show_report, table
+from ffanalysis.source import Source
 
-source = Source(Path(output_dir), Path(bench_dir))
+source = Source(
+    Path(output_dir),
+    Path(bench_dir) if bench_dir else None,
+    published=Path(published) if published else None,
+)
 
 # %% [markdown]
 # ## The kernel alone
@@ -30,8 +35,8 @@ source = Source(Path(output_dir), Path(bench_dir))
 kernel_columns = (
     "shape",
     "dtype",
-    "block",
-    "group",
+    "block_size",
+    "group_size",
     "hot_fraction",
     "threads",
     "ratio_eager",
@@ -45,7 +50,7 @@ kernel_columns = (
 table(
     source.frame("kernels"),
     kernel_columns,
-    "no lines in kernels.jsonl: python -m ffkernels.bench --json",
+    "no lines in kernels.jsonl: python -m ffkernels.bench --output-dir outputs",
 )
 show("kernel_speedups", source, folder)
 
@@ -59,18 +64,7 @@ show("roofline", source, folder)
 # ## Time to first token, trained plans
 
 # %%
-run_columns = (
-    "model",
-    "selector",
-    "compensator",
-    "sparsity",
-    "ffn_speedup",
-    "ttft_speedup",
-    "flops_ratio",
-    "threads",
-    "run_key",
-)
-table(source.runs(), run_columns)
+show_report(source)
 show("speed_by_length", source, folder)
 
 # %% [markdown]

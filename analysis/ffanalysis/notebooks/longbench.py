@@ -8,29 +8,32 @@
 
 # %% [markdown]
 # # LongBench
-# Dense and sparse on the same records. A loss whose interval crosses 0 was not shown with this many
-# records.
+# Dense and sparse on the same records. If the interval of a loss holds 0, no loss was shown
+# with this many records.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-bench_dir = "benchmarks/results"
+bench_dir = None
+published = None
 folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from ffanalysis.figures import Source
-from ffanalysis.notebook import show, table
+from ffanalysis.notebook import show, show_report
+from ffanalysis.source import Source
 
-source = Source(Path(output_dir), Path(bench_dir))
+source = Source(
+    Path(output_dir),
+    Path(bench_dir) if bench_dir else None,
+    published=Path(published) if published else None,
+)
 
 # %% [markdown]
 # ## Task by task
 
 # %%
-from ffanalysis.tables import TASK_COLUMNS
-
-table(source.frame("tasks"), TASK_COLUMNS)
+show_report(source, "task")
 show("longbench", source, folder)
 
 # %% [markdown]

@@ -8,24 +8,29 @@
 
 # %% [markdown]
 # # Selectors and schedulers by layer
-# Recall of the block oracle's neurons, retained energy, and the density that each scheduler gives a
-# layer.
+# Recall of the block oracle's neurons, retained energy, and the density of each layer by
+# scheduler.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-bench_dir = "benchmarks/results"
+bench_dir = None
+published = None
 folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from ffanalysis.figures import Source
 from ffanalysis.notebook import show, table
+from ffanalysis.source import Source
 
-source = Source(Path(output_dir), Path(bench_dir))
+source = Source(
+    Path(output_dir),
+    Path(bench_dir) if bench_dir else None,
+    published=Path(published) if published else None,
+)
 
 # %% [markdown]
-# ## What each scheduler gives a layer
+# ## Neurons that each scheduler gives to a layer
 
 # %%
 show("layer_density", source, folder)
@@ -40,7 +45,7 @@ show("layer_recall", source, folder)
 # ## How far the tokens of a block agree
 
 # %%
-show("union", source, folder)
+show("token_overlap", source, folder)
 
 # %% [markdown]
 # ## Selectors on the same held-out text
@@ -51,12 +56,11 @@ selection_columns = (
     "compensator",
     "scheduler",
     "sparsity",
-    "rank",
-    "kl_prose",
-    "kl_code",
-    "kl",
-    "ppl_ratio",
-    "windows",
+    "kl_continuation",
+    "kl_copy",
+    "kl_prompt",
+    "flops_used",
+    "flops_ratio",
 )
 table(
     source.frame("selections"),

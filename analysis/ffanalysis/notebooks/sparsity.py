@@ -8,28 +8,31 @@
 
 # %% [markdown]
 # # Loss and speed against sparsity
-# One row a run. Brackets and bars: 95% bootstrap; for speedups p20 to p80 of paired rounds.
+# One row per run. Brackets and bars: 95% bootstrap; for speedups p20 to p80 of paired rounds.
 
 # %% tags=["parameters"]
 output_dir = "outputs"
-bench_dir = "benchmarks/results"
+bench_dir = None
+published = None
 folder = "outputs/plots"
 
 # %%
 from pathlib import Path
 
-from ffanalysis.figures import Source
-from ffanalysis.notebook import show, table
+from ffanalysis.notebook import show, show_report
+from ffanalysis.source import Source
 
-source = Source(Path(output_dir), Path(bench_dir))
+source = Source(
+    Path(output_dir),
+    Path(bench_dir) if bench_dir else None,
+    published=Path(published) if published else None,
+)
 
 # %% [markdown]
 # ## Every run
 
 # %%
-from ffanalysis.tables import COLUMNS
-
-table(source.runs(), COLUMNS)
+show_report(source)
 
 # %% [markdown]
 # ## Loss against measured speedup

@@ -1,4 +1,4 @@
-"""A figure's SVG made fit to stand inside a page."""
+"""Make the SVG of a picture fit for use inside a page."""
 
 import re
 
@@ -11,17 +11,17 @@ BOX = re.compile(r'viewBox="([^"]+)"')
 
 
 def inline(text: str, name: str) -> str:
-    """The SVG without prolog, comments and fixed size; its ids begin with `name`, so that figures
-    do not mix them up.
+    """The SVG without prolog, comments and fixed size; its ids begin with `name`, so that they are
+    unique on the page.
     """
-    text = IDS.sub(lambda found: f"{found[1]}{name}-{found[2]}", DROPPED.sub("", text))
+    text = IDS.sub(lambda match: f"{match[1]}{name}-{match[2]}", DROPPED.sub("", text))
     head = HEAD.search(text)
     box = BOX.search(head[0]) if head else None
     if not head or not box:
         raise ValueError(f"{name}: not an SVG with a viewBox")
     opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1]}" '
-        'role="img" style="stroke-linejoin:round;stroke-linecap:butt">'
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{box[1]}" role="img" style="stroke-linejoin:round;stroke-linecap:butt">'
     )
     return opening + text[head.end() :].strip()
 

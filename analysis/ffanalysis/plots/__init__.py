@@ -1,8 +1,8 @@
-"""Figures from the frames of `ffanalysis.load` and `ffanalysis.benches`; each writes PNG and SVG,
+"""Pictures from the frames of `ffanalysis.load` and `ffanalysis.benches`: each writes PNG and SVG,
 or says what it lacks.
 """
 
-from ffanalysis.plots.by_layer import layer_density, layer_recall, union
+from ffanalysis.plots.by_layer import layer_density, layer_recall, token_overlap
 from ffanalysis.plots.by_task import length_buckets, longbench, task_scores
 from ffanalysis.plots.common import NothingToDraw
 from ffanalysis.plots.kernels import kernel_speedups, last_lines, roofline
@@ -24,5 +24,5 @@ __all__ = [
     "speed_by_length",
     "speed_by_shape",
     "task_scores",
-    "union",
+    "token_overlap",
 ]

@@ -1,4 +1,4 @@
-"""Selector figures and densities layer by layer."""
+"""Selection and densities layer by layer."""
 
 from pathlib import Path
 from typing import Any
@@ -6,23 +6,22 @@ from typing import Any
 import pandas as pd
 
 from ffanalysis.plots import common, style
+from ffanalysis.settings import differing as settings_of
 
 
 def layer_recall(frame: pd.DataFrame, path: Path) -> None:
-    """Recall and retained energy by layer, at the sparsity that most runs have; `frame` from
-    `load.layers`.
-    """
+    """Recall and retained energy by layer, at the sparsity that most runs have (`load.layers`)."""
     rows = common.measured(
-        frame, ["recall_at_k"], "no run with selector figures: python -m ffbench +sweep=selectors"
+        frame, ["recall_at_k"], "no run with selection by layer: python -m ffbench +sweep=selectors"
     )
     rows, settings = common.same_settings(rows)
     sparsity = rows.drop_duplicates("run_key")["sparsity"].mode().iloc[-1]
     rows = rows[
         (rows["sparsity"] == sparsity) & (rows["scheduler"] == rows["scheduler"].mode().iloc[0])
     ]
-    rows = rows.drop_duplicates(["model", "selector", "compensator", "layer"])
-    rows = rows.assign(method=rows["selector"] + " + " + rows["compensator"])
-    looks, parts = style.looks(rows["method"]), list(common.facets(rows, ("model",)))
+    rows = rows.assign(method=common.method_names(rows))
+    rows = rows.drop_duplicates(["model", "method", "layer"])
+    looks, parts = style.styles(rows["method"]), list(common.facets(rows, ("model",)))
     figure, grid = style.panels(len(parts), 2)
     entries: dict[str, Any] = {}
     for (name, part), cells in zip(parts, grid, strict=True):
@@ -43,30 +42,33 @@ def layer_recall(frame: pd.DataFrame, path: Path) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
         cells[0].set_title(name, loc="left")
     note = (
-        f"s={sparsity:g}, {settings}, scheduler {rows['scheduler'].iloc[0]}; held-out text, mean over blocks. Energy: "
-        "residual under the compensator. The oracle sees the exact activations: a bound, no speedup."
+        f"s={sparsity:g}, {settings}, scheduler {rows['scheduler'].iloc[0]}; held-out text, mean "
+        "over blocks. Energy: residual under the compensator. The oracle sees the exact "
+        "activations: a bound, no speedup."
     )
     style.save(figure, path, "How near a selector comes to the block oracle", note, entries)
 
 
 def layer_density(frame: pd.DataFrame, path: Path) -> None:
-    """Density of each layer by scheduler beside the token-mixing scores; `frame` from
-    `load.layers`.
-    """
+    """Density of each layer by scheduler, and the token-mixing scores (`load.layers`)."""
     rows = common.measured(
-        frame, ["density"], "no run with layer figures: python -m ffbench +sweep=schedulers"
+        frame, ["density"], "no run with layers: python -m ffbench +sweep=schedulers"
     )
     rows, settings = common.same_settings(rows)
     levels = (
         rows.drop_duplicates("run_key").groupby("sparsity")["scheduler"].agg(["nunique", "size"])
     )
     sparsity = levels.sort_values(["nunique", "size"], ascending=False, kind="stable").index[0]
-    rows = rows[rows["sparsity"] == sparsity].drop_duplicates(["model", "scheduler", "layer"])
-    looks, parts = style.looks(rows["scheduler"]), list(common.facets(rows, ("model",)))
+    rows = rows[rows["sparsity"] == sparsity]
+    names = [name for name in settings_of(rows) if name.startswith("scheduler.")]
+    rows = rows.assign(
+        schedule=[common.method_name(row, "scheduler", names) for _, row in rows.iterrows()]
+    ).drop_duplicates(["model", "schedule", "layer"])
+    looks, parts = style.styles(rows["schedule"]), list(common.facets(rows, ("model",)))
     figure, grid = style.panels(len(parts), 2)
     entries: dict[str, Any] = {}
     for (name, part), (left, right) in zip(parts, grid, strict=True):
-        for scheduler, group in part.groupby("scheduler", sort=False):
+        for scheduler, group in part.groupby("schedule", sort=False):
             group = group.sort_values("layer")
             look = looks[scheduler] | {"markersize": 4}
             entries[str(scheduler)] = left.step(
@@ -80,10 +82,10 @@ def layer_density(frame: pd.DataFrame, path: Path) -> None:
             axes.set_xlabel("layer")
             axes.xaxis.get_major_locator().set_params(integer=True)
     note = (
-        f"s={sparsity:g}, {settings}. Every scheduler meets the same FLOP budget. Token-mixing score (our definition): "
-        "attention mass that a layer moves from other, non-sink tokens."
+        f"s={sparsity:g}, {settings}. Every scheduler meets the same FLOP budget. Token-mixing "
+        "score (our definition): attention mass that a layer moves from other, non-sink tokens."
     )
-    style.save(figure, path, "What each scheduler gives a layer", note, entries)
+    style.save(figure, path, "Neurons that each scheduler gives to a layer", note, entries)
 
 
 def mixing(axes: Any, part: pd.DataFrame) -> None:
@@ -111,35 +113,37 @@ def mixing(axes: Any, part: pd.DataFrame) -> None:
     axes.set_ylabel("token-mixing score")
 
 
-def union(frame: pd.DataFrame, path: Path) -> None:
-    """Union of the tokens' top-K and mass in the block's top-K against block size; frame:
-    `benches.unions`.
+def token_overlap(frame: pd.DataFrame, path: Path) -> None:
+    """How many neurons the tokens of a block want between them, and how much energy the block's own
+    best set holds, against block size (`benches.overlaps`).
     """
     hint = "no lines in union.jsonl: python benchmarks/union_mass.py"
-    rows = common.measured(frame, ["block"], hint)
+    rows = common.measured(frame, ["block_size"], hint)
+    common.several(rows["block_size"].nunique(), "block size", "python benchmarks/union_mass.py")
     rows = rows[rows["layer"].isna()] if rows["layer"].isna().any() else rows
-    measures = ["union", "mass", "mass_residual"]
+    measures = ["any_token", "energy", "energy_residual"]
     note = (
-        f"Held-out text, mean over layers, {common.spread(rows, 'windows')} windows a text. A token's own set is its "
-        "best neurons by energy. Left: neurons that any token of the block has in its set. Right: energy in the block's "
-        f"own best set of that size; faded: of the energy that the surrogate leaves over. {common.conditions(rows)}."
+        f"Held-out text, mean over layers, {common.spread(rows, 'windows')} windows per text. A "
+        "token's own set is its best neurons by energy. Left: neurons that any token of the block "
+        "has in its set. Right: energy in the block's own best set of that size; faded: the same "
+        f"of the surrogate's residual energy. {common.conditions(rows)}."
     )
     rows = (
-        rows.groupby(["model", "text", "density", "block"], sort=False)[measures]
+        rows.groupby(["model", "text", "density", "block_size"], sort=False)[measures]
         .mean()
         .reset_index()
     )
     rows = rows.assign(method=rows["text"] + rows["density"].map(lambda k: f", K = {k:g} f"))
-    looks, parts = style.looks(rows["method"]), list(common.facets(rows, ("model",)))
+    looks, parts = style.styles(rows["method"]), list(common.facets(rows, ("model",)))
     figure, grid = style.panels(len(parts), 2)
     entries: dict[str, Any] = {}
     for (name, part), (left, right) in zip(parts, grid, strict=True):
         for method, group in part.groupby("method", sort=False):
-            group, look = group.sort_values("block"), looks[method]
-            entries[str(method)] = left.plot(group["block"], group["union"], **look)[0]
-            right.plot(group["block"], group["mass"], **look)
-            right.plot(group["block"], group["mass_residual"], **(look | {"alpha": 0.4}))
-        sizes = sorted(part["block"].unique())
+            group, look = group.sort_values("block_size"), looks[method]
+            entries[str(method)] = left.plot(group["block_size"], group["any_token"], **look)[0]
+            right.plot(group["block_size"], group["energy"], **look)
+            right.plot(group["block_size"], group["energy_residual"], **(look | {"alpha": 0.4}))
+        sizes = sorted(part["block_size"].unique())
         for axes in (left, right):
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])

@@ -9,8 +9,6 @@ import pandas as pd
 from ffanalysis.plots import common, style
 from ffanalysis.plots.quality import claim_loss
 
-LONGBENCH = "longbench"
-
 
 def with_method(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with the column `method`."""
@@ -18,16 +16,14 @@ def with_method(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def task_scores(frame: pd.DataFrame, path: Path) -> None:
-    """Small multiples: each task's score against sparsity, dense and a guess as lines; `frame` from
-    `load.tasks`.
-    """
+    """One panel per task: score against sparsity; dense and chance as lines (`load.tasks`)."""
     rows = common.measured(frame, ["score"], "no run with tasks: python -m ffbench +sweep=sparsity")
     rows, settings = common.same_settings(rows)
     sparse = with_method(rows[rows["sparsity"] > 0])
     if sparse.empty:
         raise common.NothingToDraw("no sparse run with tasks: python -m ffbench +sweep=sparsity")
     sparse = most_levels(sparse)
-    looks, parts = style.looks(sparse["method"]), list(common.facets(sparse, ("task", "model")))
+    looks, parts = style.styles(sparse["method"]), list(common.facets(sparse, ("task", "model")))
     columns = min(4, len(parts))
     lines = -(-len(parts) // columns)
     figure, grid = style.panels(lines, columns, height=2.7, width=max(5.0, 2.7 * columns))
@@ -47,8 +43,8 @@ def task_scores(frame: pd.DataFrame, path: Path) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("sparsity")
     note = (
-        f"{common.values(sparse, 'model')}, {settings}. Bars: 95% paired bootstrap of the loss. Solid line: dense on the "
-        "same records; dotted: a guess."
+        f"{common.values(sparse, 'model')}, {settings}. Bars: 95% paired bootstrap of the loss. "
+        "Solid line: dense on the same records; dotted: chance."
     )
     style.save(figure, path, "Scores by task", note, entries)
 
@@ -69,7 +65,7 @@ def task_panel(
     """One task."""
     for method, group in part.groupby("method", sort=False):
         group = group.sort_values("sparsity")
-        # a score's interval is that of its paired loss, turned over
+        # a score is dense - loss, so the ends of the loss's interval change sides
         bars = common.errors(group, "loss_abs", "loss_abs_low", "loss_abs_high")[::-1]
         entries[str(method)] = axes.errorbar(
             group["sparsity"],
@@ -85,7 +81,7 @@ def task_panel(
     chance = part["chance"].dropna()
     if len(chance) and chance.iloc[0] > 0:
         entries.setdefault(
-            "a guess", axes.axhline(chance.iloc[0], color=style.CLAIM, linestyle=":", linewidth=1.2)
+            "chance", axes.axhline(chance.iloc[0], color=style.CLAIM, linestyle=":", linewidth=1.2)
         )
     levels = sorted(part["sparsity"].unique())
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
@@ -93,9 +89,7 @@ def task_panel(
 
 
 def longbench(tasks: pd.DataFrame, groups: pd.DataFrame, path: Path) -> None:
-    """Loss of each LongBench task and category with its interval; frames from `load.tasks` and
-    `load.groups`.
-    """
+    """Loss of each LongBench task and category (`load.tasks`, `load.groups`)."""
     hint = "no LongBench run: python -m ffbench task=longbench task.data_dir=FOLDER"
     rows = common.measured(tasks[tasks["sparsity"] > 0], ["loss_abs"], hint)
     rows = rows[~rows["task"].str.startswith("embedded")]
@@ -118,7 +112,7 @@ def longbench(tasks: pd.DataFrame, groups: pd.DataFrame, path: Path) -> None:
         1, 2 if len(shares) else 1, height=1.4 + 0.3 * len(names), width=10
     )
     entries: dict[str, Any] = {}
-    looks = style.looks(rows["series"])
+    looks = style.styles(rows["series"])
     forest(cells[0], rows.assign(place=rows["task"].map(names.index)), looks, labels, entries)
     if len(shares):
         categories = list(dict.fromkeys(shares["group"]))
@@ -132,8 +126,8 @@ def longbench(tasks: pd.DataFrame, groups: pd.DataFrame, path: Path) -> None:
         cells[1].set_title("by category", loc="left")
     cells[0].set_title("by task (* not in the mean)", loc="left")
     note = (
-        f"{common.values(rows, 'model')}, {settings}. Loss = dense - sparse on the same records, points; bars: 95% paired "
-        f"bootstrap. {common.CLAIM_TEXT}"
+        f"{common.values(rows, 'model')}, {settings}. Loss = dense - sparse on the same records, "
+        f"points; bars: 95% paired bootstrap. {common.CLAIM_TEXT}"
     )
     style.save(figure, path, "LongBench: loss by task", note, entries)
 
@@ -145,7 +139,7 @@ def forest(
     labels: list[str],
     entries: dict[str, Any],
 ) -> None:
-    """Horizontal intervals, one line a name, the series side by side."""
+    """Horizontal intervals, one line per name, the series next to each other."""
     series = list(looks)
     for number, name in enumerate(series):
         group = rows[rows["series"] == name]
@@ -165,7 +159,7 @@ def forest(
 
 
 def length_buckets(frame: pd.DataFrame, path: Path) -> None:
-    """Relative loss by length of the record; `frame` from `load.groups`."""
+    """Relative loss by length of the record (`load.groups`)."""
     rows = common.measured(
         frame[(frame["kind"] == "bucket") & (frame["sparsity"] > 0)],
         ["loss_rel"],
@@ -177,13 +171,16 @@ def length_buckets(frame: pd.DataFrame, path: Path) -> None:
     rows = with_method(rows)
     rows = rows.assign(series=rows["method"] + rows["sparsity"].map(lambda s: f", s={s:g}"))
     parts = list(common.facets(rows, ("model",) if len(whole) else ("model", "task")))
-    looks, order = style.looks(rows["series"]), list(dict.fromkeys(rows["group"]))
+    looks, order = style.styles(rows["series"]), list(dict.fromkeys(rows["group"]))
+    common.several(
+        len(order), "length bucket", "python -m ffbench task=longbench_e task.data_dir=FOLDER"
+    )
     columns = min(3, len(parts))
     figure, grid = style.panels(
         -(-len(parts) // columns), columns, height=3.2, width=max(6.0, 3.4 * columns)
     )
     entries: dict[str, Any] = {}
-    for (name, part), axes in zip(parts, grid.flat, strict=False):
+    for (title, part), axes in zip(parts, grid.flat, strict=False):
         for number, (series, group) in enumerate(part.groupby("series", sort=False)):
             places = group["group"].map(order.index) + 0.08 * (
                 number - (part["series"].nunique() - 1) / 2
@@ -198,13 +195,13 @@ def length_buckets(frame: pd.DataFrame, path: Path) -> None:
             )
         axes.set_xticks(
             range(len(order)),
-            [f"{one}\nn = {common.spread(part[part['group'] == one], 'n')}" for one in order],
+            [f"{name}\nn = {common.spread(part[part['group'] == name], 'n')}" for name in order],
         )
         axes.axhline(0, color="black", linewidth=0.8)
         claim_loss(axes)
         axes.set_xlabel("length of the record, words")
         axes.set_ylabel("relative loss, %")
-        axes.set_title(name, loc="left")
+        axes.set_title(title, loc="left")
     for axes in list(grid.flat)[len(parts) :]:
         axes.set_visible(False)
     note = f"{settings}. Bars: 95% paired bootstrap. {common.CLAIM_TEXT}"

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ffanalysis.plots import common, style
+from ffanalysis.settings import in_words
 
 SETTINGS = (
     "shape",
     "dtype",
-    "block",
-    "group",
+    "block_size",
+    "group_size",
     "hot_fraction",
     "tokens",
     "sparsity",
@@ -23,8 +24,10 @@ SETTINGS = (
     "indices",
     "device",
     "cpu",
+    "instruction_set",
+    "origin",
 )
-HINT = "no lines in kernels.jsonl: python -m ffkernels.bench --output-dir benchmarks/results"
+HINT = "no lines in kernels.jsonl: python -m ffkernels.bench --output-dir outputs"
 HOLLOW = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.8, "markersize": 8}
 PEAK = "measured peak: best square torch GEMM"
 BASELINES = {
@@ -39,8 +42,8 @@ def labels(rows: pd.DataFrame) -> pd.Series:
     names = rows["shape"].astype(str)
     words = (
         ("dtype", "{}"),
-        ("block", "block {}"),
-        ("group", "groups of {}"),
+        ("block_size", "block {}"),
+        ("group_size", "groups of {}"),
         ("hot_fraction", "hot {}"),
         ("tokens", "{} tokens"),
         ("sparsity", "s={}"),
@@ -48,17 +51,17 @@ def labels(rows: pd.DataFrame) -> pd.Series:
         ("backend", "{}"),
         ("device", "{}"),
         ("indices", "{} sets"),
+        ("instruction_set", "{}"),
+        ("origin", "{}"),
     )
     for column, word in words:
-        if rows[column].nunique() > 1 or column in ("dtype", "block"):
+        if rows[column].nunique() > 1 or column in ("dtype", "block_size", "origin"):
             names += rows[column].map(
                 lambda value, word=word: (
-                    ", " + word.format(common.shown(value)) if pd.notna(value) else ""
+                    ", " + word.format(in_words(value)) if pd.notna(value) else ""
                 )
             )
-    return names.str.replace("groups of 1,", "any rows,").str.replace(
-        r"groups of 1$", "any rows", regex=True
-    )
+    return names.str.replace(r"groups of 1(?=,|$)", "single neurons", regex=True)
 
 
 def last_lines(frame: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +74,7 @@ def kernel_speedups(frame: pd.DataFrame, path: Path) -> None:
     """Speedup of each setting over three dense FFNs, with the ideal 1 / density."""
     rows = (
         last_lines(common.measured(frame, ["ratio_eager"], HINT))
-        .sort_values(["shape", "dtype", "block", "group", "hot_fraction"], kind="stable")
+        .sort_values(["shape", "dtype", "block_size", "group_size", "hot_fraction"], kind="stable")
         .reset_index(drop=True)
     )
     figure, ((axes,),) = style.panels(height=1.2 + 0.3 * len(rows))
@@ -79,7 +82,7 @@ def kernel_speedups(frame: pd.DataFrame, path: Path) -> None:
     places = np.arange(len(rows))
     for number, (column, name) in enumerate(BASELINES.items()):
         bars = common.errors(rows, column, "p20", "p80") if column == "ratio_eager" else None
-        look = style.look(number) | {"linestyle": "none"}
+        look = style.series_style(number) | {"linestyle": "none"}
         entries[f"over {name}"] = axes.errorbar(
             rows[column], places + 0.18 * (number - 1), xerr=bars, capsize=2, elinewidth=1, **look
         )
@@ -91,21 +94,25 @@ def kernel_speedups(frame: pd.DataFrame, path: Path) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("speedup of the sparse FFN (right: faster)")
     note = (
-        f"s = {common.spread(rows, 'sparsity')}, {common.spread(rows, 'tokens')} tokens, sets: {common.values(rows, 'indices') or 'random'}; bars: p20 to p80 of "
-        f"{common.spread(rows, 'rounds')} interleaved pairs. Above the ideal the sparse kernel itself is faster than that dense FFN "
-        f"by more than the work it skips. {common.conditions(rows)}."
+        f"s = {common.spread(rows, 'sparsity')}, {common.spread(rows, 'tokens')} tokens, sets: "
+        f"{common.values(rows, 'indices') or 'random'}; bars: p20 to p80 of "
+        f"{common.spread(rows, 'rounds')} interleaved pairs. Above the ideal, the sparse kernel is "
+        "faster than that dense FFN by more than the work it skips. "
+        f"{common.conditions(rows)}."
     )
     style.save(figure, path, "Sparse FFN against dense ones", note, entries)
 
 
 def roofline(frame: pd.DataFrame, path: Path) -> None:
-    """Useful GFLOP/s against FLOPs per byte under the measured peak, a panel a dtype, thread count
-    and processor.
+    """Useful GFLOP/s against FLOPs per byte under the measured peak.
+
+    One panel per dtype, thread count and processor.
     """
     rows = last_lines(common.measured(frame, ["gflops", "peak_gflops"], HINT))
     if rows["intensity"].isna().all():
         raise common.NothingToDraw(
-            "the lines of kernels.jsonl tell no shape (d, f), so no FLOPs per byte"
+            "the lines of kernels.jsonl lack the shape (d, f), so FLOPs per byte are unknown; "
+            "measure again: python -m ffkernels.bench --output-dir outputs"
         )
     rows = rows.dropna(subset=["intensity"]).copy()
     rows["place"] = rows["dtype"] + rows["threads"].map(
@@ -113,10 +120,11 @@ def roofline(frame: pd.DataFrame, path: Path) -> None:
     )
     if rows["device"].nunique() > 1 or rows["cpu"].nunique() > 1:
         rows["place"] += ", " + rows["device"].where(rows["device"].notna(), rows["cpu"])
-    rows["series"] = rows["shape"] + rows["group"].map(
-        lambda n: ", any rows" if n <= 1 else f", groups of {n:g}"
+    rows["series"] = rows["shape"] + rows["group_size"].map(
+        lambda n: ", single neurons" if n <= 1 else f", groups of {n:g}"
     )
-    looks, parts = style.looks(rows["series"]), list(common.facets(rows, ("place",)))
+    rows["series"] += rows["origin"].map(lambda text: f", {text}" if text else "").fillna("")
+    looks, parts = style.styles(rows["series"]), list(common.facets(rows, ("place",)))
     columns = min(2, len(parts))
     figure, grid = style.panels(
         -(-len(parts) // columns), columns, height=3.7, width=style.WIDTH if columns > 1 else 7
@@ -135,9 +143,9 @@ def roofline(frame: pd.DataFrame, path: Path) -> None:
     for axes in list(grid.flat)[len(parts) :]:
         axes.set_visible(False)
     note = (
-        f"Useful FLOPs over the bytes that must move: input, output, and each block's kept rows once (blocks of "
-        f"{common.values(rows, 'block')}). Peaks measured in the same process. s = {common.spread(rows, 'sparsity')}. "
-        f"{common.conditions(rows)}."
+        "Useful FLOPs over the bytes that must move: input, output, and each block's kept rows "
+        f"once (blocks of {common.values(rows, 'block_size')}). Peaks measured in the same "
+        f"process. s = {common.spread(rows, 'sparsity')}. {common.conditions(rows)}."
     )
     style.save(figure, path, "Roofline of the sparse FFN", note, entries)
 

@@ -9,21 +9,14 @@ from matplotlib.axes import Axes
 from ffanalysis.plots import common, style
 
 TASK_TEXT = "relative task loss"
-FEW = 6
-SPARSITY_PANELS = (
-    ("kl", 1.0, "KL to dense, nats per token"),
-    ("loss_rel", 100.0, f"{TASK_TEXT}, %"),
-    ("nll_gain_rel", 100.0, "NLL of the gold answer, increase, %"),
-)
+MANY = 6  # points above which only those on the front are labelled
+FRONT = 3  # points from which on a front is drawn: two noisy ones always make one
+SWEEP = "python -m ffbench +sweep=sparsity"
 
 
-def claim_loss(axes: Axes, text: str = "claim: 6%", right: bool = True) -> None:
-    """The paper's loss as a dotted line, labelled as a claim at one of its ends."""
-    height, end = 100 * common.CLAIMED_LOSS, 1.0 if right else 0.0
-    axes.axhline(height, color=style.CLAIM, linestyle=":", linewidth=1.2)
-    place, offset = ("axes fraction", "data"), (-2 if right else 2, 3)
-    side = "right" if right else "left"
-    style.label(axes, text, (end, height), place, offset, color=style.CLAIM, ha=side)
+def claim_loss(axes: Axes, text: str = "claim: 6%") -> None:
+    """The paper's loss, labelled as a claim."""
+    style.claim_across(axes, 100 * common.CLAIMED_LOSS, text)
 
 
 def lines(
@@ -35,8 +28,9 @@ def lines(
     scale: float = 1.0,
     aside: float = 0.0,
 ) -> Any:
-    """One method's line with its intervals, moved `aside` so that methods do not hide each other;
-    the legend's entry.
+    """One method's line with its intervals, moved `aside` so that methods do not hide each other.
+
+    Returns the legend's entry.
     """
     rows = group.dropna(subset=[value]).sort_values(across)
     return axes.errorbar(
@@ -49,45 +43,61 @@ def lines(
     )
 
 
+def sparsity_panels(rows: pd.DataFrame, loss: str) -> list[tuple[str, float, str]]:
+    """Column, scale and title of each panel; those that no row has are left out."""
+    panels = [
+        (loss, 1.0, common.axis_title(loss)),
+        ("kl_copy", 1.0, common.axis_title("kl_copy")),
+        ("nll_increase_rel", 100.0, "NLL of the gold answer, increase, %"),
+        ("loss_rel", 100.0, f"{TASK_TEXT}, %"),
+    ]
+    return [panel for panel in panels if rows[panel[0]].notna().any()]
+
+
 def loss_by_sparsity(frame: pd.DataFrame, path: Path) -> None:
-    """KL, relative task loss and NLL of the gold answer against sparsity, a line a method; frame:
-    `load.runs`.
-    """
-    hint = "no sparse run with fidelity: python -m ffbench +sweep=sparsity"
-    rows = common.measured(frame[frame["sparsity"] > 0], ["kl"], hint)
+    """KL, gold-answer NLL and task loss against sparsity, one line per method (`load.runs`)."""
+    loss = common.headline_loss(frame)
+    hint = f"no sparse run with fidelity: {SWEEP}"
+    rows = common.measured(frame[frame["sparsity"] > 0], [loss], hint)
     rows, settings = common.same_settings(rows)
+    common.several(rows["sparsity"].nunique(), "sparsity", SWEEP)
     rows = rows.assign(method=common.method_names(rows))
-    looks, parts = style.looks(rows["method"]), list(common.facets(rows, ("model", "task")))
-    figure, grid = style.panels(len(parts), 3, width=12)
+    looks, parts = style.styles(rows["method"]), list(common.facets(rows, ("model", "task")))
+    columns = sparsity_panels(rows, loss)
+    figure, grid = style.panels(len(parts), len(columns), width=4 * len(columns))
     entries: dict[str, Any] = {}
     for (name, part), panels in zip(parts, grid, strict=True):
         methods = list(dict.fromkeys(part["method"]))
         for method, group in part.groupby("method", sort=False):
             aside = (methods.index(method) - (len(methods) - 1) / 2) * 0.006
-            for axes, (column, scale, _) in zip(panels, SPARSITY_PANELS, strict=True):
+            for axes, (column, scale, _) in zip(panels, columns, strict=True):
                 entries[str(method)] = lines(
                     axes, group, "sparsity", column, looks[method], scale, aside
                 )
-        finish_sparsity(panels, part, name)
+        finish_sparsity(panels, columns, part, name)
     note = (
-        f"{settings}. Methods stand side by side at each sparsity. Bars: 95% bootstrap over "
-        f"{common.spread(rows, 'windows')} held-out windows (KL) and {common.spread(rows, 'n')} records (tasks and "
-        f"their gold answers, paired). {common.conditions(rows)}. {common.CLAIM_TEXT}"
+        f"{settings}. Methods are drawn next to each other at each sparsity. Bars: 95% bootstrap "
+        f"over {common.windows_of(rows, loss)} held-out windows (KL) and "
+        f"{common.spread(rows, 'n')} records (tasks and their gold answers, paired). "
+        f"{common.conditions(rows)}. {common.CLAIM_TEXT}"
     )
     style.save(figure, path, "Loss against sparsity", note, entries)
 
 
-def finish_sparsity(panels: Any, part: pd.DataFrame, name: str) -> None:
+def finish_sparsity(
+    panels: Any, columns: list[tuple[str, float, str]], part: pd.DataFrame, name: str
+) -> None:
     """Scales and labels of one row of sparsity panels."""
     levels = sorted(part["sparsity"].unique())
-    for axes, (_, _, text) in zip(panels, SPARSITY_PANELS, strict=True):
+    for axes, (column, _, text) in zip(panels, columns, strict=True):
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_ylabel(text)
         axes.set_xticks(levels, [f"{level:g}" for level in levels])
         axes.set_xlim(levels[0] - 0.06, levels[-1] + 0.06)
         axes.set_xlabel("sparsity of the sparse blocks")
+        if column == "loss_rel":
+            claim_loss(axes, "claim at\n0.5: <6%")
     panels[0].set_title(name, loc="left")
-    claim_loss(panels[1], "claim at 0.5: under 6%")
 
 
 def front(rows: pd.DataFrame, loss: str, speed: str = "ttft_speedup") -> pd.DataFrame:
@@ -105,57 +115,50 @@ def front(rows: pd.DataFrame, loss: str, speed: str = "ttft_speedup") -> pd.Data
 def pareto(frame: pd.DataFrame, path: Path) -> None:
     """KL and relative task loss against measured TTFT speedup; dense is the point (1, 0).
 
-    Above eight methods those that are nowhere on a front are drawn grey. The paper's claims are
-    dotted lines in the right panel, labelled as claims: they are for LongBench on models up to 8B.
+    Above eight methods those that are on no front are drawn grey. The paper's claims are dotted
+    lines in the right panel, labelled as claims: they are for LongBench on models up to 8B.
     """
-    rows = common.measured(
-        frame[frame["sparsity"] > 0],
-        ["ttft_speedup", "kl"],
-        "no sparse run with speed and fidelity: python -m ffbench +sweep=sparsity",
-    )
+    loss = common.headline_loss(frame)
+    hint = f"no sparse run with speed and fidelity: {SWEEP}"
+    rows = common.measured(frame[frame["sparsity"] > 0], ["ttft_speedup", loss], hint)
+    common.several(len(rows), "timed run", SWEEP)
     rows = rows.assign(method=common.method_names(rows))
     parts = list(common.facets(rows, ("model", "task")))
-    figure, grid = style.panels(len(parts), 2, height=4.0)
+    figure, grid = style.panels(len(parts), 2, height=4.0, width=10)
     entries: dict[str, Any] = {}
-    looks = style.looks(leading(parts))
+    looks = style.styles(leading(parts, loss))
     for (name, part), (left, right) in zip(parts, grid, strict=True):
-        pareto_panel(left, part, "kl", looks, entries)
+        pareto_panel(left, part, loss, looks, entries)
         pareto_panel(right, part.dropna(subset=["loss_rel"]), "loss_rel", looks, entries, 100)
-        left.set_ylabel("KL to dense, nats per token")
+        left.set_ylabel(common.axis_title(loss))
         left.set_title(name, loc="left")
         right.set_ylabel(f"{TASK_TEXT}, %")
-        claim_loss(right, right=False)
-        right.axvline(common.CLAIMED_SPEEDUP, color=style.CLAIM, linestyle=":", linewidth=1.2)
-        style.label(
-            right,
-            "claim: 1.45x",
-            (common.CLAIMED_SPEEDUP, 1),
-            ("data", "axes fraction"),
-            (-3, -2),
-            color=style.CLAIM,
-            ha="right",
-            va="top",
-        )
+        claim_loss(right)
+        style.claim_up(right, common.CLAIMED_SPEEDUP, "claim: 1.45x")
         for axes in (left, right):
             axes.set_xlabel(f"measured TTFT speedup at {common.spread(part, 'ttft_tokens')} tokens")
     note = (
-        f"Lower right is better; s = sparsity; line: Pareto front with dense. Bars: p20 to p80 of paired rounds "
-        f"(speedup), 95% bootstrap over {common.spread(rows, 'windows')} windows (KL) and {common.spread(rows, 'n')} "
-        f"records (tasks). {common.values(rows, 'dtype')}. {common.conditions(rows)}. {common.CLAIM_TEXT}"
+        f"Lower right is better; s = sparsity; {common.caption(rows)}. A line joins runs that no "
+        f"other beats, from {FRONT} such runs on. Bars: {common.brackets(rows, 'ttft_processes')} "
+        f"(speedup), 95% bootstrap over {common.windows_of(rows, loss)} windows (KL) and "
+        f"{common.spread(rows, 'n')} records (tasks). {common.conditions(rows)}. "
+        f"{common.CLAIM_TEXT}"
     )
     style.save(figure, path, "Loss against measured speedup", note, entries)
 
 
-def leading(parts: list[tuple[str, pd.DataFrame]]) -> list[str]:
-    """Methods that get a look of their own: all where they are few, else those on a front."""
+def leading(parts: list[tuple[str, pd.DataFrame]], loss: str) -> list[str]:
+    """Methods that get a style of their own: all if they are few, else those on a front."""
     every = list(dict.fromkeys(name for _, part in parts for name in part["method"]))
     if len(every) <= 8:
         return every
     fronts = [
-        front(part.dropna(subset=[loss]), loss) for _, part in parts for loss in ("kl", "loss_rel")
+        front(part.dropna(subset=[column]), column)
+        for _, part in parts
+        for column in (loss, "loss_rel")
     ]
-    found = {name for one in fronts for name in one["method"]}
-    return [name for name in every if name in found]
+    names = {name for rows in fronts for name in rows["method"]}
+    return [name for name in every if name in names]
 
 
 def pareto_panel(
@@ -176,6 +179,7 @@ def pareto_panel(
             transform=axes.transAxes,
             color="#555555",
         )
+    grey = {"color": style.FAINT, "marker": ".", "markersize": 6}
     for method, group in part.groupby("method", sort=False):
         own = looks.get(method)
         bars = axes.errorbar(
@@ -186,70 +190,58 @@ def pareto_panel(
             alpha=1 if own else 0.6,
             xerr=common.errors(group, "ttft_speedup", "ttft_p20", "ttft_p80"),
             yerr=common.errors(group, loss, f"{loss}_low", f"{loss}_high", scale),
-            **(
-                (own or {"color": style.FAINT, "marker": ".", "markersize": 6})
-                | {"linestyle": "none"}
-            ),
+            **((own or grey) | {"linestyle": "none"}),
         )
         entries.setdefault(str(method) if own else "other methods, behind the front", bars)
     best = front(part, loss)
-    axes.plot(
-        [1, *best["ttft_speedup"]],
-        [0, *(scale * best[loss])],
-        color="black",
-        linewidth=0.9,
-        alpha=0.6,
-        zorder=1,
-    )
-    for _, row in (best if len(part) > FEW else part).iterrows():
-        style.label(
-            axes,
-            f"s={row['sparsity']:g}",
-            (row["ttft_speedup"], scale * row[loss]),
-            "data",
-            (4, -11),
+    if len(best) >= FRONT:
+        axes.plot(
+            [1, *best["ttft_speedup"]],
+            [0, *(scale * best[loss])],
+            color="black",
+            linewidth=0.9,
+            alpha=0.6,
+            zorder=1,
         )
-    entries.setdefault(
-        "dense",
-        axes.plot([1], [0], marker="*", color="black", markersize=12, linestyle="none", zorder=5)[
-            0
-        ],
-    )
+    for _, row in (best if len(part) > MANY else part).iterrows():
+        place = (row["ttft_speedup"], scale * row[loss])
+        style.label(axes, f"s={row['sparsity']:g}", place, "data", (4, -11))
+    star = axes.plot([1], [0], marker="*", color="black", markersize=12, linestyle="none", zorder=5)
+    entries.setdefault("dense", star[0])
 
 
 def block_size(frame: pd.DataFrame, path: Path) -> None:
-    """KL, relative task loss and both speedups against block size, a line a method and sparsity."""
+    """KL, relative task loss and both speedups against block size, a line per method and
+    sparsity.
+    """
+    loss, sweep = common.headline_loss(frame), "python -m ffbench +sweep=block_size"
     rows = common.measured(
         frame[frame["sparsity"] > 0],
-        ["kl", "block_size"],
-        "no sparse run with fidelity: python -m ffbench +sweep=block_size",
+        [loss, "block_size"],
+        f"no sparse run with fidelity: {sweep}",
     )
     rows, settings = common.same_settings(rows, ("block_size",))
-    rows = rows.assign(
-        method=common.method_names(rows, ()).str.replace(r", block .*", "", regex=True)
-        + rows["scheduler"].map(lambda name: "" if name == "uniform" else f", {name}")
-        + rows["sparsity"].map(lambda s: f", s={s:g}")
-    )
+    names = common.method_names(rows, ("block_size",))
+    rows = rows.assign(method=names + rows["sparsity"].map(lambda s: f", s={s:g}"))
     rows = rows.groupby(["model", "task", "method"]).filter(
         lambda group: group["block_size"].nunique() > 1
     )
     if rows.empty:
-        raise common.NothingToDraw(
-            "all runs have one block size: python -m ffbench +sweep=block_size"
-        )
-    looks, parts = style.looks(rows["method"]), list(common.facets(rows, ("model", "task")))
+        raise common.NothingToDraw(f"all runs have one block size: {sweep}")
+    looks, parts = style.styles(rows["method"]), list(common.facets(rows, ("model", "task")))
     figure, grid = style.panels(len(parts), 3, height=3.4, width=11)
     entries: dict[str, Any] = {}
     for (name, part), cells in zip(parts, grid, strict=True):
         for method, group in part.groupby("method", sort=False):
-            entries[str(method)] = lines(cells[0], group, "block_size", "kl", looks[method])
+            entries[str(method)] = lines(cells[0], group, "block_size", loss, looks[method])
             lines(cells[1], group, "block_size", "loss_rel", looks[method], 100)
-            for measure, faded in (("ttft", 1.0), ("ffn", 0.45)):
-                block_speed(cells[2], group, measure, looks[method] | {"alpha": faded})
-        finish_blocks(cells, part, name)
+            for measure, alpha in (("ttft", 1.0), ("ffn", 0.45)):
+                block_speed(cells[2], group, measure, looks[method] | {"alpha": alpha})
+        finish_blocks(cells, part, name, loss)
     note = (
-        f"{settings}. Faded in the right panel: the FFNs alone. Bars: 95% bootstrap, speedups p20 to p80 of paired "
-        f"rounds; {common.spread(rows, 'windows')} windows, {common.spread(rows, 'n')} records. {common.conditions(rows)}."
+        f"{settings}. Faded in the right panel: the FFNs alone. Bars: 95% bootstrap; speedups "
+        f"{common.brackets(rows, 'ttft_processes')}; {common.windows_of(rows, loss)} windows, "
+        f"{common.spread(rows, 'n')} records. {common.conditions(rows)}."
     )
     style.save(figure, path, "Block size against loss and speed", note, entries)
 
@@ -267,7 +259,7 @@ def block_speed(axes: Axes, group: pd.DataFrame, measure: str, look: dict[str, A
     )
 
 
-def finish_blocks(cells: Any, part: pd.DataFrame, name: str) -> None:
+def finish_blocks(cells: Any, part: pd.DataFrame, name: str, loss: str) -> None:
     """Scales and labels of one row of block-size panels."""
     sizes = sorted(part["block_size"].unique())
     for axes in cells:
@@ -275,7 +267,7 @@ def finish_blocks(cells: Any, part: pd.DataFrame, name: str) -> None:
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.minorticks_off()
         axes.set_xlabel("block size, tokens")
-    cells[0].set_ylabel("KL to dense, nats per token")
+    cells[0].set_ylabel(common.axis_title(loss))
     cells[0].set_ylim(bottom=0)
     cells[0].set_title(name, loc="left")
     cells[1].set_ylabel(f"{TASK_TEXT}, %")

@@ -1,4 +1,4 @@
-"""Speedup against prompt length, with the FLOP-ideal line and the break-even point."""
+"""Speedup against prompt length, with the FLOP-ideal line and the length where it crosses 1."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from ffanalysis.plots import common, style
 
 
-def break_even(rows: pd.DataFrame) -> float | None:
-    """Length where the measured ratio crosses 1 for good, between two measured lengths on a log
-    scale.
+def crossing(rows: pd.DataFrame) -> float | None:
+    """Length where the measured ratio crosses 1 for good, interpolated between two measured lengths
+    on a log scale.
 
-    None where the longest length is below 1; the shortest length where none is.
+    None if the longest length is below 1; the shortest length if none is. (The break-even length of
+    a plan is a measured one: `ffbench.evaluation.speed`.)
     """
     rows = rows.sort_values("tokens")
     tokens, ratios = rows["tokens"].to_numpy(), rows["ratio"].to_numpy()
@@ -28,8 +29,8 @@ def break_even(rows: pd.DataFrame) -> float | None:
 
 
 def curve(axes: Axes, group: pd.DataFrame, look: dict[str, Any]) -> Any:
-    """Measured line with bars, the ideal one thin in the same colour, the break-even point on the
-    line of 1.
+    """Measured line with bars, the ideal one thin in the same colour, the crossing on the line of
+    1.
     """
     group = group.sort_values("tokens")
     bars = axes.errorbar(
@@ -44,7 +45,7 @@ def curve(axes: Axes, group: pd.DataFrame, look: dict[str, Any]) -> Any:
     axes.plot(
         ideal["tokens"], ideal["ideal"], color=look["color"], linewidth=1, linestyle=(0, (1, 2))
     )
-    point = break_even(group)
+    point = crossing(group)
     if point is not None and point > group["tokens"].min():
         axes.plot([point], [1], marker="|", color=look["color"], markersize=16, markeredgewidth=2)
         style.label(axes, f"{point:.0f}", (point, 1), "data", (4, -13), color=look["color"])
@@ -55,16 +56,7 @@ def finish(axes: Axes, rows: pd.DataFrame) -> None:
     """Scales, labels, the line of 1 and the claim."""
     lengths = sorted(rows["tokens"].unique())
     axes.axhline(1, color="black", linewidth=0.8)
-    axes.axhline(common.CLAIMED_SPEEDUP, color=style.CLAIM, linestyle=":", linewidth=1.2)
-    style.label(
-        axes,
-        "claim: 1.45x",
-        (1, common.CLAIMED_SPEEDUP),
-        ("axes fraction", "data"),
-        (-2, 3),
-        color=style.CLAIM,
-        ha="right",
-    )
+    style.claim_across(axes, common.CLAIMED_SPEEDUP, "claim:\n1.45x")
     axes.set_xscale("log", base=2)
     axes.set_xticks(
         lengths, [f"{length:g}" for length in lengths], rotation=30 if len(lengths) > 6 else 0
@@ -76,7 +68,7 @@ def finish(axes: Axes, rows: pd.DataFrame) -> None:
 
 def figure_of(rows: pd.DataFrame, path: Path, facet: str, title: str, note: str) -> None:
     """Panels by `facet`, a line by the column `method`."""
-    looks, parts = style.looks(rows["method"]), list(common.facets(rows, (facet,)))
+    looks, parts = style.styles(rows["method"]), list(common.facets(rows, (facet,)))
     columns = min(2, len(parts))
     lines = -(-len(parts) // columns)
     figure, grid = style.panels(lines, columns, height=3.8, width=style.WIDTH if columns > 1 else 7)
@@ -91,38 +83,45 @@ def figure_of(rows: pd.DataFrame, path: Path, facet: str, title: str, note: str)
     style.save(figure, path, title, note, entries)
 
 
-NOTE = (
-    "Bars: p20 to p80 of paired rounds. Dotted: the FLOP ideal, where the FFNs take just their share of the dense FLOPs, "
-    "selector and compensator included, and all else stays. | marks the break-even length, between measured ones."
+IDEAL = (
+    "Dotted: the FLOP ideal, if the FFNs took just their share of the dense FLOPs, selector and "
+    "compensator included, and all else stayed. | marks where a line crosses 1, between measured "
+    "lengths."
 )
 
 
+LENGTHS = "python -m ffbench +sweep=sparsity 'speed.lengths=[512,1024,2048,4096,8192]'"
+
+
 def speed_by_length(frame: pd.DataFrame, path: Path) -> None:
-    """TTFT speedup of trained plans against prompt length; `frame` from `load.timings`."""
+    """TTFT speedup of trained plans against prompt length (`load.timings`)."""
     rows = common.measured(
         frame,
         ["ratio"],
-        "no run with speed figures: python -m ffbench +sweep=sparsity "
-        "'speed.lengths=[512,1024,2048,4096,8192]'",
+        f"no timed run: {LENGTHS}",
     )
     rows, settings = common.same_settings(rows)
+    common.several(rows["tokens"].nunique(), "prompt length", LENGTHS)
     rows = rows.assign(
         method=common.method_names(rows) + rows["sparsity"].map(lambda s: f", s={s:g}")
     )
     rows = rows.drop_duplicates(["model", "method", "tokens"])
-    note = f"{settings}. {NOTE} {common.conditions(rows)}. {common.CLAIM_TEXT}"
-    figure_of(some(rows), path, "model", "Speedup against prompt length", note)
+    note = (
+        f"{settings}. Bars: {common.brackets(rows)}. {IDEAL} {common.conditions(rows)}. "
+        f"{common.CLAIM_TEXT}"
+    )
+    figure_of(few_methods(rows), path, "model", "Speedup against prompt length", note)
 
 
-def some(rows: pd.DataFrame, limit: int = 6) -> pd.DataFrame:
+def few_methods(rows: pd.DataFrame, limit: int = 6) -> pd.DataFrame:
     """At most `limit` methods: those at the most common sparsity first, then those measured at most
     lengths.
     """
-    common_one = rows["sparsity"].mode().iloc[-1]
+    usual = rows["sparsity"].mode().iloc[-1]
     methods = rows.groupby("method", sort=False).agg(
         lengths=("tokens", "nunique"), level=("sparsity", "first")
     )
-    methods["away"] = (methods["level"] - common_one).abs()
+    methods["away"] = (methods["level"] - usual).abs()
     chosen = methods.sort_values(["away", "lengths"], ascending=[True, False], kind="stable").index[
         :limit
     ]
@@ -130,35 +129,47 @@ def some(rows: pd.DataFrame, limit: int = 6) -> pd.DataFrame:
 
 
 def speed_by_shape(frame: pd.DataFrame, path: Path) -> None:
-    """TTFT speedup at published models' shapes with random weights; `frame` from
-    `benches.speeds`.
-    """
+    """TTFT speedup at published models' shapes with random weights (`benches.speeds`)."""
     rows = common.measured(
         frame,
         ["ratio", "tokens"],
-        "no lines in speed.jsonl: python -m ffbench speed shape=llama3.2-1b output_dir=benchmarks/results",
+        "no lines in speed.jsonl: python -m ffbench speed shape=llama3.2-1b",
     )
-    names = (
-        rows["selector"]
-        + " + "
-        + rows["compensator"]
-        + rows["sparsity"].map(lambda s: f", s={s:g}")
+    rows = rows.drop_duplicates([*SHAPE_SETTINGS, "shape", "tokens", "origin"], keep="last")
+    common.several(
+        rows["tokens"].nunique(),
+        "prompt length",
+        "python -m ffbench speed shape=llama3.2-1b speed.lengths=[512,2048,8192]",
     )
-    names += (
-        ", "
-        + rows["dtype"]
-        + rows["threads"].map(lambda n: f", {n:g} thread" + ("s" if n != 1 else ""))
+    rows = rows.assign(method=shape_series(rows))
+    note = (
+        f"Weights: {common.values(rows, 'weights') or 'random'}. Bars: {common.brackets(rows)}. "
+        f"{IDEAL} {common.conditions(rows)}. {common.CLAIM_TEXT}"
     )
-    for column, word in (
-        ("group", "groups of"),
-        ("hot_fraction", "hot"),
-        ("block", "block"),
-        ("backend", ""),
-    ):
+    figure_of(rows, path, "shape", "Speedup against prompt length, true shapes", note)
+
+
+SHAPE_SETTINGS = (
+    "selector",
+    "compensator",
+    "sparsity",
+    "dtype",
+    "threads",
+    "group_size",
+    "hot_fraction",
+    "block_size",
+    "backend",
+)
+
+
+def shape_series(rows: pd.DataFrame) -> pd.Series:
+    """A name for each line: method, sparsity, dtype and threads, and what else differs."""
+    names = rows["selector"] + " + " + rows["compensator"]
+    names += rows["sparsity"].map(lambda s: f", s={s:g}") + ", " + rows["dtype"]
+    names += rows["threads"].map(lambda n: f", {n:g} thread" + ("s" if n != 1 else ""))
+    for column in ("group_size", "hot_fraction", "block_size", "backend"):
         if rows[column].nunique() > 1:
             names += rows[column].map(
-                lambda value, word=word: f", {word} {common.shown(value)}".replace("  ", " ")
+                lambda value, column=column: f", {common.in_words(column, value)}"
             )
-    rows = rows.assign(method=names)
-    note = f"Weights: {common.values(rows, 'weights') or 'random'}. {NOTE} {common.conditions(rows)}. {common.CLAIM_TEXT}"
-    figure_of(rows, path, "shape", "Speedup against prompt length, true shapes", note)
+    return names + rows["origin"].map(lambda text: f", {text}" if text else "").fillna("")

@@ -1,5 +1,5 @@
-"""One look for every figure: colour-blind safe (Okabe and Ito), told apart in grey by marker and
-line.
+"""One style for every picture: colour-blind safe (Okabe and Ito); series differ in grey too, by
+marker and line.
 """
 
 import textwrap
@@ -44,8 +44,8 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def look(index: int) -> dict[str, Any]:
-    """Colour, marker and line of the series at `index`; after 8 the markers shift, so 64 differ."""
+def series_style(index: int) -> dict[str, Any]:
+    """Colour, marker and line of a series; after 8 the markers shift, so that 64 differ."""
     return {
         "color": COLOURS[index % 8],
         "marker": MARKERS[(index + index // 8) % 8],
@@ -54,9 +54,9 @@ def look(index: int) -> dict[str, Any]:
     }
 
 
-def looks(names: Iterable[Hashable]) -> dict[Hashable, dict[str, Any]]:
-    """A look for each name, in their order."""
-    return {name: look(index) for index, name in enumerate(dict.fromkeys(names))}
+def styles(names: Iterable[Hashable]) -> dict[Hashable, dict[str, Any]]:
+    """A style for each name, in their order."""
+    return {name: series_style(index) for index, name in enumerate(dict.fromkeys(names))}
 
 
 def panels(
@@ -69,7 +69,7 @@ def panels(
 
 
 def legend(figure: Figure, entries: dict[str, Any]) -> float:
-    """One legend under all panels, in as many columns as fit; returns its lower end in figure
+    """Put one legend under all panels, in as many columns as fit; return its lower end in figure
     heights.
     """
     if not entries:
@@ -77,7 +77,7 @@ def legend(figure: Figure, entries: dict[str, Any]) -> float:
     columns = max(
         1, min(len(entries), int(figure.get_figwidth() * 10.5 / (max(map(len, entries)) + 6)))
     )
-    found = figure.legend(
+    box = figure.legend(
         list(entries.values()),
         list(entries),
         loc="upper left",
@@ -85,20 +85,23 @@ def legend(figure: Figure, entries: dict[str, Any]) -> float:
         ncols=columns,
     )
     figure.canvas.draw()
-    return float(found.get_window_extent().y0 / figure.bbox.height)
+    return float(box.get_window_extent().y0 / figure.bbox.height)
 
 
 def save(
     figure: Figure, path: Path, title: str, note: str, entries: dict[str, Any] | None = None
 ) -> None:
-    """Add the title above, the legend and the note below; write PNG and SVG beside each other;
-    close the figure.
+    """Add the title above, the legend and the note below; write PNG and SVG; close the figure.
+
+    The ids in the SVG depend on the picture's name and content only.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.suptitle(title, x=0.005, ha="left", fontsize=11.5, fontweight="bold")
     bottom = legend(figure, entries or {})
-    lines = textwrap.fill(note, int(NOTE_CHARACTERS * figure.get_figwidth() / WIDTH))
+    lines = textwrap.fill(
+        note[:1].upper() + note[1:], int(NOTE_CHARACTERS * figure.get_figwidth() / WIDTH)
+    )
     figure.text(
         0.005,
         bottom - 0.06 / figure.get_figheight(),
@@ -109,27 +112,66 @@ def save(
         color="#333333",
     )
     figure.savefig(path.with_suffix(".png"), dpi=150)
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
+
+
+def claim_across(axes: Axes, height: float, text: str) -> None:
+    """A claim of the paper as a dotted horizontal line, labelled outside the panel, where no point
+    can be.
+    """
+    axes.axhline(height, color=CLAIM, linestyle=":", linewidth=1.2, zorder=0.5)
+    place, offset = (1.0, height), (3, 0)
+    axes.annotate(
+        text,
+        place,
+        xycoords=("axes fraction", "data"),
+        xytext=offset,
+        textcoords="offset points",
+        fontsize=8,
+        color=CLAIM,
+        va="center",
+        annotation_clip=False,
+    )
+
+
+def claim_up(axes: Axes, place: float, text: str) -> None:
+    """A claim of the paper as a dotted vertical line, labelled above the panel."""
+    axes.axvline(place, color=CLAIM, linestyle=":", linewidth=1.2, zorder=0.5)
+    axes.annotate(
+        text,
+        (place, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        fontsize=8,
+        color=CLAIM,
+        ha="center",
+        annotation_clip=False,
+    )
 
 
 def label(
     axes: Axes,
     text: str,
     place: tuple[float, float],
-    coordinates: Any,
+    frame: Any,
     offset: tuple[float, float],
     **how: Any,
 ) -> None:
-    """A small text on a white ground, so that lines behind it do not cross it out."""
+    """A small text on a white ground, so that lines behind it do not cross it out.
+
+    It is drawn below the points: a label never covers a measurement.
+    """
     axes.annotate(
         text,
         place,
-        xycoords=coordinates,
+        xycoords=frame,
         xytext=offset,
         textcoords="offset points",
         fontsize=8,
         bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
-        zorder=6,
+        zorder=1.5,
         **how,
     )

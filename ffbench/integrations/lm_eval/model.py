@@ -13,17 +13,19 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
-from ffbench.evaluation.decoding import Ending, Reader, ending
+from ffbench.data.encoding import encode, special_head
+from ffbench.evaluation.decoding import Decoder, Ending, ending
 from ffbench.evaluation.prompts import (
-    TEMPLATE_DATE,
-    PromptError,
+    TEMPLATE_VALUES,
+    FramedText,
     PromptIds,
     chat_frame,
     cut_middle,
+    cut_to_fit,
     has_template,
     prompt_ids,
-    special_head,
     stop_ids,
+    stopped_clock,
 )
 from ffbench.integrations.lm_eval import MODEL
 from ffbench.integrations.lm_eval.plans import load_plan
@@ -73,21 +75,27 @@ class FFBenchLM(HFLM):
             raise ValueError(
                 "batch_size: give a number; 'auto' would measure another batch than the one that is scored"
             )
-        fixed = {"enable_thinking": False, "date_string": TEMPLATE_DATE}
-        options["chat_template_args"] = (options.get("chat_template_args") or {}) | fixed
+        options["chat_template_args"] = (options.get("chat_template_args") or {}) | TEMPLATE_VALUES
         super().__init__(*arguments, **options)
         self.model.requires_grad_(False)
         self.backend_name, self.protocol = backend, protocol
         self.plan = load_plan(Path(plan), self.model, model_name, options) if plan else None
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
-        """The model as a reader of prompts, by the plan where there is one."""
+    def decoder(self) -> Iterator[Decoder]:
+        """The model as a decoder of prompts, sparse by the plan if there is one."""
         opened = (
             sparse_prefill(self.model, self.plan, self.backend_name) if self.plan else nullcontext()
         )
-        with opened as prefill:
-            yield Reader(self.model, self.tokenizer.pad_token_id or 0, prefill, self.protocol)
+        with opened as sparsity:
+            decoder = Decoder(self.model, self.tokenizer.pad_token_id or 0, sparsity, self.protocol)
+            yield decoder
+        decoder.warn_about_dense_prompts(MODEL)
+
+    def apply_chat_template(self, *arguments: Any, **options: Any) -> str:
+        """As HFLM's, with a clock that does not move for templates that print the date."""
+        with stopped_clock():
+            return super().apply_chat_template(*arguments, **options)
 
     def own_tasks_only(self) -> None:
         """Raise ValueError where the protocol needs a question that only FFBench's tasks mark."""
@@ -125,32 +133,25 @@ class FFBenchLM(HFLM):
         )
 
     def framed(self, text: str, new_tokens: int) -> PromptIds:
-        """Ids of a text with room for `new_tokens`: cut in the middle inside the chat template,
-        where it is there.
+        """Ids of a text with room for `new_tokens`: cut in the middle, inside the chat template if
+        the text has it.
         """
-
-        def encode(part: str) -> list[int]:
-            return list(self.tokenizer.encode(part, add_special_tokens=False))
-
-        before, after = special_head(self.tokenizer), []
+        head, start, end = special_head(self.tokenizer), 0, len(text)
         if has_template(self.tokenizer):
-            start, end = chat_frame(self.tokenizer)
-            if text.startswith(start) and text.endswith(end) and len(text) >= len(start) + len(end):
-                before, after, text = (
-                    encode(start),
-                    encode(end),
-                    text[len(start) : len(text) - len(end)],
-                )
-        ids = encode(text)
-        if not after and before and ids[: len(before)] == before:
-            ids = ids[len(before) :]
-        room = self.max_length - new_tokens - len(before) - len(after)
-        if room < 2:
-            raise PromptError(
-                f"max_length={self.max_length}: an answer of up to {new_tokens} tokens leaves {room} for the "
-                f"prompt; choose {self.max_length - room + 2} or more"
-            )
-        return cut_middle(before, ids, after, room, len(ids))
+            before, after = chat_frame(self.tokenizer)
+            framed = text.startswith(before) and text.endswith(after)
+            if framed and len(text) >= len(before) + len(after):
+                head, start, end = [], len(before), len(text) - len(after)
+        ids = encode(self.tokenizer, text) if head else []
+        if head and ids[: len(head)] == head:  # the text brings its own begin token
+            head = []
+        return cut_to_fit(
+            self.tokenizer,
+            FramedText(head=head, text=text, start=start, question=end, end=end),
+            self.max_length - new_tokens,
+            setting=f"max_length={self.max_length}",
+            answer=f"an answer of up to {new_tokens} tokens",
+        )
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Greedy answers, prompts of similar length together; each goes to lm-eval's cache as it
@@ -163,13 +164,13 @@ class FFBenchLM(HFLM):
         found = [""] * len(asked)
         size = int(self.batch_size)
         with (
-            self.reading() as reader,
+            self.decoder() as decoder,
             tqdm(total=len(asked), disable=disable_tqdm, desc="ffbench: answers") as bar,
         ):
             for start in range(0, len(asked), size):
                 batch = asked[start : start + size]
-                answers = reader.greedy(
-                    reader.read([one.prompt for one in batch]), [one.rule for one in batch]
+                answers = decoder.greedy(
+                    decoder.prefill([one.prompt for one in batch]), [one.rule for one in batch]
                 )
                 for one, ids in zip(batch, answers, strict=True):
                     said = self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -195,19 +196,19 @@ class FFBenchLM(HFLM):
         found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         size = override_bs or int(self.batch_size)
         with (
-            self.reading() as reader,
+            self.decoder() as decoder,
             tqdm(total=len(requests), disable=disable_tqdm, desc="ffbench: likelihoods") as bar,
         ):
             for start in range(0, len(ordered), size):
                 batch = ordered[start : start + size]
-                read = reader.read([PromptIds(list(ids), len(ids), 0) for ids, _ in batch])
+                state = decoder.prefill([PromptIds(list(ids), len(ids), 0) for ids, _ in batch])
                 for turn in range(max(len(places) for _, places in batch)):
                     wanted = [
                         requests[places[turn]][2] if turn < len(places) else []
                         for _, places in batch
                     ]
                     for (_, places), one in zip(
-                        batch, reader.likelihoods(read, wanted), strict=True
+                        batch, decoder.likelihoods(state, wanted), strict=True
                     ):
                         if turn < len(places):
                             found[places[turn]] = (sum(one.tokens), one.greedy)
@@ -225,7 +226,7 @@ class FFBenchLM(HFLM):
         """
         self.own_tasks_only()
         found = []
-        with self.reading() as reader:
+        with self.decoder() as decoder:
             for request in tqdm(requests, disable=disable_tqdm, desc="ffbench: texts"):
                 windows = get_rolling_token_windows(
                     token_list=self.tok_encode(request.args[0]),
@@ -235,7 +236,7 @@ class FFBenchLM(HFLM):
                 )
                 pairs = map(make_disjoint_window, windows)
                 found.append(
-                    sum(reader.score(context + text, len(text)) for context, text in pairs)
+                    sum(decoder.score(context + text, len(text)) for context, text in pairs)
                 )
                 self.cache_hook.add_partial("loglikelihood_rolling", request.args, found[-1])
         return found

@@ -59,4 +59,4 @@ def prompt_text(doc: dict[str, Any]) -> str:
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """The score of an answer in points."""
-    return {"score": get_spec(doc["task"]).score(results[0], record_of(doc))}
+    return {"score": get_spec(doc["task"]).points(results[0], record_of(doc))}

@@ -1,11 +1,22 @@
-"""GRIFFIN's statistic of an earlier block (arXiv 2404.01365; there it is taken on the prompt and
-used for decoding).
+"""GRIFFIN's statistic of an earlier block (arXiv 2404.01365).
+
+GRIFFIN takes the statistic on the whole prompt and uses it for decoding. Here it chooses the
+neurons of later blocks of the same prompt: our transfer.
 """
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from ffbench.methods.selectors.registry import Scene, exact, selector
+from ffbench.methods.registry import one_of
+from ffbench.methods.selectors.base import Selector, SelectorInputs, dense_gate_and_up, selector
+
+if TYPE_CHECKING:
+    from ffbench.methods.plan import LayerPlan
+
+BLOCKS = ("first", "previous")
 
 
 def griffin_statistic(a: Tensor) -> Tensor:
@@ -14,27 +25,41 @@ def griffin_statistic(a: Tensor) -> Tensor:
     return (a / a.norm(dim=1, keepdim=True).clamp_min(1e-12)).norm(dim=0)
 
 
-@selector("first_block")
-def first_block(scene: Scene) -> Tensor:
-    """The statistic of the block before the first sparse one, for all blocks; the static prior
-    where there is none.
+@selector
+@dataclass(frozen=True)
+class Griffin(Selector):
+    """The statistic of the first block (dense anyway) or of the previous one.
 
-    The block is dense anyway, so its activations count as free.
+    block: `first` serves every block and costs nothing; `previous` computes each preceding block
+    dense, so it shows accuracy only. The static prior stands in if there is no such block.
     """
-    if not len(scene.before):
-        return scene.layer.predictor.prior.expand(len(scene.blocks), -1)
-    return griffin_statistic(scene.activations(scene.before)).expand(len(scene.blocks), -1)
 
+    name: ClassVar[str] = "griffin"
 
-@selector("previous_block", flops=exact)
-def previous_block(scene: Scene) -> Tensor:
-    """The statistic of the preceding block's exact activations, which are computed dense: accuracy
-    only.
-    """
-    earlier = [scene.before, *scene.blocks[:-1]]
-    return torch.stack(
-        [
-            griffin_statistic(scene.activations(x)) if len(x) else scene.layer.predictor.prior
-            for x in earlier
-        ]
-    )
+    block: str = "first"
+
+    def problems(self) -> list[str]:
+        """An unknown block."""
+        return one_of("block", self.block, BLOCKS)
+
+    @property
+    def needs_text_order(self) -> bool:
+        """True for the previous block."""
+        return self.block == "previous"
+
+    def flops(self, layer: "LayerPlan", d: int, block_size: int) -> float:
+        """Nothing for the first block, the dense activations for the previous one."""
+        return dense_gate_and_up(layer, d) if self.block == "previous" else 0.0
+
+    def scores(self, inputs: SelectorInputs) -> Tensor:
+        """The statistic of the block before each sparse one, or of the first."""
+        prior = inputs.layer.predictor.prior
+        if self.block == "first":
+            if not len(inputs.before):
+                return prior.expand(len(inputs.blocks), -1)
+            statistic = griffin_statistic(inputs.activations(inputs.before))
+            return statistic.expand(len(inputs.blocks), -1)
+        earlier = [inputs.before, *inputs.blocks[:-1]]
+        return torch.stack(
+            [griffin_statistic(inputs.activations(x)) if len(x) else prior for x in earlier]
+        )

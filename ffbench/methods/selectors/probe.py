@@ -1,66 +1,77 @@
-"""A few tokens of the block through gate and up first, shrunk towards the static prior (Probe
-Pruning).
+"""A few tokens of each block go through gate and up first; the idea is Probe Pruning's.
+
+Probe Pruning (arXiv 2502.15618) probes with a small share of the tokens, scores neuron j by the
+probes' squared activations times |Wd_j|^2 and mixes them with calibration statistics. Its fusion
+rule, its choice of probes by residual importance and its pruning of attention are not reproduced:
+here the energy is what the compensator leaves, and the mixing weight is our design.
 """
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from ffbench.methods.compensators.surrogate import residual_energy
-from ffbench.methods.plan import LayerPlan
-from ffbench.methods.selectors.registry import Scene, selector
+from ffbench.methods.energy import residual_energy
+from ffbench.methods.registry import at_least, one_of
+from ffbench.methods.selectors.base import Selector, SelectorInputs, selector
 
-SHARE = 1 / 32
-PRIOR_TOKENS = 8
+if TYPE_CHECKING:
+    from ffbench.methods.plan import LayerPlan
 
-
-def probes_of(block: int) -> int:
-    """Probe tokens of a block."""
-    return max(1, round(block * SHARE))
+CHOICES = ("spaced", "norm")
 
 
-def cost(layer: LayerPlan, d: int, block: int) -> float:
-    """Gate and up of the probe tokens and their estimate, shared out over the block's tokens."""
-    f, rank = len(layer.order), layer.surrogate.rank
-    return probes_of(block) * (4.0 * d * f + 2.0 * rank * (d + f)) / block
+@selector
+@dataclass(frozen=True)
+class Probe(Selector):
+    """Residual energy of a few probe tokens, shrunk towards the static prior.
 
-
-def shrunk(scene: Scene, probes: Tensor) -> Tensor:
-    """Mean residual energy [n, f] of probe tokens [n, k, d], averaged with the prior as if it were
-    8 more tokens.
+    choice: `spaced` takes evenly spaced tokens, `norm` those with the largest input norm. share: of
+    a block's tokens that are probes. prior_tokens: how many tokens the prior counts for in the
+    mean.
     """
-    count, k, d = probes.shape
-    rows = probes.reshape(count * k, d)
-    energy = residual_energy(
-        scene.activations(rows), scene.layer.surrogate.estimate(rows), scene.down_norms
-    )
-    mean = energy.view(count, k, -1).mean(1)
-    return (k * mean + PRIOR_TOKENS * scene.layer.predictor.prior) / (k + PRIOR_TOKENS)
 
+    name: ClassVar[str] = "probe"
 
-@selector("probe", flops=cost)
-def probe(scene: Scene) -> Tensor:
-    """Evenly spaced probe tokens, one in 32 (our choice of tokens; the idea is Probe Pruning's,
-    arXiv 2502.15618).
+    choice: str = "spaced"
+    share: float = 1 / 32
+    prior_tokens: float = 8.0
 
-    Probe Pruning scores neuron j by |Wd_j|^2 times the probes' squared activations, mixed with
-    calibration statistics; here the energy is what the surrogate leaves over, and the mixing
-    weights are our design.
-    """
-    size = scene.blocks.shape[1]
-    k = probes_of(size)
-    places = ((torch.arange(k, device=scene.blocks.device) + 0.5) * size / k).long()
-    return shrunk(scene, scene.blocks[:, places])
+    def problems(self) -> list[str]:
+        """Values outside their ranges."""
+        share = [] if 0 < self.share <= 1 else [f"share: {self.share} is not in (0, 1]"]
+        return [
+            *one_of("choice", self.choice, CHOICES),
+            *share,
+            *at_least("prior_tokens", self.prior_tokens, 0),
+        ]
 
+    def probes(self, block_size: int) -> int:
+        """Probe tokens per block, at least one."""
+        return max(1, round(block_size * self.share))
 
-@selector("probe_norm", flops=cost)
-def probe_norm(scene: Scene) -> Tensor:
-    """The tokens with the largest input norm as probes.
+    def flops(self, layer: "LayerPlan", d: int, block_size: int) -> float:
+        """Gate and up of the probe tokens and their estimate, shared by the block's tokens."""
+        f, rank = len(layer.order), layer.compensation.feature_width
+        return self.probes(block_size) * (4.0 * d * f + 2.0 * rank * (d + f)) / block_size
 
-    Probe Pruning (arXiv 2502.15618) ranks tokens by the norm of the residual stream. An FFN sees
-    its normalised input only, whose norm stands in for it here.
-    """
-    k = probes_of(scene.blocks.shape[1])
-    places = scene.blocks.float().norm(dim=2).topk(k, dim=1).indices
-    return shrunk(
-        scene, scene.blocks.gather(1, places[..., None].expand(-1, -1, scene.blocks.shape[2]))
-    )
+    def scores(self, inputs: SelectorInputs) -> Tensor:
+        """Mean energy of the probes [n, k, d], averaged with the prior as if it were
+        `prior_tokens` more tokens.
+        """
+        blocks = inputs.blocks
+        count, size, d = blocks.shape
+        k = self.probes(size)
+        if self.choice == "spaced":
+            places = ((torch.arange(k, device=blocks.device) + 0.5) * size / k).long()
+            probes = blocks[:, places]
+        else:
+            places = blocks.float().norm(dim=2).topk(k, dim=1).indices
+            probes = blocks.gather(1, places[..., None].expand(-1, -1, d))
+        rows = probes.reshape(count * k, d)
+        estimate = inputs.layer.compensation.estimate(rows)
+        energy = residual_energy(inputs.activations(rows), estimate, inputs.down_norms)
+        mean = energy.view(count, k, -1).mean(1)
+        prior = inputs.layer.predictor.prior
+        return (k * mean + self.prior_tokens * prior) / (k + self.prior_tokens)

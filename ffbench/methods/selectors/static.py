@@ -1,36 +1,45 @@
-"""One set for every block, from calibration text."""
+"""One set of neurons for every block, from calibration text."""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from ffbench.methods.selectors.registry import Scene, selector
+from ffbench.methods.registry import one_of
+from ffbench.methods.selectors.base import Selector, SelectorInputs, selector
+
+STATISTICS = ("residual", "wanda", "flap")
 
 
-@selector("static")
-def static(scene: Scene) -> Tensor:
-    """Mean residual energy over the calibration text (our design)."""
-    return scene.layer.predictor.prior.expand(len(scene.blocks), -1)
+@selector
+@dataclass(frozen=True)
+class Static(Selector):
+    """The neurons with the largest value of a calibration statistic, the same for every block.
 
-
-@selector("static_wanda")
-def static_wanda(scene: Scene) -> Tensor:
-    """E a_j^2 |Wd_j|^2 on calibration text: Wanda's |W| |x| (arXiv 2306.11695) summed over a down
-    column.
-
-    The structured form is known as Wanda-sp from FLAP's comparison (arXiv 2312.11983). It knows no
-    compensator.
+    statistic: `residual`, mean residual energy after the compensator (our design); `wanda`,
+    E a_j^2 |Wd_j|^2, the square of Wanda's |W| |x| (arXiv 2306.11695) summed over a down column
+    (FLAP's Wanda-sp takes the sum of the absolute values instead); `flap`, Var(a_j) |Wd_j|^2, the
+    fluctuation metric of arXiv 2312.11983 without its standardisation over layers, which is the
+    scheduler's matter here.
     """
-    second = scene.layer.extra["neuron_second"]
-    return (second * scene.down_norms.square()).expand(len(scene.blocks), -1)
 
+    name: ClassVar[str] = "static"
 
-@selector("static_flap")
-def static_flap(scene: Scene) -> Tensor:
-    """Var(a_j) |Wd_j|^2 on calibration text: FLAP's fluctuation metric (arXiv 2312.11983), made for
-    the bias repair.
+    statistic: str = "residual"
 
-    Scores are compared within a layer only; FLAP's standardisation over layers is a scheduler's
-    matter here.
-    """
-    extra = scene.layer.extra
-    variance = (extra["neuron_second"] - extra["neuron_mean"].square()).clamp_min(0)
-    return (variance * scene.down_norms.square()).expand(len(scene.blocks), -1)
+    def problems(self) -> list[str]:
+        """An unknown statistic."""
+        return one_of("statistic", self.statistic, STATISTICS)
+
+    def scores(self, inputs: SelectorInputs) -> Tensor:
+        """The statistic for every block; residual energy times the block's predicted scale, if the
+        blocks were sorted by it. One order of the neurons serves all blocks either way.
+        """
+        if self.statistic == "residual":
+            prior = inputs.layer.predictor.prior.expand(len(inputs.blocks), -1)
+            return prior if inputs.scale is None else prior * inputs.scale[:, None]
+        statistics, norms = inputs.layer.statistics, inputs.down_norms.square()
+        value = statistics["second"]
+        if self.statistic == "flap":
+            value = (value - statistics["mean"].square()).clamp_min(0)
+        return (value * norms).expand(len(inputs.blocks), -1)

@@ -5,7 +5,10 @@ import string
 from collections import Counter
 from difflib import SequenceMatcher
 
-CHINESE_PUNCTUATION = "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
+CHINESE_PUNCTUATION = (
+    "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣"
+    "､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
+)
 
 
 def english_words(text: str) -> list[str]:
@@ -29,30 +32,34 @@ def chinese_words(text: str) -> list[str]:
 def f1(prediction: str, gold: str, chinese: bool = False) -> float:
     """F1 of the two bags of words."""
     cut = chinese_words if chinese else english_words
-    said, wanted = cut(prediction), cut(gold)
-    common = sum((Counter(said) & Counter(wanted)).values())
-    return 200 * common / (len(said) + len(wanted)) if common else 0.0
+    predicted, wanted = cut(prediction), cut(gold)
+    common = sum((Counter(predicted) & Counter(wanted)).values())
+    return 200 * common / (len(predicted) + len(wanted)) if common else 0.0
 
 
 def rouge_l(prediction: str, gold: str, chinese: bool = False) -> float:
-    """ROUGE-L F of the `rouge` package; 0 where a side holds no sentence."""
+    """ROUGE-L F of the `rouge` package; 0 if it fails, which is LongBench's own rule.
+
+    It fails for text without a sentence, and with a RecursionError for sentences of some hundred
+    words (a bulleted list is one sentence).
+    """
     from rouge import Rouge
 
     if chinese:
         import jieba
 
         prediction, gold = (" ".join(jieba.cut(text, cut_all=False)) for text in (prediction, gold))
-    if not prediction.strip(" .\n\t\r") or not gold.strip(" .\n\t\r"):
+    try:
+        scores = Rouge(metrics=["rouge-l"]).get_scores([prediction], [gold], avg=True)
+    except Exception:  # whatever it is: LongBench's metric catches everything too
         return 0.0
-    return (
-        100 * Rouge(metrics=["rouge-l"]).get_scores([prediction], [gold], avg=True)["rouge-l"]["f"]
-    )
+    return 100 * float(scores["rouge-l"]["f"])
 
 
 def classification(prediction: str, gold: str, classes: tuple[str, ...]) -> float:
-    """100 over the number of classes named, where gold is among them."""
+    """100 over the number of classes named, if gold is among them; else 0."""
     named = [name for name in classes if name in prediction]
-    for name in named:  # removes while iterating, as LongBench does: scores stay comparable
+    for name in named:  # removed while iterating, as LongBench does: scores stay comparable
         if name in gold and name != gold:
             named.remove(name)
     return 100 / len(named) if gold in named else 0.0
@@ -60,26 +67,32 @@ def classification(prediction: str, gold: str, classes: tuple[str, ...]) -> floa
 
 def number_share(prediction: str, number: str) -> float:
     """Share of the numbers in the prediction that are `number`."""
-    found = re.findall(r"\d+", prediction)
-    return 100 * found.count(number) / len(found) if found else 0.0
+    numbers = re.findall(r"\d+", prediction)
+    return 100 * numbers.count(number) / len(numbers) if numbers else 0.0
+
+
+def gold_paragraph(gold: str, chinese: bool = False) -> str | None:
+    """Number of the paragraph that a gold answer names; None if it names none."""
+    match = re.search(r"段落(\d+)" if chinese else r"Paragraph (\d+)", gold)
+    return match and match[1]
 
 
 def retrieval(prediction: str, gold: str, chinese: bool = False) -> float:
-    """Share of the numbers said that name the gold paragraph; ValueError for gold of another
-    form.
+    """Share of the numbers in the prediction that name the gold paragraph.
+
+    Raises ValueError for gold that names none; records are checked for it when they are read.
     """
-    match = re.search(r"段落(\d+)" if chinese else r"Paragraph (\d+)", gold)
-    if match is None:
+    number = gold_paragraph(gold, chinese)
+    if number is None:
         raise ValueError(f"gold answer {gold!r} names no paragraph")
-    return number_share(prediction, match[1])
+    return number_share(prediction, number)
 
 
 def code_similarity(prediction: str, gold: str) -> float:
-    """Edit similarity, in whole points, of the first line that holds none of backtick, '#' and
-    '//'.
+    """Edit similarity, in whole points, of the first line without a backtick or comment mark.
 
-    fuzzywuzzy's `ratio` as it is without python-Levenshtein, which would count differently where it
-    is installed.
+    This is fuzzywuzzy's `ratio` without python-Levenshtein, which counts differently if it is
+    installed.
     """
     lines = prediction.lstrip("\n").split("\n")
     code = next((line for line in lines if not any(mark in line for mark in ("`", "#", "//"))), "")

@@ -1,47 +1,45 @@
-"""Where LongBench's records come from: a folder of JSON Lines, or the published archive at a pinned
+"""Source of LongBench's records: a folder of JSON Lines, or the published archive at a pinned
 revision.
 """
 
 import hashlib
-import io
 import socket
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from ffbench.data.json_lines import SUFFIXES
 from ffbench.tasks.base import TaskError
 
 REPOSITORY = "zai-org/LongBench"  # THUDM/LongBench until 2025
 REVISION = "5e628be450b7e67fb7ae6e201bd6d8f7056f7672"
 ARCHIVE_SHA256 = "cb45b11a4133c6bc1d6a44b0f8e701335ff1e543195db1103472e575857f7f64"
-TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 5  # for the hub's host to answer at all
 BOTH_WAYS = (
-    f"LongBench's records: neither a folder was given nor can {REPOSITORY} be reached. Two ways to get them: set "
-    "task.data_dir= to a folder of LongBench's JSON Lines (one file a task, for example qasper.jsonl), or start "
-    "once on a machine with a network, which puts data.zip (114 MB) into Hugging Face's cache, and take that along"
+    f"LongBench's records: no folder was given and {REPOSITORY} cannot be reached. Set "
+    "task.data_dir= to a folder of LongBench's JSON Lines (one file per task, for example "
+    "qasper.jsonl), or start once on a machine with a network, which puts data.zip (114 MB) into "
+    "Hugging Face's cache, and copy that"
 )
 
 
 @lru_cache(maxsize=4)
 def checked(path: Path, modified: int) -> Path:
-    """The archive, once its bytes are known to be the pinned ones; TaskError otherwise."""
+    """The archive, if its bytes are the pinned ones. Raises TaskError otherwise."""
     with path.open("rb") as data:
         found = hashlib.file_digest(data, "sha256").hexdigest()
     if found != ARCHIVE_SHA256:
         raise TaskError(
-            f"LongBench archive {path.name}: SHA-256 {found[:16]}... is not that of revision {REVISION[:10]} "
-            f"({ARCHIVE_SHA256[:16]}...); delete it and start again, or set task.data_dir="
+            f"LongBench archive {path.name}: SHA-256 {found[:16]}... is not that of revision "
+            f"{REVISION[:10]} ({ARCHIVE_SHA256[:16]}...); delete it and start again, or set "
+            "task.data_dir="
         )
     return path
 
 
 def reachable(endpoint: str) -> bool:
-    """Whether the hub's host answers; true behind a proxy, which this can't tell."""
+    """Whether the hub's host answers; true behind a proxy, where this cannot be told."""
     if getproxies().get("https"):
         return True
     address = urlsplit(endpoint)
@@ -55,10 +53,10 @@ def reachable(endpoint: str) -> bool:
 
 
 def archive() -> Path:
-    """The published archive, downloaded once into Hugging Face's cache; TaskError at once where it
-    can't be had.
+    """The published archive, downloaded once into Hugging Face's cache. Raises TaskError at once if
+    it cannot be had.
 
-    `datasets` 4 and later refuse LongBench's loading script, so its data.zip is read as it is.
+    `datasets` 4 and later refuse LongBench's loading script, so its data.zip is read directly.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -87,17 +85,18 @@ def archive() -> Path:
 
 
 def file_of(task: str, folder: Path) -> Path:
-    """The file of a task in a folder: its own, or for a LongBench-E task the one it shares;
-    TaskError without one.
+    """The file of a task in a folder: its own, or for a LongBench-E task the one it shares.
+
+    Raises TaskError if there is none.
     """
-    names = (f"{task}.jsonl", f"{task.removesuffix('_e')}.jsonl")
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
-    if path is None:
-        there = "no" if folder.is_dir() else "is no folder; it needs"
-        raise TaskError(
-            f"task.data_dir={folder}: {there} {' or '.join(dict.fromkeys(names))} for task {task!r}"
-        )
-    return path
+    stems = dict.fromkeys((task, task.removesuffix("_e")))
+    names = [stem + suffix for stem in stems for suffix in SUFFIXES]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    if not folder.is_dir():
+        raise TaskError(f"task.data_dir: {folder} is not a directory")
+    raise TaskError(f"task.data_dir: {folder} has no {' or '.join(names)} for task {task!r}")
 
 
 def source(task: str, data_dir: str | None) -> tuple[Path, str | None]:
@@ -105,21 +104,5 @@ def source(task: str, data_dir: str | None) -> tuple[Path, str | None]:
     return (
         (archive(), f"data/{task}.jsonl")
         if data_dir is None
-        else (file_of(task, Path(data_dir)), None)
+        else (file_of(task, Path(data_dir).expanduser()), None)
     )
-
-
-@contextmanager
-def lines(path: Path, member: str | None) -> Iterator[IO[str]]:
-    """The text lines of a file or of an archive's member; TaskError where that can't be read."""
-    try:
-        if member is None:
-            with path.open(encoding="utf-8") as text:
-                yield text
-        else:
-            with zipfile.ZipFile(path) as packed, packed.open(member) as data:
-                yield io.TextIOWrapper(data, encoding="utf-8")
-    except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise TaskError(
-            f"{path.name}{': ' + member if member else ''}: can't be read as UTF-8 text ({error})"
-        ) from error

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ffbench.data.json_lines import DataFileError, read_json_lines
 from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task, choose_evenly
 from ffbench.tasks.longbench import metrics as scores
-from ffbench.tasks.longbench.records import lines, source
+from ffbench.tasks.longbench.records import source
 
 RULES: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("tasks.json").read_text(encoding="utf-8")
@@ -26,41 +27,55 @@ def prompt(rule: dict[str, Any], context: str, question: str) -> tuple[str, str]
 
 
 def class_names(value: Any) -> tuple[str, ...]:
-    """`all_classes` of a record: null, a list, or a list written as text; ValueError otherwise."""
-    found = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value or []
-    if not isinstance(found, (list, tuple)) or not all(isinstance(name, str) for name in found):
-        raise ValueError("is no list of text")
-    return tuple(found)
+    """`all_classes` of a record: null, a list, or a list written as text.
+
+    Raises ValueError or SyntaxError otherwise.
+    """
+    names = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value or []
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError("is not a list of text")
+    return tuple(names)
 
 
-def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord | None:
-    """The record on a line, None where it is of another split; TaskError naming `place` and the
+FIELDS = {
+    "_id": str,
+    "dataset": str,
+    "input": str,
+    "context": str,
+    "answers": list,
+    "length": int,
+}
+
+
+def check_answers(row: dict[str, Any], place: str, rule: dict[str, Any]) -> None:
+    """Raise TaskError naming `place` if a record's gold answers cannot be scored."""
+    answers = row["answers"]
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise TaskError(f"{place}: field 'answers' must hold at least one text, and only text")
+    if not any(answer.strip() for answer in answers):
+        raise TaskError(f"{place}: field 'answers' holds empty text only")
+    if rule["metric"] == "retrieval":
+        for answer in answers:
+            if scores.gold_paragraph(answer, rule.get("chinese", False)) is None:
+                raise TaskError(
+                    f"{place}: field 'answers' holds {answer!r}, which names no paragraph; "
+                    f"expected {'段落3' if rule.get('chinese') else 'Paragraph 3'}"
+                )
+
+
+def parse(row: dict[str, Any], place: str, task: str, rule: dict[str, Any]) -> TaskRecord | None:
+    """The record of a row, None if it is of another split. Raises TaskError naming `place` and the
     field.
     """
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise TaskError(f"{place}: not JSON ({error})") from None
-    if not isinstance(row, dict):
-        raise TaskError(f"{place}: a JSON object was expected, got {type(row).__name__}")
-    for field, kind in {
-        "_id": str,
-        "dataset": str,
-        "input": str,
-        "context": str,
-        "answers": list,
-        "length": int,
-    }.items():
-        if not isinstance(row.get(field), kind):
+    for field, kind in FIELDS.items():
+        value = row.get(field)
+        if not isinstance(value, kind):
             raise TaskError(
-                f"{place}: field {field!r} must be {kind.__name__}, got {type(row.get(field)).__name__}"
+                f"{place}: field {field!r} must be {kind.__name__}, got {type(value).__name__}"
             )
     if row["dataset"] != task:
         return None
-    if not row["answers"] or not all(isinstance(answer, str) for answer in row["answers"]):
-        raise TaskError(f"{place}: field 'answers' must hold at least one text, and only text")
-    if not any(answer.strip() for answer in row["answers"]):
-        raise TaskError(f"{place}: field 'answers' holds empty text only")
+    check_answers(row, place, rule)
     try:
         classes = class_names(row.get("all_classes"))
     except (ValueError, SyntaxError) as error:
@@ -75,23 +90,23 @@ def parse(line: str, place: str, task: str, rule: dict[str, Any]) -> TaskRecord 
 
 @lru_cache(maxsize=64)
 def records_of(task: str, path: Path, member: str | None, modified: int) -> tuple[TaskRecord, ...]:
-    """Every record of a task in a file; TaskError for the first that is malformed, or where there
-    is none.
+    """Every record of a task in a file, read anew if its time of change `modified` (ns) is another.
+
+    Raises TaskError for the first record that is malformed, or if there is none.
     """
-    name = member or path.name
-    found: dict[str, TaskRecord] = {}
-    with lines(path, member) as text:
-        for number, line in enumerate(text, 1):
-            record = parse(line, f"{name} line {number}", task, rule_of(task))
-            if record is not None and record.record_id in found:
-                raise TaskError(
-                    f"{name} line {number}: field '_id' {record.record_id!r} occurs twice"
-                )
+    records: dict[str, TaskRecord] = {}
+    try:
+        for place, row in read_json_lines(path, member):
+            record = parse(row, place, task, rule_of(task))
+            if record is not None and record.record_id in records:
+                raise TaskError(f"{place}: field '_id' {record.record_id!r} occurs twice")
             if record is not None:
-                found[record.record_id] = record
-    if not found:
-        raise TaskError(f"{name}: no record has dataset {task!r}")
-    return tuple(found.values())
+                records[record.record_id] = record
+    except DataFileError as error:
+        raise TaskError(str(error)) from error
+    if not records:
+        raise TaskError(f"{member or path.name}: no record has dataset {task!r}")
+    return tuple(records.values())
 
 
 def rule_of(task: str) -> dict[str, Any]:
@@ -113,8 +128,8 @@ def load(task: str, data_dir: str | None, limit: int | None) -> list[TaskRecord]
     missing = missing_packages(rule_of(task))
     if missing:
         raise TaskError(
-            f"task {task!r} is scored with {' and '.join(missing)}, which is not installed; install it with: "
-            "pip install 'ffbench[eval]'"
+            f"task {task!r} is scored with {' and '.join(missing)}, which is not installed; "
+            "install it with: pip install 'ffbench[eval]'"
         )
     path, member = source(task, data_dir)
     return choose_evenly(list(records_of(task, path, member, path.stat().st_mtime_ns)), limit)
@@ -136,10 +151,12 @@ def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
     return max(metrics[rule["metric"]](prediction, gold) for gold in record.answers)
 
 
-def other_answer_chance(rule: dict[str, Any], records: list[TaskRecord]) -> float | None:
+@lru_cache(maxsize=64)  # ROUGE of long summaries takes seconds, and every run of a sweep asks
+def other_answer_chance(task: str, records: tuple[TaskRecord, ...]) -> float | None:
     """Mean score of the next record's answer, points; None for a single record."""
     if len(records) < 2:
         return None
+    rule = rule_of(task)
     pairs = zip(records, records[1:] + records[:1], strict=True)
     return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
 
@@ -149,13 +166,13 @@ def register(task: str, published: int) -> None:
     rule = rule_of(task)
     add_task(
         TaskSpec(
-            task,
-            rule["category"],
-            rule["metric"],
-            rule["max_new_tokens"],
-            lambda part, limit: load(task, None, limit),
-            partial(score, rule),
-            partial(other_answer_chance, rule),
+            name=task,
+            category=rule["category"],
+            metric=rule["metric"],
+            max_new_tokens=rule["max_new_tokens"],
+            load=partial(load, task, None),
+            score=partial(score, rule),
+            chance=lambda records: other_answer_chance(task, tuple(records)),
             headline=rule.get("headline", True),
             chat=rule.get("chat", True),
             stop=rule.get("stop", "end"),

@@ -1,48 +1,41 @@
-"""Tune the compensators and the predictors of all layers together, against the dense model's next
-tokens (our design).
+"""Tune the compensators and the predictors of all layers together, against the dense model's
+answers (our design).
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from ffbench.evaluation.fidelity import last_hidden
 from ffbench.methods.plan import LayerPlan, SparsePlan
+from ffbench.models.forward import divergence, last_hidden
 from ffbench.runs.files import write_json
 from ffbench.runs.progress import progress_bar
-from ffbench.training.tuning.teacher import load_factors, load_hidden, positions_of
+from ffbench.training.tails import TailWindow
+from ffbench.training.tuning.teacher import load_factors, load_hidden
 from ffbench.training.tuning.trainable_ffn import trainable
 from ffbench.training.tuning.whitening import Whitened
 
-TUNING_VERSION = 3
+# relative change per step at the start; chosen on the tuning part (docs/experiments)
 RATES = {
-    "p": 1e-3,
-    "v": 7e-4,
-    "c": 1e-3,
-    "weights": 2e-4,
+    "projection": 1e-3,
+    "activation_map": 7e-4,
+    "mean": 1e-3,
+    "predictor_weights": 2e-4,
     "log_prior": 2e-3,
-    "map_p": 1e-3,
-    "map_u": 1e-3,
-    "map_b": 1e-3,
+    "output_map.projection": 1e-3,
+    "output_map.expansion": 1e-3,
+    "output_map.bias": 1e-3,
 }
-ORTHOGONAL = ("p", "v", "map_p", "map_u")
+ORTHOGONAL = ("projection", "activation_map", "output_map.projection", "output_map.expansion")
 MUON_RMS = 0.2  # of the entries of Muon's update at rate 1, as "match_rms_adamw" has it
-WARM_UP = 10
-CLIP = 1.0
+WARM_UP = 10  # steps
+CLIP = 1.0  # of the norm of all gradients
 STATE = "state.safetensors"
-SAVE_EVERY = 20
-
-
-def divergence(head: Any, dense: Tensor, sparse: Tensor) -> Tensor:
-    """KL(dense || sparse) in nats, mean over positions; final hidden states [n, d]."""
-    with torch.no_grad():
-        p = head(dense).float().log_softmax(-1)
-    q = head(sparse).float().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1).mean()
+SAVE_EVERY = 20  # steps; at most about a minute of work is repeated after a kill
 
 
 def rate(step: int, steps: int) -> float:
@@ -125,20 +118,27 @@ class Checkpoint:
 
 
 def tune(
-    model: Any, plan: SparsePlan, windows: Tensor, teacher: Path, steps: int, folder: Path
+    model: Any,
+    plan: SparsePlan,
+    windows: Sequence[TailWindow],
+    weights: dict[str, float],
+    teacher: Path,
+    steps: int,
+    folder: Path,
 ) -> list[LayerPlan]:
-    """Every layer's compensator and predictor after `steps` steps on KL(dense || sparse), one
-    window [T] of ids a step.
+    """Every layer's compensator and predictor after `steps` steps, one window per step.
 
-    The backbone is frozen. The predictor changes only where it is the plan's selector
-    (`TrainableFFN`). Windows are taken in turn; `teacher` holds what `save_teacher` wrote for them.
-    State goes into `folder` now and then, and a later call goes on from it. Writes losses.json.
-    Raises ValueError when a window does not hold whole blocks.
+    The loss is the weighted sum of KL(dense || sparse) in nats over the objective's names, at
+    positions that read the window's sparse context. The backbone is frozen; the predictor changes
+    only if it is the plan's selector. Windows are taken in turn; `teacher` holds what
+    `save_teacher` wrote for them. State goes into `folder` now and then, and a later call resumes
+    from it. Writes losses.json. Raises ValueError if a context does not hold whole blocks.
     """
-    size, length = plan.settings.block_size, windows.shape[1]
-    if length % size or length < 2 * size:
-        raise ValueError(f"tune: windows of {length} tokens do not hold whole blocks of {size}")
+    size = plan.settings.block_size
+    if any((window.end - window.first) % size for window in windows):
+        raise ValueError(f"tune: a window's context does not hold whole blocks of {size}")
     dense, factors = load_hidden(teacher), load_factors(teacher)
+    total = sum(weights.values())
     with trainable(model, plan) as layers:
         whitened = [
             Whitened(layer, factor.to(layer.norms.device))
@@ -154,10 +154,15 @@ def tune(
                 i = step % len(windows)
                 for group in groups:
                     group["lr"] = group["full_rate"] * rate(step, steps)
-                for one in whitened:
-                    one.apply()
-                sparse = last_hidden(model, windows[i])[positions_of(i, length)]
-                loss = divergence(model.lm_head, dense[i].to(sparse.device), sparse)
+                for layer in whitened:
+                    layer.apply()
+                    layer.layer.end = windows[i].end
+                hidden = last_hidden(model, windows[i].ids)
+                loss = hidden.new_zeros((), dtype=torch.float32)
+                for name, weight in weights.items():
+                    sparse = hidden[windows[i].positions[name]]
+                    target = dense[f"{i}.{name}"].to(sparse.device)
+                    loss = loss + weight / total * divergence(model, target, sparse)
                 for leaf in parameters:
                     leaf.grad = None
                 loss.backward()
@@ -169,7 +174,7 @@ def tune(
                 bar.update()
                 if len(losses) % SAVE_EVERY == 0:
                     checkpoint.save(losses)
-        for one in whitened:
-            one.apply()
+        for layer in whitened:
+            layer.apply()
         write_json(folder / "losses.json", losses)
         return [layer.result() for layer in layers]

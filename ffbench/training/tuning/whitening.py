@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ffbench.training.tuning.trainable_ffn import TrainableFFN
 
-READS = ("p", "map_p")
+READS_INPUT = ("projection", "output_map.projection")
 
 
 class Whitened:
@@ -20,22 +20,23 @@ class Whitened:
 
     def __init__(self, layer: TrainableFFN, factor: Tensor) -> None:
         self.layer = layer
-        one = torch.eye(len(factor), dtype=torch.float64, device=factor.device)
-        self.inverse = torch.linalg.solve_triangular(factor.double(), one, upper=False).float()
+        identity = torch.eye(len(factor), dtype=torch.float64, device=factor.device)
+        inverse = torch.linalg.solve_triangular(factor.double(), identity, upper=False)
+        self.inverse = inverse.float()
         lengths = layer.norms.clamp_min(1e-12)
-        self.lengths = {"v": lengths[:, None], "c": lengths}
+        self.lengths = {"activation_map": lengths[:, None], "mean": lengths}
         self.leaves = {
             name: self._held(name, value.detach(), factor).clone().requires_grad_()
             for name, value in layer.parameters.items()
         }
 
     def _held(self, name: str, value: Tensor, factor: Tensor) -> Tensor:
-        if name in READS:
+        if name in READS_INPUT:
             return value @ factor
         return value * self.lengths[name] if name in self.lengths else value
 
     def _used(self, name: str, leaf: Tensor) -> Tensor:
-        if name in READS:
+        if name in READS_INPUT:
             return leaf @ self.inverse
         return leaf / self.lengths[name] if name in self.lengths else leaf
 

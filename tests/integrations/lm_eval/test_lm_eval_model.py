@@ -13,7 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook, CachingLM
 from lm_eval.models.huggingface import HFLM
 
-from ffbench.evaluation.decoding import Reader
+from ffbench.evaluation.decoding import Decoder
 from ffbench.integrations.lm_eval.model import FFBenchLM
 from ffbench.methods.plan import PlanError, PlanSettings
 from ffbench.models.shapes import random_plan
@@ -122,6 +122,18 @@ def test_long_prompts_lose_their_middle_and_templates_stay_whole(both: tuple) ->
     assert score < 0
 
 
+def test_prompts_too_short_to_be_sparse_are_told(
+    model_folder: Path, plan_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = build(FFBenchLM, model_folder, plan=str(plan_folder), backend="torch")
+    model.loglikelihood(requests("loglikelihood", PAIRS), disable_tqdm=True)
+    # Of the three contexts (two requests share one), only the long one has a sparse block.
+    assert "2 of 3 prompts ran dense although a plan was given" in caplog.text
+    caplog.clear()
+    model.loglikelihood(requests("loglikelihood", PAIRS[:2]), disable_tqdm=True)
+    assert "ran dense" not in caplog.text
+
+
 def test_a_plan_of_another_model_is_refused(model_folder: Path, plan_folder: Path) -> None:
     with pytest.raises(PlanError, match="made for"):
         build(FFBenchLM, model_folder, plan=str(plan_folder), model_name="tiny")
@@ -136,16 +148,16 @@ def test_a_stopped_run_goes_on_from_lm_evals_cache(
         [("one", options), ("two", options), ("three", options), ("four", options)],
     )
     whole = model.generate_until(asked, disable_tqdm=True)
-    read, calls = Reader.read, []
+    prefill, calls = Decoder.prefill, []
 
-    def stop_at_the_second(self: Reader, prompts: list) -> Any:
+    def stop_at_the_second(self: Decoder, prompts: list) -> Any:
         calls.append(len(prompts))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return read(self, prompts)
+        return prefill(self, prompts)
 
     cached = CachingLM(model, str(tmp_path / "answers"))
-    monkeypatch.setattr(Reader, "read", stop_at_the_second)
+    monkeypatch.setattr(Decoder, "prefill", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         cached.generate_until(asked)
     assert cached.generate_until(asked) == whole

@@ -5,6 +5,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 import pytest
+from rouge import Rouge
 
 from ffbench.tasks.base import TaskRecord
 from ffbench.tasks.longbench import metrics as scores
@@ -56,6 +57,13 @@ def test_rouge_l(prediction: str, gold: str, points: float) -> None:
     """Distinct words count once: five in the second prediction, so precision is 2/5 and recall
     1."""
     assert scores.rouge_l(prediction, gold) == pytest.approx(points, abs=1e-3)
+
+
+def test_rouge_l_of_sentences_that_its_recursion_cannot_take_is_0() -> None:
+    one, other = (" ".join(f"{word}{i} item{i}" for i in range(450)) for word in ("a", "b"))
+    with pytest.raises(RecursionError):
+        Rouge(metrics=["rouge-l"]).get_scores([one], [other], avg=True)
+    assert scores.rouge_l(one, other) == 0 and scores.rouge_l("", other) == 0
 
 
 def test_rouge_l_on_chinese_words() -> None:

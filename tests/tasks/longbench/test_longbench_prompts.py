@@ -18,9 +18,9 @@ GOLDEN = {
         "Whom did Ada meet?",
         (
             "You are given a story, which can be either a novel or a movie script, and a question. Answer the "
-            "question as concisely as you can, using a single phrase if possible. Do not provide any "
+            "question asconcisely as you can, using a single phrase if possible. Do not provide any "
             "explanation.\n\nStory: Ada met Bob. {Not a field}\n\nNow, answer the question based on the story "
-            "as concisely as you can, using a single phrase if possible. Do not provide any explanation.\n\n"
+            "asconcisely as you can, using a single phrase if possible. Do not provide any explanation.\n\n"
             "Question: Whom did Ada meet?\n\nAnswer:"
         ),
     ),
@@ -214,7 +214,7 @@ def write(folder: Path, task: str, context: str, question: str) -> str:
         "dataset": task,
         "input": question,
         "context": context,
-        "answers": ["x"],
+        "answers": ["段落1" if task.endswith("_zh") else "Paragraph 1"],
         "all_classes": ["x"],
         "length": 3,
         "language": "en",

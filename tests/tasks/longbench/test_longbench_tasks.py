@@ -1,7 +1,9 @@
 """LongBench tasks: which there are, records that cannot be read, which ones a limit takes, when
 answers stop."""
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,9 @@ def test_first_line_and_best_answer(tmp_path: Path) -> None:
         ({"answers": [" "]}, "empty text only"),
         ({"length": "3"}, "field 'length' must be int, got str"),
         ({"all_classes": "[1"}, "field 'all_classes'"),
+        ({"context": "half a pair \ud83d"}, "field 'context' is not Unicode text"),
+        ({"_id": "\ud83d"}, "field '_id' is not Unicode text"),
+        ({"answers": ["\ud83d"]}, "field 'answers' is not Unicode text"),
         ({"all_classes": None}, "must name the classes"),
     ],
 )
@@ -69,7 +74,7 @@ def test_bad_record_names_file_line_and_field(
 
 
 def test_no_file_of_a_task(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="no qasper.jsonl"):
+    with pytest.raises(TaskError, match="has no qasper.jsonl or qasper.jsonl.gz for task 'qasper'"):
         get_spec("qasper").records(2, str(tmp_path))
 
 
@@ -105,3 +110,42 @@ def test_a_missing_scorer_is_named_before_any_record_is_read(
         TaskError, match=r"'dureader' is scored with rouge and jieba.*pip install 'ffbench\[eval\]'"
     ):
         get_spec("dureader").records(1, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("task", "gold"), [("passage_retrieval_en", "3"), ("passage_retrieval_zh", "Paragraph 3")]
+)
+def test_gold_that_names_no_paragraph_is_refused_when_it_is_read(
+    tmp_path: Path, task: str, gold: str
+) -> None:
+    with pytest.raises(TaskError, match=f"{task}.jsonl line 1: field 'answers' holds '{gold}'"):
+        get_spec(task).records(None, write(tmp_path, task, answers=[gold]))
+
+
+def rows(task: str, **changes: Any) -> list[dict[str, Any]]:
+    row = {"dataset": task, "input": "Q", "context": "C", "answers": ["x"], "length": 1}
+    return [row | {"_id": f"a{i}"} | changes for i in range(2)]
+
+
+@pytest.mark.parametrize("form", ["bom", "crlf", "blank lines", "gzip"])
+def test_files_that_other_tools_write_are_read(tmp_path: Path, form: str) -> None:
+    lines = [json.dumps(row) for row in rows("qasper")]
+    data = {
+        "bom": ("\n".join(lines)).encode("utf-8-sig"),
+        "crlf": ("\r\n".join(lines) + "\r\n").encode(),
+        "blank lines": ("\n" + "\n\n".join(lines) + "\n\n").encode(),
+        "gzip": gzip.compress("\n".join(lines).encode()),
+    }[form]
+    (tmp_path / ("qasper.jsonl.gz" if form == "gzip" else "qasper.jsonl")).write_bytes(data)
+    found = get_spec("qasper").records(None, str(tmp_path))
+    assert [record.record_id for record in found] == ["a0", "a1"]
+
+
+def test_a_failing_scorer_counts_nothing_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*arguments: Any) -> float:
+        raise RecursionError("too deep")
+
+    spec = replace(get_spec("qasper"), score=broken, chance=broken)
+    record = TaskRecord("r7", "qasper", "", "", ("x",))
+    assert spec.points("text", record) == 0 and spec.chance_points([record]) is None
+    assert "qasper, record 'r7': the scorer failed (RecursionError: too deep)" in caplog.text

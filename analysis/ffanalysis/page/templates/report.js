@@ -32,29 +32,29 @@
     let shown = 0;
     for (const body of original) {
       const text = body.textContent.toLowerCase();
+      const values = JSON.parse(body.dataset.filters);
       const fits = words.every((word) => text.includes(word)) &&
-        filters.every((one) => one.value === "" || body.dataset[camel(one.dataset.filter)] === one.value);
+        filters.every((select) => select.value === "" || values[select.dataset.filter] === select.value);
       body.hidden = !fits;
       shown += fits;
     }
-    document.getElementById("count").value = `${shown} of ${original.length} runs`;
+    document.getElementById("count").value = `${shown} of ${original.length} rows`;
     document.getElementById("none").hidden = shown > 0;
   };
 
-  const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
-
   const reveal = () => {
-    const body = original.find((one) => one.id && `#${one.id}` === location.hash);
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    const body = target && target.closest("tbody");
     if (!body) return;
     body.hidden = false;
-    body.querySelector("details").open = true;
+    (target.tagName === "DETAILS" ? target : body.querySelector("details")).open = true;
   };
 
   heads.forEach((head, index) => head.firstElementChild.addEventListener("click", () =>
     sortBy(index, head.getAttribute("aria-sort") === "ascending")));
   sorter.addEventListener("change", () => sortBy(sorter.value === "" ? null : Number(sorter.value), false));
   search.addEventListener("input", filter);
-  filters.forEach((one) => one.addEventListener("change", filter));
+  filters.forEach((select) => select.addEventListener("change", filter));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.querySelector("[type=reset]").addEventListener("click", (event) => {
     event.preventDefault();
@@ -64,4 +64,23 @@
   });
   addEventListener("hashchange", reveal);
   reveal();
+})();
+(() => {
+  const form = document.getElementById("pairs-controls");
+  if (!form) return;
+  const [task, run, changed] = ["task", "run", "changed"].map((name) => document.getElementById(`pairs-${name}`));
+  const pairs = [...document.querySelectorAll("#pairs article")];
+  const filter = () => {
+    let shown = 0;
+    for (const pair of pairs) {
+      const fits = (task.value === "" || pair.dataset.task === task.value) &&
+        (run.value === "" || pair.dataset.run === run.value) &&
+        (!changed.checked || pair.dataset.changed === "yes");
+      pair.hidden = !fits;
+      shown += fits;
+    }
+    document.getElementById("pairs-count").value = `${shown} of ${pairs.length} answers`;
+  };
+  form.addEventListener("change", filter);
+  form.addEventListener("submit", (event) => event.preventDefault());
 })();

@@ -1,0 +1,98 @@
+"""Read run folders: results of any schema version as typed records of today's."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ffanalysis.frames import LoadError
+from ffbench.runs import legacy
+from ffbench.runs.records import SchemaError, parse
+from ffbench.runs.schema import SCHEMA_VERSION, RunResult
+
+READABLE = (1, SCHEMA_VERSION)
+NO_RUNS = "{}: no finished runs; start some with: python -m ffbench +sweep=sparsity"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object of a JSON file. Raises LoadError if the file is damaged."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: not readable ({error})") from error
+    if not isinstance(value, dict):
+        raise LoadError(f"{path}: expected an object")
+    return value
+
+
+def read_optional(path: Path) -> dict[str, Any]:
+    """The object of a JSON file, empty if it was not copied with its run."""
+    return read_json(path) if path.exists() else {}
+
+
+def read_config(folder: Path, result: RunResult) -> dict[str, Any]:
+    """A run's configuration with today's method names; empty if it was not copied."""
+    config = read_optional(folder / "config.json")
+    return legacy.current_config(config) if result.schema_version == 1 else config
+
+
+def read_result(folder: Path) -> RunResult:
+    """The result of one run folder.
+
+    Raises:
+        LoadError: the file is damaged, lacks fields, or has a schema version that is not read.
+
+    """
+    path = folder / "result.json"
+    content = read_json(path)
+    version = content.get("schema_version")
+    if version not in READABLE:
+        raise LoadError(
+            f"{path}: schema version {version!r}; versions {' and '.join(map(str, READABLE))} are "
+            "read. Use the ffbench that wrote it, or move the run away"
+        )
+    try:
+        if version == 1:
+            config = read_optional(folder / "config.json")
+            content = legacy.current_result(content, config)
+        return parse(RunResult, content, str(path))
+    except SchemaError as error:
+        raise LoadError(str(error)) from error
+    except (AttributeError, TypeError) as error:
+        raise LoadError(f"{path}: not a result of schema version {version} ({error})") from error
+
+
+def results(
+    output_dir: str | Path, run_keys: Sequence[str] | None = None
+) -> list[tuple[Path, RunResult]]:
+    """Folder and result of every finished run, by key, or of `run_keys` in their order.
+
+    Raises:
+        LoadError: a run is missing, or its result cannot be read.
+
+    """
+    folder = Path(output_dir) / "runs"
+    names = (
+        run_keys
+        if run_keys is not None
+        else sorted(path.parent.name for path in folder.glob("*/result.json"))
+    )
+    missing = [name for name in names if not (folder / name / "result.json").exists()]
+    if missing:
+        raise LoadError(
+            f"{folder}: no result for {', '.join(missing)}; "
+            "`python -m ffbench status` lists the runs"
+        )
+    return [(folder / name, read_result(folder / name)) for name in names]
+
+
+def job_commands(output_dir: str | Path) -> dict[str, str]:
+    """Run key -> command that makes that run alone, from the sweep lists."""
+    commands: dict[str, str] = {}
+    for path in sorted((Path(output_dir) / "sweeps").glob("*.json")):
+        for job in read_json(path).get("jobs") or []:
+            commands.setdefault(
+                job["run_key"], shlex.join(["python", "-m", "ffbench", *job["overrides"]])
+            )
+    return commands

@@ -1,0 +1,163 @@
+"""Exit codes, and the one net under every command: errors end in one line, never in a traceback."""
+
+import errno
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+DONE, FAILED, INVALID, STOPPED = 0, 1, 2, 130
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as other programs end when their reader is gone
+DEBUG = "FFBENCH_DEBUG"
+# Errors whose text is written for the user. By name, so that this module imports none of them.
+USER_ERRORS = {
+    "ffanalysis.frames.LoadError",
+    "ffbench.cli.compose.ConfigProblems",
+    "ffbench.cli.errors.UsageError",
+    "ffbench.cli.launch.LauncherError",
+    "ffbench.data.user_text.TextError",
+    "ffbench.evaluation.prompts.PromptError",
+    "ffbench.methods.plan.PlanError",
+    "ffbench.methods.registry.MethodError",
+    "ffbench.models.errors.ModelError",
+    "ffbench.plugins.PluginError",
+    "ffbench.runs.files.StoreError",
+    "ffbench.tasks.base.TaskError",
+    "ffbench.tracking.sweep_file.SweepError",
+}
+
+
+class UsageError(ValueError):
+    """A command line that makes no sense; the text says what to type."""
+
+
+def refuse(problems: Iterable[str]) -> int:
+    """Print every problem once to stderr, one line each; returns the exit code of bad input."""
+    for line in dict.fromkeys(" ".join(problem.split()) for problem in problems):
+        print(f"error: {line}", file=sys.stderr)
+    return INVALID
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether an error's text is written for the user, so that no traceback is needed."""
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return any(name in USER_ERRORS for name in names)
+
+
+def problems_of(error: BaseException) -> list[str]:
+    """The problems that an error lists, else its text."""
+    problems = getattr(error, "problems", None)
+    return list(problems) if isinstance(problems, (list, tuple)) else [str(error)]
+
+
+def import_problem(verb: str, error: ImportError) -> str:
+    """Why a command cannot be imported: a package is missing, or another one has its name."""
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("ffanalysis."):
+        return f"{verb}: {error}; install it with: pip install 'ffbench[analysis]'"
+    if error.path:
+        return (
+            f"{verb}: {error}; that file hides the package of the same name: rename it, or start "
+            "from another folder"
+        )
+    return f"{verb}: {error}"
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[list[int]]:
+    """Note every Ctrl-C inside, since libraries turn some of them into errors of their own."""
+    noted: list[int] = []
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield noted
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; whatever it raises becomes one line and an exit code."""
+    try:
+        with interrupts_noted() as interrupts:
+            try:
+                code = command()
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+                return code
+            except SystemExit as end:  # argparse's --help, lm-eval's own ends
+                return end.code if isinstance(end.code, int) else DONE if end.code is None else 1
+            except Exception as error:
+                if interrupts:
+                    raise KeyboardInterrupt from error
+                return failure(error)
+    except KeyboardInterrupt:
+        return stopped()
+
+
+def stopped() -> int:
+    """The one line of an interrupt."""
+    print("stopped", file=sys.stderr)
+    return STOPPED
+
+
+def failure(error: Exception) -> int:
+    """One line for an error, and its exit code."""
+    if isinstance(error, BrokenPipeError):
+        discard_output()
+        return BROKEN_PIPE
+    if is_user_error(error):
+        return refuse(problems_of(error))
+    if isinstance(error, MemoryError):
+        return refuse(["not enough memory; use a smaller model, window or batch"])
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        discard_output()
+        print(f"error: cannot write the output: {error.strerror}", file=sys.stderr)
+        return FAILED
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return refuse([f"{error.filename}: {error.strerror}"])
+    return unforeseen(error)
+
+
+def unforeseen(error: Exception) -> int:
+    """One line for an error of ours, with the file that has its traceback."""
+    text = " ".join((str(error) or "no message").split())
+    line = f"error: unexpected {type(error).__name__}: {text}"
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+        print(line, file=sys.stderr)
+        return FAILED
+    saved = saved_traceback(error)
+    hint = f"traceback in {saved}" if saved else f"set {DEBUG}=1 to see the traceback"
+    print(f"{line}; please report it ({hint})", file=sys.stderr)
+    return FAILED
+
+
+def saved_traceback(error: Exception) -> str | None:
+    """Path of a new temporary file with an error's traceback; None if it cannot be written."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="ffbench-traceback-", suffix=".txt", text=True)
+        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return path
+
+
+def discard_output() -> None:
+    """Send what is still to be printed nowhere, so that the interpreter's last flush is quiet."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,114 @@
+"""Speed over several fresh processes: a speedup repeats only if it does so from process to process."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench.evaluation.speed import PrefillTimes, prefill_times
+from ffbench.methods.plan import SparsePlan
+from ffbench.models.loading import ModelSpec, load_model
+
+BUSY_LOAD = 0.5  # average running processes beside ours from which times are not to be trusted
+MODULE = "ffbench.evaluation.speed_processes"
+
+
+class SpeedError(RuntimeError):
+    """A measuring process failed; the text holds its last words."""
+
+
+def run_worker(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Measure in this process; `request` as `measured_in_processes` writes it."""
+    model, _ = load_model(ModelSpec(**request["model"]))
+    plan = SparsePlan.load(request["plan"])
+    ids = None if request["ids"] is None else torch.tensor(request["ids"])
+    times = prefill_times(
+        model,
+        plan,
+        request["lengths"],
+        request["rounds"],
+        request["threads"],
+        request["backend"],
+        ids,
+    )
+    return [asdict(one) for one in times]
+
+
+def measured_in_processes(
+    spec: ModelSpec,
+    plan: Path,
+    *,
+    lengths: list[int],
+    rounds: int,
+    threads: int,
+    backend: str,
+    processes: int,
+    ids: Tensor | None,
+) -> list[list[PrefillTimes]]:
+    """Times of each of `processes` fresh processes, one after the other, by prompt length.
+
+    Raises SpeedError if one fails.
+    """
+    request = {
+        "model": asdict(spec),
+        "plan": str(plan),
+        "lengths": lengths,
+        "rounds": rounds,
+        "threads": threads,
+        "backend": backend,
+        "ids": None if ids is None else ids.tolist(),
+    }
+    results = []
+    for _ in range(processes):
+        done = subprocess.run(
+            [sys.executable, "-m", MODULE],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            check=False,
+        )
+        if done.returncode:
+            last = (done.stderr.strip() or "no output").splitlines()[-1]
+            raise SpeedError(f"speed: a measuring process failed: {last}")
+        rows = json.loads(done.stdout.splitlines()[-1])
+        results.append([PrefillTimes(**row) for row in rows])
+    return results
+
+
+def combined(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Metrics of one length over processes: medians, and the bracket between processes."""
+    if len(rows) == 1:
+        return rows[0]
+    ratios = sorted(row["ratio"] for row in rows)
+    return {
+        "tokens": rows[0]["tokens"],
+        "ratio": statistics.median(ratios),
+        "p20": ratios[0],
+        "p80": ratios[-1],
+        "dense_s": statistics.median(row["dense_s"] for row in rows),
+        "sparse_s": statistics.median(row["sparse_s"] for row in rows),
+        "rounds": rows[0]["rounds"],
+        "processes": len(rows),
+        "own_dense_ratio": statistics.median(row["own_dense_ratio"] for row in rows),
+    }
+
+
+def speed_metrics(runs: list[list[PrefillTimes]]) -> dict[str, Any]:
+    """Speed fields `ffn` (at the first length) and `ttft` (at each) over processes."""
+    by_length = list(zip(*runs, strict=True))
+    return {
+        "ffn": combined([one.metrics(one.ffn) for one in by_length[0]]),
+        "ttft": [combined([one.metrics(one.prefill) for one in times]) for times in by_length],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_worker(json.load(sys.stdin))))

@@ -1,0 +1,272 @@
+"""The graph of stages that lead from settings to a run's result; declared here and nowhere else.
+
+A stage's key holds its version, its parameters and the keys of its inputs, so a version that is
+raised re-keys everything made from it, the run included.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from ffbench.experiment import identity
+from ffbench.methods.plan import PlanSettings
+from ffbench.runs.stage import Stage
+from ffbench.settings import RunSettings
+from ffbench.training.plan_builder import (
+    CURVATURE_WINDOWS,
+    MAP_WINDOWS,
+    MIXING_WINDOWS,
+    SENSITIVITY_WINDOWS,
+    TUNING_WINDOWS,
+    PlanStages,
+)
+from ffbench.training.tails import CONTEXT_TOKENS, COPY_TOKENS, TAIL_TOKENS
+from ffbench.training.token_mixing import FAR_TOKENS, MIXING_TOKENS
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A stage as the docs show it: its version and what it makes. Raise the version whenever the
+    code behind the stage gives other results.
+    """
+
+    version: int
+    makes: str
+    stored: bool = True
+    resumable: bool = False
+
+
+DECLARATIONS: dict[str, Declaration] = {
+    "model": Declaration(1, "identity of the weights and their dtype", stored=False),
+    "text": Declaration(1, "identity of the calibration text", stored=False),
+    "prompts": Declaration(4, "identity of the scored prompts", stored=False),
+    "fit": Declaration(4, "closed-form compensator, predictor and statistics of every layer"),
+    "refit": Declaration(1, "the closed form once the kept neurons are known"),
+    "neuron_order": Declaration(1, "order of each layer's neurons into groups"),
+    "token_mixing": Declaration(1, "attention mass that each layer moves between tokens"),
+    "sensitivity": Declaration(2, "loss with one layer sparse at a time"),
+    "curvature": Declaration(2, "Fisher information of the answers for each neuron"),
+    "output_map": Declaration(2, "low-rank maps of the output, fitted to the plan's residual"),
+    "teacher": Declaration(2, "dense hidden states that tuning learns from"),
+    "tune": Declaration(4, "compensator and predictor tuned through the model", resumable=True),
+    "plan": Declaration(1, "the sparse plan", stored=False),
+    "answers": Declaration(1, "dense answers to the scored prompts", resumable=True),
+    "dense_tails": Declaration(1, "dense hidden states of the fidelity windows"),
+    "speed": Declaration(1, "times of dense and sparse prefill on one machine"),
+    "run": Declaration(2, "result.json", stored=False),
+}
+
+
+def declared(name: str, parameters: Mapping[str, Any], *inputs: Stage | None) -> Stage:
+    """The stage `name` with its declared version; inputs that a run does not need are None."""
+    d = DECLARATIONS[name]
+    return Stage(
+        name,
+        d.version,
+        parameters,
+        tuple(stage for stage in inputs if stage is not None),
+        d.resumable,
+        d.stored,
+    )
+
+
+class RunStages:
+    """The stages of one run, by the run's settings."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def plan_settings(self) -> PlanSettings:
+        """Settings of the plan."""
+        return identity.plan_settings(self.settings)
+
+    @cached_property
+    def model(self) -> Stage:
+        """Identity of the weights."""
+        return declared("model", identity.model_identity(self.settings))
+
+    @cached_property
+    def text(self) -> Stage:
+        """Identity of the text that plans learn from."""
+        return declared("text", identity.text_identity(self.settings))
+
+    @cached_property
+    def prompts(self) -> Stage:
+        """Identity of the scored prompts."""
+        return declared("prompts", identity.prompts_identity(self.settings))
+
+    @cached_property
+    def fit(self) -> Stage:
+        """Closed forms of every layer; no selector, sparsity or block size counts."""
+        c = self.settings.calibration
+        parameters = {
+            "compensator": self.plan_settings.compensator.closed_form_parameters(),
+            "tokens": c.tokens,
+            "window": c.window,
+        }
+        return declared("fit", parameters, self.model, self.text)
+
+    @cached_property
+    def neuron_order(self) -> Stage | None:
+        """Groups of neurons, if there are any."""
+        s = self.plan_settings
+        if s.group_size == 1:
+            return None
+        sizes = {"block_size": s.block_size, "group_size": s.group_size}
+        return declared("neuron_order", sizes, self.fit)
+
+    @cached_property
+    def measurement(self) -> dict[str, Stage]:
+        """What the scheduler reads."""
+        names = self.plan_settings.scheduler.measurements
+        return {name: getattr(self, f"{name}_stage")() for name in names}
+
+    def token_mixing_stage(self) -> Stage:
+        """Attention masses of every definition."""
+        c = self.settings.calibration
+        sizes = {
+            "windows": MIXING_WINDOWS,
+            "window": min(c.window, MIXING_TOKENS),
+            "tokens": c.tokens,
+            "far": FAR_TOKENS,
+        }
+        return declared("token_mixing", sizes, self.model, self.text)
+
+    def tails(self) -> dict[str, Any]:
+        """Sizes of the training windows and the losses that are looked at."""
+        return {
+            "context": CONTEXT_TOKENS,
+            "tail": TAIL_TOKENS,
+            "copy": COPY_TOKENS,
+            "losses": sorted(self.settings.objective.weights()),
+        }
+
+    def curvature_stage(self) -> Stage:
+        """Fisher information; the weights of the losses count later."""
+        first = {"windows": CURVATURE_WINDOWS, "first_dense": self.plan_settings.first_dense}
+        return declared("curvature", self.tails() | first, self.model, self.text)
+
+    def sensitivity_stage(self) -> Stage:
+        """Costs of layers at the uniform schedule."""
+        settings = self.schedule_parameters() | {"windows": SENSITIVITY_WINDOWS} | self.tails()
+        return declared("sensitivity", settings, self.fit)
+
+    def schedule_parameters(self) -> dict[str, Any]:
+        """The plan's settings without what follows the schedule."""
+        plain = self.plan_settings.as_dict()
+        return plain | {"compensator": self.plan_settings.compensator.closed_form_parameters()}
+
+    def weights(self) -> dict[str, Any]:
+        """The objective's weights, if the scheduler or the tuning uses them."""
+        tunes = self.plan_settings.compensator.refinements().tune_steps
+        uses = tunes or {"sensitivity", "curvature"} & set(
+            self.plan_settings.scheduler.measurements
+        )
+        return {"objective": self.settings.objective.weights()} if uses else {}
+
+    @cached_property
+    def refit(self) -> Stage | None:
+        """The closed form for the kept neurons, if the compensator depends on them."""
+        compensator = self.plan_settings.compensator
+        if not compensator.refits_for_kept:
+            return None
+        parameters = self.schedule_parameters() | self.weights()
+        parameters["compensator"] = {"name": compensator.name, **compensator.parameters()}
+        return declared(
+            "refit", parameters, self.fit, self.neuron_order, *self.measurement.values()
+        )
+
+    @cached_property
+    def scheduled(self) -> tuple[Stage | None, ...]:
+        """What a plan with its schedule is made from."""
+        return (self.refit or self.fit, self.neuron_order, *self.measurement.values())
+
+    @cached_property
+    def output_map(self) -> Stage | None:
+        """Maps of the output, if the compensator has them."""
+        rank = self.plan_settings.compensator.refinements().output_map_rank
+        if not rank:
+            return None
+        parameters = self.schedule_parameters() | self.weights()
+        sizes = {"output_map_rank": rank, "windows": MAP_WINDOWS}
+        return declared("output_map", parameters | sizes, *self.scheduled)
+
+    @cached_property
+    def teacher(self) -> Stage | None:
+        """What tuning learns from, if there is tuning."""
+        if not self.plan_settings.compensator.refinements().tune_steps:
+            return None
+        s = self.plan_settings
+        sizes = {"windows": TUNING_WINDOWS, "block_size": s.block_size, "first": s.first_dense}
+        return declared("teacher", self.tails() | sizes, self.model, self.text)
+
+    @cached_property
+    def tune(self) -> Stage | None:
+        """The tuned layers."""
+        if self.teacher is None:
+            return None
+        steps = self.plan_settings.compensator.refinements().tune_steps
+        parameters = self.schedule_parameters() | self.weights() | {"tune_steps": steps}
+        return declared("tune", parameters, *self.scheduled, self.output_map, self.teacher)
+
+    @cached_property
+    def plan(self) -> Stage:
+        """The plan."""
+        parameters = self.plan_settings.as_dict() | self.weights()
+        return declared("plan", parameters, *self.scheduled, self.output_map, self.tune)
+
+    @property
+    def plan_stages(self) -> PlanStages:
+        """The stages that the plan builder asks for."""
+        measurement = self.measurement
+        return PlanStages(
+            fit=self.fit,
+            refit=self.refit,
+            neuron_order=self.neuron_order,
+            token_mixing=measurement.get("token_mixing"),
+            sensitivity=measurement.get("sensitivity"),
+            curvature=measurement.get("curvature"),
+            output_map=self.output_map,
+            teacher=self.teacher,
+            tune=self.tune,
+            plan=self.plan,
+        )
+
+    @cached_property
+    def answers(self) -> Stage | None:
+        """Dense answers, shared by every run of a model on the same prompts."""
+        return (
+            declared("answers", {}, self.model, self.prompts) if self.settings.task.tasks else None
+        )
+
+    @cached_property
+    def dense_tails(self) -> Stage | None:
+        """The dense side of fidelity."""
+        f = self.settings.fidelity
+        if not f.windows:
+            return None
+        heldout = declared("text", {"text": identity.data_hash(), "part": f.part})
+        return declared("dense_tails", asdict(f), self.model, heldout)
+
+    def speed(self, machine: Mapping[str, Any]) -> Stage:
+        """Times on one machine; `machine` names processor, card, threads and backend."""
+        parameters = asdict(self.settings.speed) | dict(machine)
+        return declared("speed", parameters, self.plan)
+
+    @cached_property
+    def run(self) -> Stage:
+        """The run: the last stage."""
+        s = self.settings
+        if s.dense:
+            return declared("run", {"sparsity": 0.0}, self.model, self.answers, self.prompts)
+        parameters: dict[str, Any] = {"protocol": s.task.protocol, "speed": asdict(s.speed)}
+        if s.speed.rounds:
+            parameters["kernel"] = asdict(s.kernel)
+        return declared("run", parameters, self.plan, self.answers, self.prompts, self.dense_tails)
+
+
+def run_key(settings: RunSettings) -> str:
+    """16 hex digits that name the run folder."""
+    return RunStages(settings).run.key

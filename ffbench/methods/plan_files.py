@@ -1,0 +1,136 @@
+"""Plans on disk: plan.json and plan.safetensors; older formats are read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ffbench.methods.chosen import make_selector
+from ffbench.methods.compensators import COMPENSATORS
+from ffbench.methods.plan import METHODS, LayerPlan, PlanError, PlanSettings, SparsePlan
+from ffbench.methods.plan_format3 import settings_of_format3, tensors_of_format3
+from ffbench.methods.registry import MethodError
+from ffbench.methods.schedulers import SCHEDULERS
+from ffbench.methods.selectors.predictor import Predictor
+from ffbench.methods.tensors import AxisTensors
+
+FORMAT_VERSION = 4
+HEADER, TENSORS = "plan.json", "plan.safetensors"
+
+
+def save_plan(plan: SparsePlan, folder: Path) -> None:
+    """Write a plan into `folder`, which is made if it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{i}.{name}": value.contiguous().cpu().clone()
+        for i, layer in enumerate(plan.layers)
+        for name, value in layer.tensors().items()
+    }
+    save_file(tensors, folder / TENSORS)
+    save_header(plan, folder)
+
+
+def save_header(plan: SparsePlan, folder: Path) -> None:
+    """Write plan.json alone, atomically: everything but the tensors."""
+    first = plan.layers[0]
+    header = {
+        "format_version": FORMAT_VERSION,
+        "settings": plan.settings.as_dict(),
+        "fingerprint": plan.fingerprint,
+        "min_tokens": plan.min_tokens,
+        "card": plan.card,
+        "axes": {
+            "statistics": first.statistics.axes,
+            "selector": first.selector_tensors.axes,
+        },
+        "layers": [{"kept": layer.kept, "hot": layer.hot} for layer in plan.layers],
+    }
+    path = folder / HEADER
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(header, indent=1), encoding="utf-8")
+    part.replace(path)
+
+
+def plan_settings(node: dict[str, Any]) -> PlanSettings:
+    """Settings from plain values. Raises MethodError or TypeError for values that do not fit."""
+    plain = {name: value for name, value in node.items() if name not in METHODS}
+    return PlanSettings(
+        selector=make_selector(node["selector"]),
+        compensator=COMPENSATORS.make(node["compensator"]),
+        scheduler=SCHEDULERS.make(node["scheduler"]),
+        **plain,
+    )
+
+
+def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
+    """Read a plan folder; see `SparsePlan.load`."""
+    try:
+        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        tensors = load_file(folder / TENSORS)
+        version = header["format_version"]
+        if version == 3:
+            header["settings"] = settings_of_format3(header["settings"])
+            tensors, header["axes"] = tensors_of_format3(tensors, header["settings"])
+        elif version != FORMAT_VERSION:
+            raise PlanError(
+                f"plan {folder}: format version {version}, this version of FFBench reads 3 and "
+                f"{FORMAT_VERSION}"
+            )
+        settings = plan_settings(header["settings"])
+        layers = [
+            layer_of(tensors, i, entry, settings, header["axes"])
+            for i, entry in enumerate(header["layers"])
+        ]
+        least, made_for = int(header.get("min_tokens", 0)), header["fingerprint"]
+    except MethodError as error:
+        raise PlanError(
+            f"plan {folder}: {error}; if a newer version made it, update FFBench, otherwise create "
+            "the plan again"
+        ) from error
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        if isinstance(error, PlanError):
+            raise
+        raise PlanError(
+            f"plan {folder}: cannot be read ({error}); create the plan again"
+        ) from error
+    for i, layer in enumerate(layers):
+        if problem := layer.problem():
+            raise PlanError(
+                f"plan {folder}: layer {i}: {problem}. {HEADER} and {TENSORS} do not match; create "
+                "the plan again"
+            )
+    if fingerprint is not None and fingerprint != made_for:
+        raise PlanError(f"plan {folder}: made for {made_for}, the model is {fingerprint}")
+    return SparsePlan(settings, made_for, layers, least, header.get("card", {}))
+
+
+def part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Tensors whose names begin with `start`, without it."""
+    return {n.removeprefix(start): value for n, value in tensors.items() if n.startswith(start)}
+
+
+def layer_of(
+    tensors: dict[str, Tensor],
+    index: int,
+    entry: dict[str, Any],
+    settings: PlanSettings,
+    axes: dict[str, Any],
+) -> LayerPlan:
+    """One layer's plan from the file's tensors. Raises KeyError naming one that is missing."""
+    state = type(settings.compensator).state_type
+    own = {
+        name: {key: tuple(value) for key, value in axes[name].items()}
+        for name in ("statistics", "selector")
+    }
+    return LayerPlan(
+        int(entry["kept"]),
+        int(entry["hot"]),
+        tensors[f"{index}.order"],
+        state.from_tensors(part(tensors, f"{index}.compensator.")),
+        Predictor.from_tensors(part(tensors, f"{index}.predictor.")),
+        AxisTensors(part(tensors, f"{index}.statistics."), own["statistics"]),
+        AxisTensors(part(tensors, f"{index}.selector."), own["selector"]),
+    )

@@ -1,0 +1,110 @@
+"""What a model folder holds: its one checkpoint, and what is wrong with its files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ffbench.models.errors import ModelError
+
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+LFS_HEADER = b"version https://git-lfs"
+LFS_BYTES = 1024  # a pointer file has three short lines
+
+
+def checkpoints(folder: Path) -> list[str]:
+    """Names that `model.file` can take: the safetensors checkpoint and each GGUF file.
+
+    Shards of one GGUF (NAME-00001-of-00003.gguf) count as the first of them.
+    """
+    names = sorted(path.name for path in folder.glob("*.gguf"))
+    names = [name for name in names if "-of-" not in name or "-00001-of-" in name]
+    return [name for name in (WHOLE, INDEX) if (folder / name).exists()] + names
+
+
+def chosen_checkpoint(folder: Path, file: str | None) -> str:
+    """Name of the checkpoint in `folder` that is to be loaded, `file` if it is given.
+
+    Raises ModelError if there is none, if there are several, or if `file` is not one of them.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"model.location: {folder} is not a directory")
+    names = checkpoints(folder)
+    if not names:
+        others = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        hint = (
+            "; it is a LoRA adapter: merge it into its base model first"
+            if (folder / "adapter_config.json").exists()
+            else ""
+        )
+        raise ModelError(
+            f"model.location: no {WHOLE}, {INDEX} or .gguf file in folder {folder} (it holds "
+            f"{others}){hint}"
+        )
+    if WHOLE in names and INDEX in names:
+        raise ModelError(
+            f"model.location: {folder} holds {WHOLE} and {INDEX}, two checkpoints; remove one"
+        )
+    if file is not None and file not in names:
+        raise ModelError(f"model.file: {file!r} is not in {folder}. Valid: {', '.join(names)}")
+    if file is None and len(names) > 1:
+        raise ModelError(
+            f"model.location: {folder} holds {len(names)} checkpoints; choose one with "
+            f"model.file={' or model.file='.join(names)}"
+        )
+    return file or names[0]
+
+
+def checkpoint_files(folder: Path, name: str) -> list[Path]:
+    """The files of checkpoint `name`, shards and the folder's JSON files included, by name.
+
+    Raises ModelError naming a shard that is missing or a file that is a Git LFS pointer.
+    """
+    if name.endswith(".gguf"):
+        stem = name.partition("-00001-of-")[0]
+        weights = sorted(folder.glob(f"{stem}-*-of-*.gguf")) if "-of-" in name else [folder / name]
+    elif name == INDEX:
+        weights = [folder / shard for shard in sorted(set(weight_map(folder / INDEX).values()))]
+    else:
+        weights = [folder / name]
+    for path in weights:
+        if not path.exists():
+            raise ModelError(f"model.location: {path} is missing, though {name} names it")
+        if is_lfs_pointer(path):
+            raise ModelError(
+                f"model.location: {path} is a Git LFS pointer, not the weights; fetch them with: "
+                "git lfs pull"
+            )
+    return sorted({*weights, *folder.glob("*.json")})
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """Tensor -> shard of an index file. Raises ModelError if the file is damaged."""
+    try:
+        return {
+            str(key): str(value)
+            for key, value in json.loads(index.read_bytes())["weight_map"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"model.location: {index} is damaged ({error})") from error
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is the small text that Git LFS leaves in place of a large file."""
+    if path.stat().st_size > LFS_BYTES:
+        return False
+    return path.read_bytes().startswith(LFS_HEADER)
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The folder's config.json; None if there is none. Raises ModelError if it is not JSON."""
+    path = folder / "config.json"
+    if not path.exists():
+        return None
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model.location: {path} is not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"model.location: {path} is not a JSON object")
+    return config

@@ -1,0 +1,214 @@
+"""Checks of a model before any work: its configuration, then the weights that were read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ffbench.models.adapters import ACTIVATIONS, GatedFFN, gated_ffns
+from ffbench.models.errors import ModelError, UnsupportedModelError
+
+ACTIVATION_FUNCTIONS = {
+    "silu": functional.silu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+}
+# Largest relative error of one FFN row against the same formula in float32: about eight units in
+# the last place of the products' dtype. Another formula is off by tens of percent.
+FORMULA_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 8e-3}
+# FFNs without separate gate and up projections, by model_type: the refusal names what they have.
+OTHER_FFNS = {
+    "gpt2": "its FFN has no gate (c_fc and c_proj)",
+    "gpt_neox": "its FFN has no gate (dense_h_to_4h and dense_4h_to_h)",
+    "opt": "its FFN has no gate (fc1 and fc2)",
+    "phi": "its FFN has no gate (fc1 and fc2)",
+    "phi3": "gate and up are one matrix (gate_up_proj)",
+    "glm": "gate and up are one matrix (gate_up_proj)",
+    "glm4": "gate and up are one matrix (gate_up_proj)",
+    "bitnet": "its FFN has a norm before the down projection",
+}
+EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+IGNORED_WEIGHTS = ("rotary_emb.inv_freq",)  # computed from the configuration; old files hold them
+PROBE_TOKENS = 8  # enough for attention over several positions, cheap for any model
+SHOWN = 3  # names in a message
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The language model's part of a configuration with several parts."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config
+
+
+def config_problems(config: Mapping[str, Any]) -> list[str]:
+    """What config.json alone tells against running a model sparse; a sentence per problem."""
+    inner = text_config(config)
+    kind = str(inner.get("model_type", config.get("model_type")))
+    problems = []
+    quantised = config.get("quantization_config") or inner.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "?"
+        problems.append(
+            f"model: its weights are quantised ({method}); FFBench needs float32, bfloat16 or "
+            "float16 weights"
+        )
+    if kind in OTHER_FFNS:
+        problems.append(f"model: model_type {kind!r}: {OTHER_FFNS[kind]}")
+    for name in EXPERT_COUNTS:
+        if isinstance(inner.get(name), int) and inner[name] > 1:
+            problems.append(
+                f"model: it is a mixture of experts ({name}={inner[name]}), which is not supported"
+            )
+            break
+    if inner.get("mlp_bias"):
+        problems.append("model: its FFN has biases (mlp_bias=true), which are not supported")
+    pattern = inner.get("activation_sparsity_pattern")
+    if isinstance(pattern, list) and any(pattern):
+        problems.append("model: its FFN thresholds its own gate (activation_sparsity_pattern)")
+    activation = inner.get("hidden_act") or inner.get("hidden_activation")
+    if activation is not None and kind not in OTHER_FFNS and activation not in ACTIVATIONS:
+        problems.append(
+            f"model: activation {activation!r} is not supported; supported: "
+            f"{', '.join(ACTIVATIONS)}"
+        )
+    return problems
+
+
+def group_problems(config: Mapping[str, Any], group_size: int) -> list[str]:
+    """Why groups of `group_size` neurons do not fit the FFN width that config.json gives."""
+    width = text_config(config).get("intermediate_size")
+    if not isinstance(width, int) or width % group_size == 0:
+        return []
+    return [
+        f"group_size: {group_size} does not divide the model's {width} neurons per layer; choose "
+        "group_size=1"
+    ]
+
+
+def position_problems(config: Mapping[str, Any], lengths: Mapping[str, int]) -> list[str]:
+    """Settings whose length in tokens exceeds the model's positions; `lengths` is by setting."""
+    most = text_config(config).get("max_position_embeddings")
+    if not isinstance(most, int):
+        return []
+    return [
+        f"{name}: {length} tokens, but the model has {most} positions; choose {most} or fewer"
+        for name, length in lengths.items()
+        if length > most
+    ]
+
+
+def structure_problem(config: Any) -> str | None:
+    """Why the model of a Hugging Face configuration cannot run sparse; needs no weights."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    try:
+        gated_ffns(model)
+    except UnsupportedModelError as error:
+        return str(error)
+    return None
+
+
+def weight_problems(info: Mapping[str, Any]) -> list[str]:
+    """Weights that are missing, unexpected or of another shape; `info` is transformers'."""
+    problems = []
+    for key, text in (
+        ("missing_keys", "weights are missing from the checkpoint"),
+        ("mismatched_keys", "weights have another shape than the configuration says"),
+        ("unexpected_keys", "weights of the checkpoint have no place in the model"),
+    ):
+        names = sorted(
+            str(name[0] if isinstance(name, tuple) else name)
+            for name in info.get(key) or ()
+            if not str(name).endswith(IGNORED_WEIGHTS)
+        )
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            problems.append(f"model: {len(names)} {text}: {', '.join(names[:SHOWN])}{more}")
+    return problems
+
+
+def gated_row(ffn: GatedFFN, x: Tensor) -> Tensor:
+    """act(x Wg^T) * (x Wu^T), then Wd^T, in float32; x [1, d] -> [1, d]."""
+    x, gate, up, down = (t.float() for t in (x, ffn.w_gate, ffn.w_up, ffn.w_down))
+    return (ACTIVATION_FUNCTIONS[ffn.activation](x @ gate.T) * (x @ up.T)) @ down.T
+
+
+@torch.no_grad()
+def formula_problem(ffn: GatedFFN) -> str | None:
+    """Why one layer's FFN does not compute act(gate) * up through down; None if it does.
+
+    One random row tells: sparse prefill computes this formula and nothing else.
+    """
+    d = ffn.w_gate.shape[1]
+    row = torch.randn(1, d, generator=torch.Generator().manual_seed(ffn.layer))
+    x = row.to(ffn.w_gate.device, ffn.w_gate.dtype)
+    try:
+        got = ffn.module(x[None])[0].float()
+    except Exception as error:  # noqa: BLE001 - a foreign forward can raise anything
+        return f"layer {ffn.layer}: its FFN cannot be called with hidden states alone ({error})"
+    expected = gated_row(ffn, x)
+    distance = float((got - expected).norm() / expected.norm().clamp_min(1e-30))
+    if distance <= FORMULA_TOLERANCE[ffn.w_gate.dtype]:
+        return None
+    return (
+        f"layer {ffn.layer}: {type(ffn.module).__name__} does not compute "
+        f"{ffn.activation}(gate) * up through down (off by {distance:.0%} on a random row)"
+    )
+
+
+@torch.no_grad()
+def logits_problem(model: Any) -> str | None:
+    """Why the model's logits cannot be used; None if they are finite."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(PROBE_TOKENS, device=model.device)[None] % rows
+    if bool(torch.isfinite(model(ids, use_cache=False).logits).all()):
+        return None
+    dtype = str(model.dtype).removeprefix("torch.")
+    other = "bfloat16 or float32" if dtype == "float16" else "float32"
+    return f"model.dtype: logits are not finite in {dtype}; choose {other}"
+
+
+def tokenizer_problem(model: Any, tokenizer: Any) -> str | None:
+    """A tokenizer that has more tokens than the embedding has rows."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    tokens = len(tokenizer) if hasattr(tokenizer, "__len__") else 0
+    if tokens <= rows:
+        return None
+    return (
+        f"model: the tokenizer has {tokens} tokens, but the embedding has {rows} rows; they do not "
+        "belong together"
+    )
+
+
+def offload_problem(model: Any) -> str | None:
+    """Weights that accelerate keeps away from the device (offloading to the CPU or to disk)."""
+    names = [name for name, weight in model.named_parameters() if weight.device.type == "meta"]
+    if not names:
+        return None
+    return (
+        f"model.device_map: {len(names)} weights are offloaded (first: {names[0]}); offloading is "
+        "not supported: use a larger or further card, a smaller dtype or model.device=cpu"
+    )
+
+
+def check_loaded(model: Any, tokenizer: Any, info: Mapping[str, Any] | None = None) -> None:
+    """Check a loaded model before any work; `info` is transformers' loading info if there is any.
+
+    Raises ModelError with everything that is wrong with the weights, the FFNs, the logits or the
+    tokenizer. Costs one short forward and one row through each FFN.
+    """
+    problems = weight_problems(info or {})
+    if offloaded := offload_problem(model):
+        problems.append(offloaded)
+    if problems:
+        raise ModelError("; ".join(problems))
+    for ffn in gated_ffns(model):
+        if problem := formula_problem(ffn):
+            raise UnsupportedModelError(f"model: {problem}")
+    for problem in (tokenizer_problem(model, tokenizer), logits_problem(model)):
+        if problem:
+            raise ModelError(problem)

@@ -1,0 +1,82 @@
+"""Parts of a model's forward pass: hidden states, and the logits that the model makes of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ForwardError(ValueError):
+    """A model's forward pass has a form that FFBench cannot split; the text says which."""
+
+
+def last_hidden(model: Any, ids: Tensor) -> Tensor:
+    """Hidden states [T, d] of one window ids [T] before the output head."""
+    output = model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
+    return output.last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an instance attribute inside, and put back what was there before."""
+    missing = object()
+    before = owner.__dict__.get(name, missing)
+    owner.__dict__[name] = value
+    try:
+        yield
+    finally:
+        if before is missing:
+            owner.__dict__.pop(name, None)
+        else:
+            owner.__dict__[name] = before
+
+
+def logits_of(model: Any, hidden: Tensor) -> Tensor:
+    """Logits [..., T, vocabulary] of hidden states [..., T, d], with gradients.
+
+    The model's own forward runs with its decoder replaced by these states, so that whatever it does
+    after them counts: the head, a scale, a soft cap.
+    """
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    flat = hidden.reshape(1, -1, hidden.shape[-1])
+    output = BaseModelOutputWithPast(last_hidden_state=flat)
+    with attribute(model.model, "forward", lambda *args, **kwargs: output):
+        logits = model(inputs_embeds=flat, use_cache=False).logits
+    return logits.reshape(*hidden.shape[:-1], logits.shape[-1])  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def check_logits(model: Any, tokens: int = 8) -> None:
+    """Compare `logits_of` with the model itself on a few tokens.
+
+    Raises ForwardError if they differ by more than rounding: measurements would be of another
+    model.
+    """
+    ids = torch.arange(1, tokens + 1) % model.config.get_text_config().vocab_size
+    whole = model(ids.unsqueeze(0).to(model.device), use_cache=False).logits[0].float()
+    parts = logits_of(model, last_hidden(model, ids)).float()
+    spread = whole.abs().max().clamp_min(1e-6)
+    # one rounding step of bfloat16 is 2^-8 of a value
+    if not torch.allclose(parts, whole, rtol=2**-7, atol=float(spread) * 2**-7):
+        raise ForwardError(
+            f"model type {model.config.model_type!r}: its logits cannot be made from its last "
+            "hidden states, so fidelity, schedules and tuning would measure another model"
+        )
+
+
+def divergence(model: Any, dense: Tensor, sparse: Tensor) -> Tensor:
+    """KL(dense || sparse) in nats of the next-token distributions, mean over positions; final
+    hidden states [n, d].
+    """
+    with torch.no_grad():
+        p = logits_of(model, dense).float().log_softmax(-1)
+    q = logits_of(model, sparse).float().log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1).mean()
+
+
+def exact_activations(module: Any, x: Tensor) -> Tensor:
+    """Exact activations [T, f] of a gated FFN module for inputs x [T, d]."""
+    return module.act_fn(module.gate_proj(x)) * module.up_proj(x)  # type: ignore[no-any-return]

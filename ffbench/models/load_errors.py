@@ -1,0 +1,72 @@
+"""Other libraries' errors while a model is loaded, as one sentence with the setting that helps."""
+
+import re
+from collections.abc import Iterator
+
+LOCAL_COPY = "or give a local copy with model=folder model.name=NAME model.location=PATH"
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from, outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def first_sentence(error: BaseException) -> str:
+    """An error's type and the first line of its text."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {text}"
+
+
+def explanation(error: BaseException, location: str, source: str) -> str:
+    """One sentence: why the model at `location` cannot be loaded and what to do."""
+    return f"model: {location!r} could not be loaded: {reason(error, location, source)}"
+
+
+def reason(error: BaseException, location: str, source: str) -> str:
+    """The cause in our words where it is known, else the library's own."""
+    names = [type(link).__name__ for link in chain(error)]
+    text = " ".join(str(link) for link in chain(error))
+    if "GatedRepoError" in names or "gated repo" in text:
+        return (
+            f"its weights are gated; accept the licence at https://huggingface.co/{location}, then "
+            f"log in with `hf auth login` or set HF_TOKEN, {LOCAL_COPY}"
+        )
+    if "RevisionNotFoundError" in names:
+        return "the hub has no such revision; check model.revision"
+    if "RepositoryNotFoundError" in names:
+        return (
+            "the hub has no such model, or it is private; check model.location, log in with "
+            f"`hf auth login` or set HF_TOKEN, {LOCAL_COPY}"
+        )
+    if "trust_remote_code" in text:
+        return (
+            "it needs Python code from its own repository; read that code, then set "
+            "model.trust_remote_code=true"
+        )
+    if unknown := re.search(r"model type [`'\"]?([\w.-]+)[`'\"]? but Transformers does not", text):
+        return f"transformers does not know model_type {unknown[1]!r}; a newer release may"
+    if any(isinstance(link, ImportError) for link in chain(error)):
+        return f"a package is missing: {first_sentence(error)}"
+    if any(name in ("MemoryError", "OutOfMemoryError") for name in names):
+        return (
+            "not enough memory; use a smaller dtype or another device (model.dtype, model.device)"
+        )
+    return file_reason(error, source, text, names)
+
+
+def file_reason(error: BaseException, source: str, text: str, names: list[str]) -> str:
+    """The cause when files are damaged or missing, or the network fails."""
+    if "SafetensorError" in names:
+        return f"a weights file is damaged ({first_sentence(error)}); fetch it again"
+    if source != "hub":
+        return first_sentence(error)
+    if "OfflineModeIsEnabled" in names or "offline mode" in text.lower():
+        return f"HF_HUB_OFFLINE is set and the cache lacks it; unset it, {LOCAL_COPY}"
+    if status := re.search(r"\b(429|5\d\d)\b (?:Client|Server) Error", text):
+        return f"the hub answered HTTP {status[1]}; try again later, {LOCAL_COPY}"
+    return f"{first_sentence(error)}; check the network, {LOCAL_COPY}"

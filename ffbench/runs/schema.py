@@ -1,0 +1,271 @@
+"""The fields of a result: the only list of their names, types and meanings.
+
+`ffbench.experiment.pipeline` builds a `RunResult` and writes it; `ffanalysis` parses it back.
+docs/result-schema.md is printed from here. Standard library only. Older results are converted by
+`ffbench.runs.legacy` first.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ffbench.runs.records import about
+
+SCHEMA_VERSION = 2
+DENSE = "dense"
+METHOD_KINDS = ("selector", "compensator", "scheduler")
+TAILS = ("continuation", "copy", "question")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFields:
+    """Scores and gold-answer NLL of records, dense and sparse. Every task counts the same."""
+
+    n: int = about("records")
+    score: float | None = about("points, 0 to 100", None)
+    score_dense: float | None = about("points, dense, on the same records", None)
+    chance: float | None = about("points, score of a guess; null for a single record", None)
+    loss_abs: float | None = about("points, dense - sparse", None)
+    loss_abs_low: float | None = about("95% paired bootstrap, records drawn within tasks", None)
+    loss_abs_high: float | None = about("95% paired bootstrap, records drawn within tasks", None)
+    loss_rel: float | None = about("loss_abs / score_dense", None)
+    loss_rel_low: float | None = about("95% paired bootstrap, score_dense resampled too", None)
+    loss_rel_high: float | None = about("95% paired bootstrap, score_dense resampled too", None)
+    loss_over_chance: float | None = about("loss_abs / (score_dense - chance)", None)
+    loss_over_chance_low: float | None = about("95% paired bootstrap", None)
+    loss_over_chance_high: float | None = about("95% paired bootstrap", None)
+    nll: float | None = about("gold answer, nats per token", None)
+    nll_dense: float | None = about("gold answer, dense, nats per token", None)
+    nll_increase_abs: float | None = about("nll - nll_dense, nats per token", None)
+    nll_increase_abs_low: float | None = about("95% paired bootstrap", None)
+    nll_increase_abs_high: float | None = about("95% paired bootstrap", None)
+    nll_increase_rel: float | None = about("nll_increase_abs / nll_dense", None)
+    nll_increase_rel_low: float | None = about("95% paired bootstrap", None)
+    nll_increase_rel_high: float | None = about("95% paired bootstrap", None)
+    ppl_ratio: float | None = about("gold-answer perplexity, sparse / dense", None)
+    ppl_ratio_low: float | None = about("95% paired bootstrap", None)
+    ppl_ratio_high: float | None = about("95% paired bootstrap", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFields(LossFields):
+    """One task: its losses, and what was scored."""
+
+    metric: str | None = about("how an answer is scored", None)
+    category: str | None = about("category of LongBench, or ours", None)
+    headline: bool | None = about("counts in the means", None)
+    above_chance: bool | None = about("the dense score is above chance", None)
+    truncated: int | None = about("prompts that were shortened", None)
+    tokens_cut: float | None = about("tokens, mean over shortened prompts", None)
+    prompt_tokens: float | None = about("tokens, mean", None)
+    density_used: float | None = about("FFN neurons computed in the prompts over dense", None)
+    flops_used: float | None = about("FFN FLOPs of the prompts over dense, all included", None)
+    buckets: dict[str, LossFields] | None = about(
+        "LongBench-E only: length in words -> losses of the records there", None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailFidelity:
+    """Next-token distributions at dense tail positions after a sparse context, against dense."""
+
+    n: int = about("windows, one per document")
+    kl: float | None = about("KL(dense || sparse), nats per token", None)
+    kl_low: float | None = about("95% bootstrap over windows within texts", None)
+    kl_high: float | None = about("95% bootstrap over windows within texts", None)
+    kl_worst: float | None = about("of the worst window", None)
+    nll_dense: float | None = about("dense, nats per token", None)
+    nll_increase: float | None = about("sparse - dense, nats per token", None)
+    nll_increase_low: float | None = about("95% bootstrap over windows within texts", None)
+    nll_increase_high: float | None = about("95% bootstrap over windows within texts", None)
+    nll_increase_worst: float | None = about("of the worst window", None)
+    top1_agreement: float | None = about("share of positions with the same first choice", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptFidelity:
+    """The same over the sparse prompt tokens themselves: a diagnostic, never the headline."""
+
+    n: int = about("windows")
+    kl: float | None = about("KL(dense || sparse), nats per token", None)
+    kl_low: float | None = about("95% bootstrap over windows", None)
+    kl_high: float | None = about("95% bootstrap over windows", None)
+    top1_agreement: float | None = about("share of positions with the same first choice", None)
+    ppl_ratio: float | None = about("perplexity, sparse / dense", None)
+    ppl_dense: float | None = about("perplexity, dense", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityRow:
+    """One held-out window with one tail. Runs are paired by text, document, context and tail."""
+
+    text: str = about("kind of text")
+    document: str = about("name of the document")
+    context: int = about("tokens of the sparse context")
+    tail: str = about("continuation, copy, question, or prompt: the sparse tokens themselves")
+    tokens: int = about("tail tokens")
+    kl: float = about("KL(dense || sparse), nats per token")
+    nll_dense: float | None = about("dense, nats per token", None)
+    nll_sparse: float | None = about("sparse, nats per token", None)
+    top1_agreement: float | None = about("share of positions with the same first choice", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityFields:
+    """What a sparse context changes for the tokens after it, on held-out text."""
+
+    contexts: list[int] = about("tokens of the sparse contexts", factory=list)
+    tails: dict[str, TailFidelity] = about(
+        "continuation (the text's own), copy (a passage of the context again) and question "
+        "(embedded retrieval) -> all windows",
+        factory=dict,
+    )
+    by_text: dict[str, dict[str, TailFidelity]] = about(
+        "kind of text -> tail; the tail `prompt` only in converted results of schema 1",
+        factory=dict,
+    )
+    by_context: dict[str, dict[str, TailFidelity]] = about(
+        "context length, as text -> tail", factory=dict
+    )
+    prompt: PromptFidelity | None = about("the sparse tokens themselves", None)
+    density_used: float | None = about("FFN neurons computed in the prompts over dense", None)
+    flops_used: float | None = about("FFN FLOPs of the whole prompt over dense, all included", None)
+    rows: list[FidelityRow] = about("one per window and tail", factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedRatio:
+    """Dense time over sparse time at one prompt length."""
+
+    tokens: int = about("prompt length")
+    ratio: float = about("dense time / sparse time, median")
+    p20: float | None = about("of paired rounds; of several processes the lowest", None)
+    p80: float | None = about("of paired rounds; of several processes the highest", None)
+    dense_s: float | None = about("seconds, median", None)
+    sparse_s: float | None = about("seconds, median", None)
+    rounds: int | None = about("paired rounds per process", None)
+    processes: int | None = about("fresh processes that were measured", None)
+    own_dense_ratio: float | None = about(
+        "time of our kernel with every neuron kept / sparse time; null if not measured", None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedFields:
+    """Speedups, selector and compensator included, and the machine that they were measured on."""
+
+    ffn: SpeedRatio | None = about("all FFNs inside a prefill", None)
+    ttft: list[SpeedRatio] = about("time to the first token, by prompt length", factory=list)
+    threads: int | None = about("CPU threads", None)
+    cpu: str | None = about("processor", None)
+    instruction_set: str | None = about("of the kernels", None)
+    backend: str | None = about("kernel that ran", None)
+    load_before: float | None = about("load average before", None)
+    load_after: float | None = about("load average after", None)
+    busy: bool | None = about("other work ran on the machine: do not trust the times", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFields:
+    """One layer of the plan. Selection is measured on held-out text against the block oracle."""
+
+    layer: int = about("from 0")
+    kept: int | None = about("neurons per block", None)
+    density: float | None = about("kept / all", None)
+    recall_at_k: float | None = about("share of the block oracle's K neurons", None)
+    retained_energy: float | None = about("over the oracle's", None)
+    token_mixing: float | None = about("score; null unless the scheduler asks for it", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlopsFields:
+    """FFN FLOPs of a sparse block over dense."""
+
+    ratio: float | None = about("selector and compensator included", None)
+    ideal: float | None = about("density alone", None)
+    selector: float | None = about("share of dense", None)
+    compensator: float | None = about("share of dense", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Weights of the losses that a plan is fitted to."""
+
+    continuation: float | None = about("tail that continues the text", None)
+    copy: float | None = about("tail that copies a passage", None)
+    full: float | None = about("the context's own positions", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """result.json. What was not measured is null; sparsity 0 has no plan, fidelity or speed."""
+
+    schema_version: int = about("2; 1 in converted results, whose missing fields are null")
+    run_key: str = about("16 hex digits: hash of everything that changes the result")
+    model: str = about("name of the model config")
+    dtype: str | None = about("of the weights: float32, bfloat16 or float16", None)
+    device: str | None = about("cpu or cuda", None)
+    sparsity: float = about("share of neurons skipped in sparse blocks")
+    task: str | None = about("name of the task group", None)
+    protocol: str | None = about("whole or context: the part of a prompt that runs sparse", None)
+    chat_template: str | None = about("first 16 hex digits of its SHA-256; null without one", None)
+    dense_answers: str | None = about("folder under stages/answers; null without tasks", None)
+    selector: str = about("name; dense at sparsity 0", DENSE)
+    compensator: str = about("name; dense at sparsity 0", DENSE)
+    scheduler: str = about("name; dense at sparsity 0", DENSE)
+    parameters: dict[str, dict[str, Any]] = about(
+        "selector, compensator and scheduler -> their parameters", factory=dict
+    )
+    block_size: int | None = about("tokens", None)
+    group_size: int | None = about("neighbouring neurons kept or skipped together", None)
+    blocks: str | None = about("consecutive or similar: which tokens share a block", None)
+    hot_fraction: float | None = about("share of kept neurons that every block keeps", None)
+    calibration_text: str | None = about(
+        "embedded, or 16 hex digits that name the user's own text", None
+    )
+    seed: int | None = about("of everything random", None)
+    objective: Objective | None = about("what the plan is fitted to", None)
+    fidelity: FidelityFields | None = about("against dense, on held-out text", None)
+    speed: SpeedFields | None = about("against dense", None)
+    speed_reason: str | None = about("why speed is null, for a rule that works per token", None)
+    recall_at_k: float | None = about("of the block oracle's neurons, mean over layers", None)
+    retained_energy: float | None = about("over the oracle's, mean over layers", None)
+    layers: list[LayerFields] | None = about("of the plan", None)
+    flops: FlopsFields | None = about("of a sparse block", None)
+    data: str | None = about("which LongBench records were scored; null for other tasks", None)
+    tasks: dict[str, TaskFields] = about("by task name", factory=dict)
+    categories: dict[str, LossFields | None] | None = about("means of headline tasks", None)
+    buckets: dict[str, LossFields | None] | None = about(
+        "LongBench-E only: length in words -> means of headline tasks", None
+    )
+    mean: LossFields | None = about("mean of the headline tasks", None)
+    category_mean: LossFields | None = about("mean of the categories, as LongBench's own", None)
+    density_used: float | None = about("of the fidelity prompts, over dense", None)
+    cost: dict[str, float | None] = about(
+        "stage -> seconds; a cached stage keeps the seconds of the run that made it", factory=dict
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of result.json."""
+        return asdict(self)
+
+    @property
+    def dense(self) -> bool:
+        """True at sparsity 0."""
+        return not self.sparsity
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerRecord:
+    """One line of answers.jsonl."""
+
+    task: str = about("name of the task")
+    record_id: str = about("of the record")
+    prediction: str | None = about("the answer", None)
+    gold: str | None = about("the first gold answer", None)
+    score: float | None = about("points, as the task's metric has it", None)
+    nll: float | None = about("gold answer, nats per token", None)
+    prompt_tokens: int | None = about("tokens", None)
+    tokens_cut: int | None = about("tokens removed from the middle of the prompt", None)
+    length: int | None = about("words, as the record states it", None)
+    density: float | None = about("FFN neurons computed in the prompt over dense", None)
+    seconds: float | None = about("for this record", None)

@@ -1,0 +1,211 @@
+"""Tables: intervals, arrows, the best in bold, settings that differ, seeds, every format."""
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ffanalysis import formats, load, report, seeds, settings, tables
+from ffanalysis.source import Source
+
+PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    base = {
+        "model": "m_1",
+        "task": "t",
+        "scheduler": "uniform",
+        "compensator": "none",
+        "ttft_speedup": 1.1,
+    }
+    rows = [
+        base | {"run_key": "a", "selector": "dense", "sparsity": 0.0, "kl": 0.0},
+        base
+        | {
+            "run_key": "b",
+            "selector": "static",
+            "sparsity": 0.5,
+            "kl": 0.6,
+            "kl_low": 0.5,
+            "kl_high": 0.75,
+        },
+        base
+        | {
+            "run_key": "c",
+            "selector": "trained",
+            "sparsity": 0.5,
+            "kl": 0.4,
+            "kl_low": 0.35,
+            "kl_high": 0.5,
+        },
+        base | {"run_key": "d", "selector": "oracle", "sparsity": 0.5, "kl": 0.2},
+        base | {"run_key": "e", "selector": "trained", "sparsity": 0.7, "kl": 0.9},
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_best_of_each_sparsity_is_bold_but_no_bound(frame: pd.DataFrame) -> None:
+    columns = ("selector", "sparsity", "kl", "ttft_speedup")
+    text = tables.markdown(frame, columns)
+    heading = f"| selector | sparsity | KL {formats.DOWN} | TTFT speedup {formats.UP} |"
+    assert text.splitlines()[0] == heading and "**" not in text  # intervals overlap
+    frame.loc[2, ["kl_low", "kl_high"]] = 0.35, 0.45
+    text = tables.markdown(frame, columns)
+    assert text.count("**") == 2 and "| trained | 0.5 | **0.400 (0.350 to 0.450)** | 1.10 |" in text
+    assert "| oracle | 0.5 | 0.200 | 1.10 |" in text
+
+
+def test_no_gain_inside_its_interval_is_bold() -> None:
+    rows = {
+        "sparsity": [0.5, 0.5],
+        "loss_abs": [-4.6, 9.0],
+        "loss_abs_low": [-14.0, 8.0],
+        "loss_abs_high": [4.0, 10.0],
+    }
+    assert tables.best_rows(pd.DataFrame(rows), "loss_abs") == set()
+    rows["loss_abs_high"][0] = -1.0
+    assert tables.best_rows(pd.DataFrame(rows), "loss_abs") == {0}
+
+
+def test_measured_numbers_without_an_interval_are_never_bold_but_counted_ones_are() -> None:
+    rows = pd.DataFrame({"sparsity": 0.5, "ffn_ratio": [1.1, 1.9], "flops_used": [0.6, 0.7]})
+    assert tables.best_rows(rows, "ffn_ratio") == set()
+    assert tables.best_rows(rows, "flops_used") == {0}
+    rows = rows.assign(flops_used=[0.60001, 0.60002])  # equal as shown
+    assert tables.best_rows(rows, "flops_used") == set()
+
+
+def test_rules_by_token_are_marked_and_take_no_part(frame: pd.DataFrame) -> None:
+    frame = frame.assign(per_token=[False, False, True, False, False])
+    frame.loc[2, ["kl_low", "kl_high"]] = 0.35, 0.45
+    part = report.Part(frame, ("kl",))
+    text = report.text_table(part)
+    assert "trained (per token)" in text and "**" not in text
+
+
+def test_positions_hold_if_an_index_repeats(frame: pd.DataFrame) -> None:
+    frame.loc[2, ["kl_low", "kl_high"]] = 0.35, 0.45
+    frame.index = pd.Index([0] * len(frame))
+    assert "| trained | **0.400" in tables.markdown(frame, ("selector", "kl"))
+
+
+def test_empty_columns_are_left_out(frame: pd.DataFrame) -> None:
+    assert "block" not in tables.markdown(frame.assign(block_size=None), ("selector", "block_size"))
+
+
+def test_no_negative_zero() -> None:
+    how = formats.ColumnFormat("x", 2)
+    assert tables.number(-0.001, how) == "0.00" and tables.number(-0.01, how) == "-0.01"
+
+
+def test_times_of_a_busy_machine_are_marked() -> None:
+    row = pd.Series({"ttft_speedup": 1.2, "ttft_p20": 1.1, "ttft_p80": 1.3, "busy": True})
+    assert tables.cell(row, "ttft_speedup") == "1.20 (1.10 to 1.30) on a busy machine"
+    assert tables.cell(row.replace({True: False}), "ttft_speedup") == "1.20 (1.10 to 1.30)"
+
+
+def test_special_characters_are_escaped(frame: pd.DataFrame) -> None:
+    frame.loc[0, "selector"] = "a|b&c_d%"
+    assert r"| a\|b&c_d% |" in tables.markdown(frame, ("selector", "model"))
+    text = tables.latex(frame, ("selector", "model", "kl"))
+    assert r"a|b\&c\_d\% & m\_1" in text and r"KL $\downarrow$" in text
+    assert text.startswith(r"\begin{tabular}{llr}") and r"\midrule" in text
+
+
+def test_all_formats_tell_the_same(recorded: Path) -> None:
+    source = Source(recorded)
+    frame = source.runs()
+    text = report.report(source, "csv")
+    csv = pd.read_csv(io.StringIO(text), dtype={"run_key": str}).set_index("run_key")
+    rows = {row["run_key"]: row for row in json.loads(report.report(source, "json"))}
+    key = f"{6:016x}"
+    expected = frame.set_index("run_key").loc[key, "kl_continuation"]
+    assert csv.loc[key, "kl_continuation"] == rows[key]["kl_continuation"] == expected
+    # csv and json keep every seed; md and latex have one row for the three
+    assert len(csv) == len(rows) == len(frame)
+    assert report.report(source, "md", "seed").count("\n") - 3 == len(frame)
+    assert report.report(source).count("\n") - 3 == len(frame) - 2
+    assert report.report(source, "latex").count(r"\\") == len(frame) - 2 + 1
+    for style, by in (("xlsx", "run"), ("md", "colour")):
+        with pytest.raises(ValueError, match="is unknown; valid: "):
+            report.report(source, style, by)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ((6, 22, 25), ["block_size"]),
+        ((6, 26), ["group_size"]),
+        ((6, 32), ["seed"]),
+        ((6, 8), ["compensator.output_map_rank", "compensator.tune_steps"]),
+        ((16, 17), ["selector.block"]),
+        ((6, 7), ["selector"]),
+        ((1, 6), ["sparsity"]),
+        ((1, 2, 6), ["sparsity"]),
+        ((6,), []),
+    ],
+)
+def test_the_settings_that_differ_are_columns_and_the_others_stand_above(
+    keys: tuple[int, ...], expected: list[str], recorded: Path
+) -> None:
+    source = Source(recorded, run_keys=[f"{key:016x}" for key in keys])
+    assert settings.differing(source.runs()) == expected
+    above, _, table = report.report(source, by="seed").partition("\n\n")
+    head = table.splitlines()[0]
+    for name in expected:
+        assert settings.title(name).split(".")[-1] in head
+        # a method that differs may still have parameters that its rows share
+        assert name == "selector" or f"{settings.title(name)} " not in above
+    if "block_size" not in expected:
+        assert "block 128" in above and "| block |" not in head
+    assert "compensator surrogate (rank 128" in above and "protocol whole" in above
+
+
+def test_seeds_are_one_row_with_students_interval(recorded: Path) -> None:
+    frame = load.runs(recorded, [f"{key:016x}" for key in (6, 32, 33)])
+    (row,) = [row for _, row in seeds.collapsed(frame).iterrows()]
+    values = frame["kl_continuation"]
+    half = 4.30 * values.std() / 3**0.5  # t, 2 degrees of freedom
+    assert row["seeds"] == 3 and row["kl_continuation"] == pytest.approx(values.mean())
+    assert row["kl_continuation_low"] == pytest.approx(values.mean() - half)
+    assert row["kl_continuation_worst"] == frame["kl_continuation_worst"].max()
+    assert row["run_key"] == f"{6:016x} and 2 more" and row["run_keys"].split()[2] == f"{33:016x}"
+    assert row["compensator.rank"] == 128 and row["selector"] == "trained"
+
+
+def test_runs_of_one_seed_are_never_merged(recorded: Path) -> None:
+    frame = load.runs(recorded)
+    one_seed = frame[frame["seed"] == 0]
+    assert seeds.collapsed(one_seed) is one_seed
+    again = pd.concat([one_seed, frame[frame["seed"] > 0], one_seed.iloc[[5]]])
+    assert len(seeds.collapsed(again)) == len(one_seed) + 3  # a repeated seed is not a new one
+
+
+@pytest.mark.parametrize(
+    ("by", "texts"),
+    [
+        ("task", ("embedded_code", "gov_report", "chance")),
+        ("length", ("512", "1536", "0-4k", "copy")),
+        ("layer", ("| layer |", "recall")),
+        ("seed", ("| seed |",)),
+    ],
+)
+def test_a_report_by_something_else(by: str, texts: tuple[str, ...], recorded: Path) -> None:
+    text = report.report(Source(recorded), by=by)
+    assert all(part in text for part in texts)
+
+
+def test_a_report_without_such_values_names_a_command(recorded: Path) -> None:
+    source = Source(recorded, run_keys=[f"{1:016x}"])
+    with pytest.raises(load.LoadError, match="report --by layer: no run has .*scheduler"):
+        report.report(source, by="layer")
+
+
+def test_prompt_kl_is_shown_for_old_results_only(recorded: Path) -> None:
+    assert "prompt KL" not in report.report(Source(recorded))
+    text = report.report(Source(PUBLISHED / "default"))
+    assert "prompt KL" in text and "answer KL" not in text and "tune_steps" in text

@@ -1,0 +1,164 @@
+"""The driver of `make gpu` with commands that need no card."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu.run import Runner, last_json, run_all, timed
+from benchmarks.gpu.steps import Step
+
+STEPS = {
+    "good": "print('noise'); print('{\"ratio_eager\": 1.5}'); print('more noise')",
+    "bad": "import sys; print('{\"half\": 1}'); print('it broke'); sys.exit(3)",
+    "slow": "import time; print('{\"early\": 1}', flush=True); time.sleep(60)",
+}
+
+
+def make_runner(folder: Path) -> Runner:
+    for name, source in STEPS.items():
+        (folder / f"{name}.py").write_text(source)
+    return Runner(
+        (sys.executable,), folder, folder / "out" / "gpu.jsonl", {"card": "X"}, ("torch",)
+    )
+
+
+def step(name: str, seconds: float = 20, packages: tuple[str, ...] = ()) -> Step:
+    return Step(name, name, (), seconds, packages)
+
+
+def written(runner: Runner) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in runner.results.read_text().splitlines()]
+
+
+def test_each_result_is_on_disk_before_the_next_step_begins(tmp_path: Path) -> None:
+    runner, lengths = make_runner(tmp_path), []
+    run_all(
+        runner,
+        [step("good"), step("bad"), step("good")],
+        60,
+        lambda number, line: lengths.append((number, len(written(runner)))),
+    )
+    assert lengths == [(1, 1), (2, 2), (3, 3)]
+    good, bad, _ = written(runner)
+    assert good["status"] == "ok" and good["result"] == {"ratio_eager": 1.5}
+    assert good["card"] == "X" and good["command"] == ["python", "-m", "good"]
+    assert "output_end" not in good
+    assert bad["status"] == "failed" and bad["exit_code"] == 3 and bad["result"] == {"half": 1}
+    assert bad["output_end"].endswith("it broke\n")
+
+
+def test_a_step_past_its_limit_is_ended_and_keeps_its_result(tmp_path: Path) -> None:
+    runner, started = make_runner(tmp_path), time.monotonic()
+    line = runner.run(step("slow", 1.5), 60)
+    assert time.monotonic() - started < 15
+    assert line["status"] == "timeout" and line["exit_code"] is None
+    assert line["result"] == {"early": 1}
+
+
+def test_a_step_that_ignores_the_first_signal_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.gpu.run.GRACE", 0.3)
+    (tmp_path / "stubborn.py").write_text(
+        "import os, signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal, time;"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)'])\n"
+        "open('child', 'w').write(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    line = timed([sys.executable, "-m", "stubborn"], 1.5, tmp_path)
+    assert line["status"] == "timeout"
+    child = int((tmp_path / "child").read_text())
+    end = time.monotonic() + 5
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < end:
+        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{child}/stat").exists()
+
+
+def test_steps_that_cannot_run_say_why(tmp_path: Path) -> None:
+    runner = make_runner(tmp_path)
+    todo = [step("good", packages=("torch", "triton", "hydra")), step("ffkernels.nothing_here")]
+    lines = run_all(runner, todo, 60, lambda number, line: None)
+    assert [line["status"] for line in lines] == ["skipped", "skipped"]
+    assert lines[0]["reason"] == "this environment lacks triton, hydra"
+    assert lines[1]["reason"] == "ffkernels.nothing_here is not part of this version"
+
+
+def test_when_the_time_is_used_up_the_rest_is_skipped(tmp_path: Path) -> None:
+    lines = run_all(make_runner(tmp_path), [step("good")] * 2, 1.0, lambda number, line: None)
+    assert [(line["status"], line["reason"]) for line in lines] == [("skipped", "no time left")] * 2
+
+
+def test_the_time_left_limits_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    monkeypatch.setattr(
+        "benchmarks.gpu.run.timed",
+        lambda command, limit, root: limits.append(limit) or {"status": "ok", "seconds": 0.0},
+    )
+    runner = make_runner(tmp_path)
+    runner.run(step("good", 30), 12.0)
+    runner.run(step("good", 30), 90.0)
+    assert limits == [12.0, 30]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("no\n{broken\n", None),
+        ('{"a": 1}\n{"b": 2}\ntail', {"b": 2}),
+        ('{"a": 1}\n{broken', {"a": 1}),
+    ],
+)
+def test_last_json(text: str, expected: dict[str, int] | None) -> None:
+    assert last_json(text) == expected
+
+
+def test_a_killed_driver_keeps_its_results_and_ends_its_step(tmp_path: Path) -> None:
+    make_runner(tmp_path)
+    (tmp_path / "slow.py").write_text(
+        "import os, time\nopen('pid','w').write(str(os.getpid()))\n" + STEPS["slow"]
+    )
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        "import argparse, sys\n"
+        "from pathlib import Path\n"
+        "from benchmarks.gpu import command_line\n"
+        "from benchmarks.gpu.card import Environment\n"
+        "from benchmarks.gpu.steps import Step\n"
+        "folder = Path(sys.argv[1])\n"
+        "command_line.ROOT = folder\n"
+        "todo = [Step('good', 'good', (), 20, ()), Step('slow', 'slow', (), 60, ())]\n"
+        "options = argparse.Namespace(quick=True, minutes=None)\n"
+        "seen = Environment(python='3', packages=(), card='X')\n"
+        "sys.exit(command_line.measure(options, folder, seen, todo, (sys.executable,)))\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen(
+        [sys.executable, str(driver), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors.startswith("interrupted; what was measured is in ")
+    lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == ["environment", "good"]
+    slow = int((tmp_path / "pid").read_text())
+    assert not Path(f"/proc/{slow}").exists()

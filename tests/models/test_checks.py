@@ -1,0 +1,199 @@
+"""Checks of a model: what config.json tells, and what only the loaded model tells."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ffbench.models import checks
+from ffbench.models.adapters import gated_ffns
+from ffbench.models.errors import ModelError, UnsupportedModelError
+from ffbench.models.loading import FAMILIES, ModelSpec, load_model
+
+CONFIGS = [
+    ({"model_type": "gpt2"}, "has no gate"),
+    ({"model_type": "phi3", "hidden_act": "silu"}, "gate_up_proj"),
+    ({"model_type": "mixtral", "num_local_experts": 8}, "mixture of experts (num_local_experts=8)"),
+    ({"model_type": "qwen3_moe", "num_experts": 64}, "num_experts=64"),
+    ({"model_type": "llama", "mlp_bias": True}, "mlp_bias=true"),
+    ({"model_type": "x", "hidden_act": "quick_gelu"}, "activation 'quick_gelu'"),
+    ({"text_config": {"activation_sparsity_pattern": [0.95, 0.0]}}, "thresholds its own gate"),
+    (
+        {"model_type": "llama", "quantization_config": {"quant_method": "awq"}},
+        "weights are quantised (awq)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "text"), CONFIGS, ids=[text for _, text in CONFIGS])
+def test_what_a_configuration_tells(config: dict[str, Any], text: str) -> None:
+    (problem,) = checks.config_problems(config)
+    assert text in problem
+
+
+def test_sound_configurations_pass() -> None:
+    for family in FAMILIES:
+        model = load_model(ModelSpec("t", "tiny", family))[0]
+        config = json.loads(model.config.to_json_string())
+        assert checks.config_problems(config) == []
+        assert checks.structure_problem(model.config) is None
+    assert checks.config_problems({"text_config": {"activation_sparsity_pattern": [0.0]}}) == []
+    assert checks.config_problems({"num_experts": 1}) == []
+
+
+def test_lengths_are_held_against_the_models_positions() -> None:
+    config = {"max_position_embeddings": 512}
+    lengths = {"fidelity.window": 2048, "task.max_length": 512, "speed.lengths": 513}
+    problems = checks.position_problems(config, lengths)
+    assert [problem.split(":")[0] for problem in problems] == ["fidelity.window", "speed.lengths"]
+    assert "512 or fewer" in problems[0]
+    assert checks.position_problems({"text_config": config}, {"a": 600})
+    assert checks.position_problems({}, {"a": 10**9}) == []
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1, True), (8, True), (16, True), (7, False)])
+def test_groups_must_divide_the_width(size: int, fits: bool) -> None:
+    problems = checks.group_problems({"intermediate_size": 160}, size)
+    assert (problems == []) == fits
+    assert fits or "does not divide the model's 160 neurons" in problems[0]
+
+
+def test_missing_and_unexpected_weights_are_named() -> None:
+    info = {
+        "missing_keys": {"lm_head.weight"},
+        "unexpected_keys": {"a", "b", "c", "d", "model.rotary_emb.inv_freq"},
+        "mismatched_keys": [("x.weight", (2, 2), (3, 3))],
+    }
+    missing, shapes, unexpected = checks.weight_problems(info)
+    assert "1 weights are missing from the checkpoint: lm_head.weight" in missing
+    assert "another shape" in shapes and "x.weight" in shapes
+    assert "4 weights" in unexpected and "a, b, c and 1 more" in unexpected
+    assert checks.weight_problems({"unexpected_keys": {"model.rotary_emb.inv_freq"}}) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sound_models_pass_in_each_dtype(family: str, dtype: str) -> None:
+    model, tokenizer = load_model(ModelSpec("t", "tiny", family, dtype=dtype))
+    checks.check_loaded(model, tokenizer)
+
+
+class Thresholded(nn.Module):
+    """An FFN whose gate is thresholded before it is used, as in Gemma 3n."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        for name in ("gate_proj", "up_proj", "down_proj"):
+            setattr(self, name, getattr(inner, name))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate = self.gate_proj(x)
+        gate = torch.relu(gate - gate.mean(-1, keepdim=True))
+        return self.down_proj(torch.nn.functional.silu(gate) * self.up_proj(x))
+
+
+def tiny() -> tuple[Any, Any]:
+    return load_model(ModelSpec("t", "tiny", "llama"))
+
+
+def with_foreign_formula(model: Any) -> None:
+    model.model.layers[1].mlp = Thresholded(model.model.layers[1].mlp)
+
+
+def with_norm(model: Any) -> None:
+    mlp = model.model.layers[0].mlp
+    forward = mlp.forward
+    mlp.forward = lambda x: nn.functional.rms_norm(forward(x), (64,))
+
+
+def with_bias(model: Any) -> None:
+    model.model.layers[0].mlp.up_proj.bias = nn.Parameter(torch.zeros(160))
+
+
+def with_other_linear(model: Any) -> None:
+    class Linear4bit(nn.Linear):
+        pass
+
+    model.model.layers[0].mlp.gate_proj = Linear4bit(64, 160, bias=False)
+
+
+def with_float8(model: Any) -> None:
+    weight = model.model.layers[0].mlp.down_proj.weight
+    model.model.layers[0].mlp.down_proj.weight = nn.Parameter(
+        weight.to(torch.float8_e4m3fn), requires_grad=False
+    )
+
+
+def with_fused(model: Any) -> None:
+    model.model.layers[0].mlp = nn.ModuleDict(
+        {"gate_up_proj": nn.Linear(64, 320), "down_proj": nn.Linear(160, 64)}
+    )
+
+
+def with_meta(model: Any) -> None:
+    model.model.layers[1].mlp.to("meta")
+
+
+def with_infinite_head(model: Any) -> None:
+    with torch.no_grad():
+        model.model.norm.weight[3] = torch.inf
+
+
+FAULTS = [
+    (with_foreign_formula, "layer 1: Thresholded does not compute silu(gate) * up through down"),
+    (with_norm, "layer 0: LlamaMLP does not compute"),
+    (with_bias, "layer 0: up_proj has a bias"),
+    (with_other_linear, "layer 0: gate_proj is Linear4bit"),
+    (with_float8, "down_proj holds quantised weights (torch.float8_e4m3fn)"),
+    (with_fused, "has no gate_proj, up_proj (it has gate_up_proj, down_proj)"),
+    (with_meta, "model.device_map: 3 weights are offloaded"),
+    (with_infinite_head, "logits are not finite in float32"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "text"), FAULTS, ids=[text for _, text in FAULTS])
+def test_what_only_the_loaded_model_tells(spoil: Any, text: str) -> None:
+    model, tokenizer = tiny()
+    spoil(model)
+    with pytest.raises(ModelError) as refused:
+        checks.check_loaded(model, tokenizer)
+    assert text in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_model_without_decoder_layers() -> None:
+    model, _ = tiny()
+    model.model = nn.Module()
+    with pytest.raises(UnsupportedModelError, match="LlamaForCausalLM has no decoder layers"):
+        gated_ffns(model)
+
+
+def test_a_tokenizer_larger_than_the_embedding() -> None:
+    model, _ = tiny()
+    with pytest.raises(ModelError, match="tokenizer has 300 tokens, but the embedding has 259"):
+        checks.check_loaded(model, range(300))
+
+
+def test_the_formula_check_knows_every_activation() -> None:
+    from ffbench.models.adapters import ACTIVATIONS
+
+    assert set(checks.ACTIVATION_FUNCTIONS) == set(ACTIVATIONS.values())
+
+
+def test_folders_report_nothing_of_transformers(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from tiny_files import write_folder
+
+    folder = write_folder(tmp_path / "m")
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("model.layers.1.mlp.up_proj.weight")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    capsys.readouterr()
+    with pytest.raises(ModelError, match="1 weights are missing"):
+        load_model(ModelSpec("m", "folder", str(folder)))
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,41 @@
+"""What makes each generated part and picture of the documentation.
+
+To add a part: a function from the checkout's path to Markdown, a line here, two marks in a page.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.docs import (
+    architecture,
+    baselines,
+    fields,
+    kernels,
+    leaderboard,
+    longbench,
+    results,
+    stages,
+)
+
+PARTS: dict[str, Callable[[Path], str]] = {
+    "results": results.headline,
+    "longbench": results.longbench,
+    "kernel_speedups": results.kernels,
+    "shape_speedups": results.speeds,
+    "methods": results.methods,
+    "longbench_tasks": longbench.sections,
+    "leaderboard": leaderboard.table,
+    "stages": stages.table,
+    "result_fields": fields.result,
+    "renamed_methods": fields.renamed,
+    "frames": fields.frames,
+    "kernels": kernels.kernels,
+    "speed": kernels.speeds,
+    "triton": kernels.triton,
+    **baselines.PARTS,
+}
+# name -> place in the checkout, and what draws it there
+PICTURES: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
+    "pareto": ("docs/pareto.svg", results.pareto),
+    "architecture": ("docs/architecture.svg", architecture.draw),
+}

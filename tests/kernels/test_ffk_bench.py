@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import ffkernels
 from ffkernels import native
-from ffkernels.bench import cases, lines, machine, options, shapes, timing, variants
+from ffkernels.bench import cases, machine, options, shapes, timing, variants
 from ffkernels.bench.__main__ import main
 from ffkernels.native import instruction_sets
 
@@ -205,29 +205,12 @@ def test_the_merged_baseline_is_the_dense_ffn() -> None:
     )
 
 
-def test_lines_of_older_versions_are_read() -> None:
-    old = {"block": 128, "group": 32, "dtype": "bf16", "isa": "avx512", "cpu": "X 9 (AVX512)"}
-    assert lines.current(old) == {
-        "block_size": 128,
-        "group_size": 32,
-        "dtype": "bfloat16",
-        "instruction_set": "avx512",
-        "cpu": "X 9",
-        "torch_instruction_set": "AVX512",
-    }
-    new = lines.current(old)
-    assert lines.current(new) == new
-    assert lines.current({"cpu": "X (R) 9", "block": 1, "block_size": 2}) == {
-        "cpu": "X (R) 9",
-        "block_size": 2,
-    }
-
-
 def test_committed_lines_have_the_fields_of_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    current_line = pytest.importorskip("ffbench.runs.legacy").current_line
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "kernels.jsonl"
     new = result_of([*TORCH, "--json"], capsys)
     for text in path.read_text().splitlines():
-        line = lines.current(json.loads(text))
+        line = current_line(json.loads(text))
         assert set(line) <= set(new), set(line) - set(new)
         assert line["dtype"] in cases.DTYPES and not line["cpu"].endswith(")")
 

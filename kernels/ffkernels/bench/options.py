@@ -7,7 +7,6 @@ import torch
 
 from ffkernels import backends, int8
 from ffkernels.bench import cases, shapes
-from ffkernels.bench.lines import DTYPES as SHORT_DTYPES
 
 DESCRIPTION = """Time the sparse FFN against dense ones at the shape of a real model.
 
@@ -20,6 +19,7 @@ docs/kernels.md explains it.
 """
 
 
+SHORT_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 INT8 = "int8"  # int8 weights and activations; the dense baselines are float32
 INT8_BACKENDS = ("auto", *int8.BACKENDS)
 

@@ -43,6 +43,14 @@ def _like(name: str, value: Tensor, x: Tensor) -> None:
     _device(name, value, x)
 
 
+def _weight_type(name: str, value: Tensor, p: Problem) -> None:
+    """Check dtype and device of a weight: those of x, or int8 if the call has scales."""
+    if p.scales is None:
+        _like(name, value, p.x)
+    else:
+        _device(name, value, p.x)  # `ffkernels.int8` has checked the dtype
+
+
 def _count(name: str, value: object, low: int, high: int | None = None) -> int:
     if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
         raise TypeError(f"{name}: expected an int, received {type(value).__name__}")
@@ -52,20 +60,20 @@ def _count(name: str, value: object, low: int, high: int | None = None) -> int:
     return value  # type: ignore[return-value]
 
 
-def _weights(x: object, w_gate: object, w_up: object, w_down_t: object) -> tuple[Tensor, int]:
+def _weights(p: Problem) -> tuple[Tensor, int]:
     """Check x and the three matrices; return x and f."""
-    x = tensor("x", x, 2)
+    x = tensor("x", p.x, 2)
     if x.dtype not in DTYPES:
         raise TypeError(
             f"x: expected dtype float32, bfloat16, float16 or float64, received {x.dtype}"
         )
-    d, f = x.shape[1], tensor("w_gate", w_gate, 2).shape[0]
+    d, f = x.shape[1], tensor("w_gate", p.w_gate, 2).shape[0]
     if d == 0:
         raise ValueError("x: expected at least one column, received shape " + str(list(x.shape)))
-    for name, w in (("w_gate", w_gate), ("w_up", w_up), ("w_down_t", w_down_t)):
+    for name, w in (("w_gate", p.w_gate), ("w_up", p.w_up), ("w_down_t", p.w_down_t)):
         w = tensor(name, w, 2)
         _shape(name, w, (f, d), "[f, d]")
-        _like(name, w, x)
+        _weight_type(name, w, p)
         if w.stride(1) != 1 and d > 1:
             raise ValueError(
                 f"{name}: expected rows contiguous in memory (stride 1), received stride "
@@ -84,7 +92,7 @@ def _no_grad(*tensors: Tensor | None) -> None:
 
 def check_meta(p: Problem) -> Problem:
     """Check types, shapes, dtypes and devices, never values, so that fake tensors pass."""
-    x, f = _weights(p.x, p.w_gate, p.w_up, p.w_down_t)
+    x, f = _weights(p)
     _count("block_size", p.block_size, 1)
     _count("hot", p.hot, 0, f)
     _check_index_shapes(p, f)
@@ -142,7 +150,7 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
         _shape("z", z, (tokens, z.shape[1]), "[T, r]")
         _shape("v", v, (f, z.shape[1]), "[f, r]")
         _like("z", z, p.x)
-        _like("v", v, p.x)
+        _weight_type("v", v, p)
     if p.c is not None:
         _shape("c", tensor("c", p.c, 1), (f,), "[f]")
         _like("c", p.c, p.x)
@@ -151,7 +159,7 @@ def _check_correction(p: Problem, tokens: int, f: int) -> None:
 def values_are_checked(device: torch.device) -> bool:
     """Whether a call on this device reads the index values to check them.
 
-    Always on the CPU, where a wrong index would read foreign memory. On a GPU only with
+    Always on the CPU, because a wrong index would read foreign memory. On a GPU only with
     FFKERNELS_CHECK=1: each read makes the host wait and forbids the capture of CUDA graphs.
     """
     return device.type == "cpu" or os.environ.get(VARIABLE) == "1"

@@ -44,17 +44,18 @@ def _run(
         w_gate=w_gate,
         w_up=w_up,
         w_down_t=w_down_t,
-        indices=indices.to(torch.int32).contiguous(),
-        offsets=None if offsets is None else offsets.to(torch.int32).contiguous(),
+        indices=indices,
+        offsets=offsets,
         block_size=block_size,
         hot=hot,
-        activation=activations.canonical(activation),
+        activation=activation,
         z=z,
         v=v,
         c=c,
         group=group,
     )
-    return backends.load(backend, x).sparse(problem)
+    problem = problem.normalized(activations.canonical(activation))
+    return backends.load(backend, x).sparse(problem)  # type: ignore[no-any-return]
 
 
 def _fake(x: Tensor, *_: object) -> Tensor:

@@ -1,8 +1,9 @@
 """The checked description of one call, handed to a backend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -18,6 +19,15 @@ class Run(NamedTuple):
     end: int
 
 
+class Scales(NamedTuple):
+    """Factors of int8 rows: the weight of neuron j is row j times the j-th factor; float32 [f]."""
+
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+    v: Tensor | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """One block-sparse gated FFN; every field has passed `ffkernels.checks`.
@@ -26,7 +36,8 @@ class Problem:
     contiguous: [blocks, K], or [sum of K] with `offsets` int32 [blocks + 1], where block b keeps
     the entries offsets[b] to offsets[b + 1]. blocks is ceil(T / block_size); the entries of a block
     are strictly increasing, in [hot, f). z [T, r], v [f, r], c [f] or None. With `group` above 1 a
-    block keeps whole groups: `group` neighbours, the first a multiple of `group`.
+    block keeps whole groups: `group` neighbours, the first a multiple of `group`. With `scales` the
+    matrices and v are int8; x, z and c are float32.
     """
 
     x: Tensor
@@ -42,11 +53,36 @@ class Problem:
     v: Tensor | None = None
     c: Tensor | None = None
     group: int = 1
+    scales: Scales | None = None
 
     @property
     def blocks(self) -> int:
         """Number of blocks of tokens."""
         return -(-self.x.shape[0] // self.block_size)
+
+    def normalized(self, activation: str) -> "Problem":
+        """The same call with contiguous int32 indices and the canonical name of its activation."""
+        offsets = self.offsets
+        return replace(
+            self,
+            indices=self.indices.to(torch.int32).contiguous(),
+            offsets=None if offsets is None else offsets.to(torch.int32).contiguous(),
+            activation=activation,
+        )
+
+    def dequantized(self) -> "Problem":
+        """The same call with the float32 weights that its int8 rows and scales stand for."""
+        if self.scales is None:
+            return self
+        gate, up, down, v = self.scales
+        return replace(
+            self,
+            w_gate=self.w_gate.float() * gate[:, None],
+            w_up=self.w_up.float() * up[:, None],
+            w_down_t=self.w_down_t.float() * down[:, None],
+            v=None if self.v is None or v is None else self.v.float() * v[:, None],
+            scales=None,
+        )
 
     def bounds(self) -> list[int]:
         """First position of each block in the flat indices, and their end; reads `offsets`."""

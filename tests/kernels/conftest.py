@@ -1,4 +1,4 @@
-"""Make `ffkernels` importable from the checkout where it is not installed."""
+"""Make `ffkernels` importable from the checkout if it is not installed."""
 
 import sys
 from pathlib import Path

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 import ffkernels
-from ffkernels.bench import cases, lines, machine, options, shapes, timing, variants
+from ffkernels import native
+from ffkernels.bench import cases, machine, options, shapes, timing, variants
 from ffkernels.bench.__main__ import main
+from ffkernels.native import instruction_sets
 
 FIELDS = (
     "ratio_eager",
@@ -58,6 +60,7 @@ def result_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
         ["--group-size", "32"],
         ["--sparsity", "0.7"],
         ["--dtype", "bfloat16"],
+        ["--dtype", "int8", "--hot-fraction", "0.5"],
         ["--group-size", "16", "--hot-fraction", "0.5"],
     ],
     ids=str,
@@ -139,7 +142,7 @@ def test_unusable_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_gate_stops_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ffkernels import gather, native
+    from ffkernels import gather
 
     monkeypatch.setattr(native, "refusal", lambda x: None)
     monkeypatch.setattr(native, "sparse", lambda p: gather.sparse(p) * 1.01)
@@ -202,31 +205,40 @@ def test_the_merged_baseline_is_the_dense_ffn() -> None:
     )
 
 
-def test_lines_of_older_versions_are_read() -> None:
-    old = {"block": 128, "group": 32, "dtype": "bf16", "isa": "avx512", "cpu": "X 9 (AVX512)"}
-    assert lines.current(old) == {
-        "block_size": 128,
-        "group_size": 32,
-        "dtype": "bfloat16",
-        "instruction_set": "avx512",
-        "cpu": "X 9",
-        "torch_instruction_set": "AVX512",
-    }
-    new = lines.current(old)
-    assert lines.current(new) == new
-    assert lines.current({"cpu": "X (R) 9", "block": 1, "block_size": 2}) == {
-        "cpu": "X (R) 9",
-        "block_size": 2,
-    }
-
-
 def test_committed_lines_have_the_fields_of_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    current_line = pytest.importorskip("ffbench.runs.legacy").current_line
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "kernels.jsonl"
     new = result_of([*TORCH, "--json"], capsys)
     for text in path.read_text().splitlines():
-        line = lines.current(json.loads(text))
+        line = current_line(json.loads(text))
         assert set(line) <= set(new), set(line) - set(new)
         assert line["dtype"] in cases.DTYPES and not line["cpu"].endswith(")")
+
+
+@pytest.mark.parametrize("name", instruction_sets.INT8_SETS)
+def test_int8_lines_name_the_instruction_set(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name not in instruction_sets.available():
+        pytest.skip(f"no {name} here")
+    monkeypatch.setenv(instruction_sets.VARIABLE, name)
+    result = result_of(["--shape", "smollm2-135m", *SMALL, "--dtype", "int8"], capsys)
+    assert (result["backend"], result["instruction_set"]) == ("native", name)
+    assert 0 < result["relative_error"] <= result["error_allowed"] < 0.2
+
+
+def test_the_gate_stops_wrong_int8_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = native.sparse
+    monkeypatch.setattr(native, "refusal", lambda x: None)
+    monkeypatch.setattr(native, "sparse", lambda p: right(p) * 1.3)
+    with pytest.raises(SystemExit, match="error: wrong results, nothing was timed"):
+        main(["--shape", "smollm2-135m", *SMALL, "--dtype", "int8"])
+
+
+def test_int8_runs_on_the_cpu_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--dtype", "int8", "--backend", "triton"])
+    assert "--backend: expected auto, native, torch, reference for" in capsys.readouterr().err
 
 
 def test_a_processor_has_one_name() -> None:

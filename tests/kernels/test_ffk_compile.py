@@ -53,8 +53,8 @@ def test_fake_tensors_pass_with_groups() -> None:
     args = ffk_cases.make(37, 24, 64, 8, 16, hot=16)
     with FakeTensorMode() as mode:
         fake = {
-            name: mode.from_tensor(one) if isinstance(one, torch.Tensor) else one
-            for name, one in args.items()
+            name: mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
+            for name, value in args.items()
         }
         assert ffkernels.sparse_gated_ffn(**fake, group=8, backend="auto").shape == (37, 24)
 

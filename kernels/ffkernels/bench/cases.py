@@ -157,26 +157,37 @@ class Case:
         self.gate, self.up, self.down_t, self.down, self.x, self.merged = (
             page_aligned(t.to(self.device)) for t in (*rows, rows[2].T, x, torch.cat(rows[:2]))
         )
+        self.weight_dtype = self.dtype
         blocks = -(-self.tokens // self.sets.block_size)
         self.sets.layers = [
             IndexSet(layer.name, layer.hot, layer.indices[:blocks].int().to(self.device))
             for layer in self.sets.layers
         ]
 
+    def call(self, layer: IndexSet, blocks: int, backend: str) -> Tensor:
+        """The sparse call of one layer on the first `blocks` blocks."""
+        tensors = (self.gate, self.up, self.down_t)
+        return self.call_on(self.x[: blocks * self.sets.block_size], tensors, layer, backend)
+
+    def call_on(
+        self, x: Tensor, tensors: tuple[Tensor, ...], layer: IndexSet, backend: str
+    ) -> Tensor:
+        """The sparse call of one layer on x [t, d] and these matrices."""
+        size = self.sets.block_size
+        return ffkernels.sparse_gated_ffn(
+            x,
+            *tensors,
+            layer.indices[: -(-len(x) // size)],
+            size,
+            hot=layer.hot,
+            group=self.sets.group_size,
+            backend=backend,
+        )
+
     def sparse(self, backend: str) -> None:
         """The sparse call of every layer."""
         for layer in self.sets.layers:
-            ffkernels.sparse_gated_ffn(
-                self.x,
-                self.gate,
-                self.up,
-                self.down_t,
-                layer.indices,
-                self.sets.block_size,
-                hot=layer.hot,
-                group=self.sets.group_size,
-                backend=backend,
-            )
+            self.call(layer, len(layer.indices), backend)
 
     def own_dense(self, backend: str) -> None:
         """The dense call of the same backend for every layer: all neurons are hot."""
@@ -193,6 +204,23 @@ class Case:
         for _ in self.sets.layers:
             dense_merged(self.x, self.merged, self.down)
 
+    def correctness(self, backend: str) -> tuple[float, float]:
+        """Error of the first two blocks against float64, and the error allowed.
+
+        Both are relative to the largest output. Allowed is four times the error of the torch
+        backend on the same input plus one rounding of the result.
+        """
+        layer, blocks = self.sets.layers[0], min(2, len(self.sets.layers[0].indices))
+        x = self.x[: blocks * self.sets.block_size].double()
+        wide = tuple(t.double() for t in (self.gate, self.up, self.down_t))
+        exact = self.call_on(x, wide, layer, "reference")
+        top = exact.abs().max().item() or 1.0
+        error, error_of_torch = (
+            (self.call(layer, blocks, name).double() - exact).abs().max().item() / top
+            for name in (backend, "torch")
+        )
+        return error, 4 * error_of_torch + torch.finfo(self.dtype).eps
+
 
 def dense(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
     """The FFN as a model writes it; down is [d, f]."""
@@ -205,32 +233,3 @@ def dense_merged(x: Tensor, merged: Tensor, down: Tensor) -> Tensor:
     linear = torch.nn.functional.linear
     gate, up = linear(x, merged).chunk(2, dim=1)
     return linear(torch.nn.functional.silu(gate) * up, down)
-
-
-def correctness(case: Case, backend: str) -> tuple[float, float]:
-    """Error of the first two blocks against float64, and the error allowed.
-
-    Both are relative to the largest output. Allowed is four times the error of the torch backend on
-    the same input plus one rounding of the result.
-    """
-    layer, blocks = case.sets.layers[0], min(2, len(case.sets.layers[0].indices))
-    x = case.x[: blocks * case.sets.block_size]
-    tensors = (x, case.gate, case.up, case.down_t)
-
-    def call(wide: bool, name: str) -> Tensor:
-        inputs = [t.double() if wide else t for t in tensors]
-        return ffkernels.sparse_gated_ffn(
-            *inputs,
-            layer.indices[:blocks],
-            case.sets.block_size,
-            hot=layer.hot,
-            group=case.sets.group_size,
-            backend=name,
-        ).double()
-
-    exact = call(True, "reference")
-    top = exact.abs().max().item() or 1.0
-    error, error_of_torch = (
-        (call(False, name) - exact).abs().max().item() / top for name in (backend, "torch")
-    )
-    return error, 4 * error_of_torch + torch.finfo(x.dtype).eps

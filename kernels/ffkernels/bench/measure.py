@@ -9,14 +9,16 @@ import torch
 from ffkernels import backends
 from ffkernels.bench import cases, machine, shapes, timing, variants
 from ffkernels.bench.cases import Case
+from ffkernels.bench.int8_case import Int8Case
+from ffkernels.bench.options import INT8
 
 
 def build(a: argparse.Namespace) -> Case:
     """Inputs and index sets. CaseError if the plan's record cannot be used."""
-    dtype = cases.DTYPES[a.dtype]
+    kind, dtype = (Int8Case, torch.float32) if a.dtype == INT8 else (Case, cases.DTYPES[a.dtype])
     if a.from_plan is not None:
         sets, covered = cases.recorded_sets(a.from_plan, a.layers)
-        return Case(sets, dtype, min(a.tokens, covered), a.device, a.seed)
+        return kind(sets, dtype, min(a.tokens, covered), a.device, a.seed)
     sets = cases.random_sets(
         a.shape,
         tokens=a.tokens,
@@ -26,7 +28,7 @@ def build(a: argparse.Namespace) -> Case:
         hot_fraction=a.hot_fraction,
         seed=a.seed,
     )
-    return Case(sets, dtype, a.tokens, a.device, a.seed)
+    return kind(sets, dtype, a.tokens, a.device, a.seed)
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(a.threads)
     torch.set_flush_denormal(True)
     case = build(a)
-    error, allowed = cases.correctness(case, a.backend)
+    error, allowed = case.correctness(a.backend)
     if not error <= allowed:
         sys.exit(
             f"error: wrong results, nothing was timed: expected a relative error of at most "
@@ -62,6 +64,8 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 
 def speeds(a: argparse.Namespace, case: Case, times: dict[str, list[float]]) -> dict[str, Any]:
     """Ratios, rates and seconds of a result line; `times` has seconds per round by variant."""
+    # The fastest product that torch has on a CPU is that of bfloat16 if there is AMX.
+    peaks = (torch.bfloat16,) if a.dtype == INT8 else ()
     sets, flops = case.sets, 6 * case.tokens * case.sets.d * case.sets.f * len(case.sets.layers)
     seconds = {name: timing.spread(values)[0] for name, values in times.items()}
     over = {name: timing.ratios(values, times["sparse"]) for name, values in times.items()}
@@ -77,7 +81,8 @@ def speeds(a: argparse.Namespace, case: Case, times: dict[str, list[float]]) -> 
         "dense_gflops": flops / seconds["eager"] / 1e9,
         "self_gflops": flops / seconds["self"] / 1e9,
         "peak_gflops": max(
-            timing.peak_gflops(dtype, a.threads, a.device) for dtype in {case.dtype, torch.float32}
+            timing.peak_gflops(dtype, a.threads, a.device)
+            for dtype in {case.dtype, torch.float32, *peaks}
         ),
         "p20": p20,
         "p80": p80,
@@ -94,7 +99,7 @@ def settings(a: argparse.Namespace, case: Case) -> dict[str, Any]:
     choose = getattr(module, "instruction_set", None)
     return {
         "backend": backends.name_of(module),
-        "instruction_set": choose(case.dtype) if choose else None,
+        "instruction_set": choose(case.weight_dtype) if choose else None,
         "threads": a.threads,
         "shape": shape_name(a, case),
         "d": sets.d,

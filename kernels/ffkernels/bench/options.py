@@ -5,9 +5,8 @@ from pathlib import Path
 
 import torch
 
-from ffkernels import backends
+from ffkernels import backends, int8
 from ffkernels.bench import cases, shapes
-from ffkernels.bench.lines import DTYPES as SHORT_DTYPES
 
 DESCRIPTION = """Time the sparse FFN against dense ones at the shape of a real model.
 
@@ -18,6 +17,11 @@ gate and up merged, torch.compile, the dense call of the same backend, and the s
 are medians over rounds; above 1 the sparse call is faster. The last line printed is JSON;
 docs/kernels.md explains it.
 """
+
+
+SHORT_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+INT8 = "int8"  # int8 weights and activations; the dense baselines are float32
+INT8_BACKENDS = ("auto", *int8.BACKENDS)
 
 
 def full_dtype(name: str) -> str:
@@ -33,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--shape", choices=sorted(shapes.SHAPES), default="llama3.2-1b")
-    p.add_argument("--dtype", type=full_dtype, choices=sorted(cases.DTYPES), default="float32")
+    p.add_argument(
+        "--dtype", type=full_dtype, choices=(*sorted(cases.DTYPES), INT8), default="float32"
+    )
     p.add_argument("--block-size", type=int, default=128, help="tokens that share their neurons")
     p.add_argument("--tokens", type=int, default=2048)
     p.add_argument("--sparsity", type=float, default=0.5, help="fraction of neurons skipped")
@@ -90,6 +96,12 @@ def problems(a: argparse.Namespace) -> list[str]:
     if a.backend not in ("auto", *backends.MODULES):
         messages.append(
             f"--backend: expected auto, {', '.join(backends.MODULES)}; received {a.backend}"
+        )
+    if a.dtype == INT8 and a.device == "cuda":
+        messages.append("--device: expected cpu for --dtype int8, received cuda")
+    elif a.dtype == INT8 and a.backend in backends.MODULES and a.backend not in INT8_BACKENDS:
+        messages.append(
+            f"--backend: expected {', '.join(INT8_BACKENDS)} for --dtype int8; received {a.backend}"
         )
     f = shapes.SHAPES[a.shape][1]
     if a.group_size > 0 and f % a.group_size:

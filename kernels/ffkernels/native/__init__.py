@@ -2,7 +2,8 @@
 
 Weights are read as they are stored and never copied as a whole. The float instruction sets (avx2,
 avx512) widen bfloat16 and float16; the pair sets (avx512_bf16, amx_bf16) multiply bfloat16
-directly. All sum in float32.
+directly; both sum in float32. The int8 sets (avx2_int8, avx512_vnni, amx_int8) serve
+`ffkernels.int8` and sum in int32.
 """
 
 import torch
@@ -23,7 +24,7 @@ def refusal(x: Tensor) -> str | None:
     """Why this backend cannot take x, or None."""
     if x.device.type != "cpu":
         return f"it runs on the CPU, x is on {x.device}"
-    if x.dtype not in library.STORAGE:
+    if x.dtype not in library.FLOATS:
         return f"it takes float32, bfloat16 and float16, x is {x.dtype}"
     return unavailable()
 
@@ -44,4 +45,4 @@ def sparse(p: Problem) -> Tensor:
     lib, reason = library.loaded()
     if lib is None:
         raise RuntimeError(f"native backend: {reason}")
-    return library.call(lib, instruction_sets.chosen(p.x.dtype), p)
+    return library.call(lib, instruction_sets.chosen(p.w_gate.dtype), p)

@@ -28,36 +28,34 @@ COMMON = (
 )
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-# Object name: source and flags. A vector has LANES floats; a register tile has ROWS weight rows and
-# two vectors, so that its sums fill 12 of 16 registers (AVX2) or 24 of 32 (AVX-512).
+
+
+def _tile_loop(source: str, entry: str, tile: str, header: str, *flags: str) -> tuple[str, ...]:
+    """Source and flags of a tile loop whose tile is a class of a header."""
+    names = (f"-DENTRY=ffn_{entry}", f"-DTILE={tile}", f'-DTILE_HEADER="{header}"')
+    return (source, *names, *flags)
+
+
+AMX = ("-mamx-tile", "-mamx-bf16", "-mamx-int8")
+WIDE = ("-DLANES=16", *AVX512)  # LANES: floats in a vector
+PAIRS, QUADS, FLOATS = "pair_tile_loop.cpp", "int8_tile_loop.cpp", "float_tile_loop.cpp"
+# Object name: source and flags. The float tile has ROWS weight rows and two vectors: its sums fill
+# 12 of 16 registers (AVX2) or 24 of 32 (AVX-512).
 UNITS: dict[str, tuple[str, ...]] = {
     "entry": ("entry.cpp",),
-    "avx2": ("float_tile_loop.cpp", "-DENTRY=ffn_avx2", "-DLANES=8", "-DROWS=6", *AVX2),
-    "avx512": ("float_tile_loop.cpp", "-DENTRY=ffn_avx512", "-DLANES=16", "-DROWS=12", *AVX512),
-    "avx512_bf16": (
-        "pair_tile_loop.cpp",
-        "-DENTRY=ffn_avx512_bf16",
-        "-DTILE=DotTile",
-        '-DTILE_HEADER="dot_tile.h"',
-        *AVX512,
-        "-mavx512bf16",
+    "avx2": (FLOATS, "-DENTRY=ffn_avx2", "-DROWS=6", "-DLANES=8", *AVX2),
+    "avx512": (FLOATS, "-DENTRY=ffn_avx512", "-DROWS=12", *WIDE),
+    "avx512_bf16": _tile_loop(PAIRS, "avx512_bf16", "DotTile", "dot_tile.h", *WIDE, "-mavx512bf16"),
+    "amx_bf16": _tile_loop(PAIRS, "amx_bf16", "AmxTile", "amx_tile.h", *WIDE, *AMX),
+    "amx_emulated": _tile_loop(PAIRS, "amx_emulated", "AmxTile", "amx_tile.h", *WIDE),
+    "avx2_int8": _tile_loop(
+        QUADS, "avx2_int8", "MaddubsTile", "maddubs_tile.h", "-DLANES=8", *AVX2
     ),
-    "amx_bf16": (
-        "pair_tile_loop.cpp",
-        "-DENTRY=ffn_amx_bf16",
-        "-DTILE=AmxTile",
-        '-DTILE_HEADER="amx_tile.h"',
-        *AVX512,
-        "-mamx-tile",
-        "-mamx-bf16",
+    "avx512_vnni": _tile_loop(
+        QUADS, "avx512_vnni", "VnniTile", "vnni_tile.h", *WIDE, "-mavx512vnni"
     ),
-    "amx_emulated": (
-        "pair_tile_loop.cpp",
-        "-DENTRY=ffn_amx_emulated",
-        "-DTILE=AmxTile",
-        '-DTILE_HEADER="amx_tile.h"',
-        *AVX512,
-    ),
+    "amx_int8": _tile_loop(QUADS, "amx_int8", "AmxInt8Tile", "amx_tile.h", *WIDE, *AMX),
+    "amx_int8_emulated": _tile_loop(QUADS, "amx_int8_emulated", "AmxInt8Tile", "amx_tile.h", *WIDE),
 }
 
 

@@ -12,8 +12,24 @@ from ffkernels.activations import CODES
 from ffkernels.native import build
 from ffkernels.problem import Problem
 
-STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-POINTERS = ("x", "z", "c", "gate", "up", "down", "v", "y", "indices", "runs")
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int8: 3}  # as in ffn.h
+POINTERS = (
+    "x",
+    "z",
+    "c",
+    "gate",
+    "up",
+    "down",
+    "v",
+    "gate_scale",
+    "up_scale",
+    "down_scale",
+    "v_scale",
+    "y",
+    "indices",
+    "runs",
+)
 COUNTS = (
     "tokens",
     "d",
@@ -50,6 +66,7 @@ def open_library(path: Path) -> ctypes.CDLL:
     return lib
 
 
+@functools.cache
 def supports(lib: ctypes.CDLL, name: str) -> bool:
     """Whether this machine can run the instruction set `name`."""
     return bool(lib.ffk_supports(name.encode()) == 1)
@@ -87,7 +104,8 @@ def call(lib: ctypes.CDLL, instruction_set: str, p: Problem) -> Tensor:
     covered = sum(run.end - run.start for run in runs)
     y = torch.empty_like(x) if p.hot or covered == len(x) else torch.zeros_like(x)
     table = torch.tensor(runs, dtype=torch.int64).reshape(-1, 4)
-    tensors = (x, z, c, p.w_gate, p.w_up, p.w_down_t, v, y, p.indices, table)
+    weights, scales = (p.w_gate, p.w_up, p.w_down_t, v), p.scales or (None,) * 4
+    tensors = (x, z, c, *weights, *scales, y, p.indices, table)
     counts = (
         *x.shape,
         0 if v is None else v.shape[1],
@@ -96,7 +114,7 @@ def call(lib: ctypes.CDLL, instruction_set: str, p: Problem) -> Tensor:
         p.w_gate.stride(0),
         p.w_up.stride(0),
         p.w_down_t.stride(0),
-        STORAGE[p.x.dtype],
+        STORAGE[p.w_gate.dtype],
         CODES.get(p.activation, -1),
         torch.get_num_threads(),
         p.group,

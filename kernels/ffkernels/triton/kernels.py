@@ -193,8 +193,9 @@ def add_down(
     EVEN_D: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Return y + h Wd over `count` >= 1 kept neurons; `h_at` points at the first columns of h, which are
-    padded to whole tiles.
+    """Return y + h Wd over `count` >= 1 kept neurons.
+
+    `h_at` points at the first columns of h, which are padded to whole tiles.
 
     The indices of a step are loaded one step ahead: loaded in the step itself they would sit in
     front of the weight load and drain the pipeline at each step.

@@ -19,7 +19,7 @@ from ffkernels.triton.tiles import Tile
 
 CARD_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 INTERPRETER_DTYPES = (torch.float16, torch.float32)
-CONTIGUOUS, ANY_ROWS = 0, 1  # values of the kernels' GROUP beside the group sizes
+CONTIGUOUS, ANY_ROWS = 0, 1  # the kernels' GROUP without groups
 GROUPS = (32, 16)
 
 
@@ -53,7 +53,7 @@ def on_device_of(x: Tensor) -> Any:
 
 
 def cdiv(count: int, size: int) -> int:
-    """How many pieces of `size` hold `count`."""
+    """How many tiles of `size` hold `count`."""
     return -(-count // size)
 
 

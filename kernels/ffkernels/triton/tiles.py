@@ -4,11 +4,18 @@ Chosen by what the compiler makes of them (`python -m ffkernels.triton.aot`): ma
 no spilled register, shared memory within the card. They have not been timed on a card.
 """
 
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 # Shared memory that one program may use on each architecture that the tiles are made for (CUDA
 # programming guide, table of technical specifications).
 SHARED_BYTES = {80: 166_912, 86: 101_376, 90: 232_448, 100: 232_448}
+VARIABLE = "FFKERNELS_TILES"
 RANK_TILE = 32  # columns of z and v per step; ranks are 64 to 256
 
 
@@ -53,8 +60,8 @@ def _depth(arch: int, m: int) -> int:
     return 32 if arch == 86 or m < 64 else 64
 
 
-def gate_up_tile(arch: int, float32: bool, block_size: int) -> Tile:
-    """Tile of the gate-up kernel, which holds two sums of m x n."""
+def default_gate_up(arch: int, float32: bool, block_size: int) -> Tile:
+    """The shipped tile of the gate-up kernel, which holds two sums of m x n."""
     if float32:
         return Tile(token_tile(block_size, 32), 32, 32, 4, 2)
     m = token_tile(block_size, 128)
@@ -62,11 +69,77 @@ def gate_up_tile(arch: int, float32: bool, block_size: int) -> Tile:
     return Tile(m, 64, k, warps, 4 if arch == 90 else 3)
 
 
-def down_tile(arch: int, float32: bool, block_size: int) -> Tile:
-    """Tile of the down kernel; its k divides the n of the gate-up tile, so that padded columns
-    suffice.
-    """
+def default_down(arch: int, float32: bool, block_size: int) -> Tile:
+    """The shipped tile of the down kernel."""
     if float32:
         return Tile(token_tile(block_size, 32), 32, 32, 4, 2)
     m = token_tile(block_size, 128)
     return Tile(m, 128 if m > 16 else 64, _depth(arch, m), 8 if m == 128 else 4, 3)
+
+
+@functools.cache
+def measured(path: str) -> dict[tuple[int, bool, int], tuple[Tile, Tile]]:
+    """Gate-up and down tiles by architecture, float32 and block size, from a file of `autotune`.
+
+    ValueError if the file cannot be read or a pair of tiles does not fit together.
+    """
+    try:
+        lines = [json.loads(text) for text in Path(path).read_text().splitlines()]
+        pairs = {
+            (int(line["arch"]), bool(line["float32"]), int(line["block_size"])): (
+                Tile(**line["gate_up"]),
+                Tile(**line["down"]),
+            )
+            for line in lines
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{VARIABLE}: {path} is not a file of tiles ({type(error).__name__}: {error}); "
+            "write one with python -m ffkernels.triton.autotune"
+        ) from error
+    for up, down in pairs.values():
+        check_pair(up, down)
+    return pairs
+
+
+def check_pair(up: Tile, down: Tile) -> None:
+    """ValueError unless the columns that gate-up pads suffice for the steps of down."""
+    if up.n % down.k:
+        raise ValueError(
+            f"{VARIABLE}: expected n of the gate-up tile to be a multiple of k of the down tile, "
+            f"received {up.n} and {down.k}"
+        )
+
+
+_tried: list[tuple[Tile, Tile]] = []
+
+
+@contextlib.contextmanager
+def trying(up: Tile, down: Tile) -> Iterator[None]:
+    """Use these two tiles for every call, whatever its architecture, dtype and block size."""
+    check_pair(up, down)
+    _tried.append((up, down))
+    try:
+        yield
+    finally:
+        _tried.pop()
+
+
+def _pair(arch: int, float32: bool, block_size: int) -> tuple[Tile, Tile]:
+    """The measured tiles that FFKERNELS_TILES has for this case, else the shipped ones."""
+    if _tried:
+        return _tried[-1]
+    path = os.environ.get(VARIABLE)
+    case = (arch, float32, block_size)
+    pair = measured(path).get(case) if path else None
+    return pair or (default_gate_up(*case), default_down(*case))
+
+
+def gate_up_tile(arch: int, float32: bool, block_size: int) -> Tile:
+    """Tile of the gate-up kernel."""
+    return _pair(arch, float32, block_size)[0]
+
+
+def down_tile(arch: int, float32: bool, block_size: int) -> Tile:
+    """Tile of the down kernel; its k divides the n of the gate-up tile of the same case."""
+    return _pair(arch, float32, block_size)[1]

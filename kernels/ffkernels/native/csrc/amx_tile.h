@@ -3,7 +3,9 @@
 // `Tiles` is either the processor's registers or, for machines without AMX, the same operations in plain C++, so that
 // packing, strides and loops can be run and tested anywhere.
 #pragma once
-#include "pairs.h"
+#include <immintrin.h>
+
+#include "vector.h"
 
 namespace {
 
@@ -34,6 +36,10 @@ struct Tiles {
     template <int C, int A, int B>
     static void dot() {
         asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
+    }
+    template <int C, int A, int B>
+    static void dot_int8() {
+        asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
     }
 };
 #else
@@ -73,50 +79,74 @@ struct Tiles {
                     std::memcpy(&reg[C][m][n], &c, 4);
                 }
     }
+    static int32_t byte(uint32_t quad, int i) { return static_cast<int8_t>(quad >> (8 * i)); }
+    // TDPBSSD: c[m][n] += the sum over i < 4 of a[m][4k + i] b[k][4n + i], in int32.
+    template <int C, int A, int B>
+    static void dot_int8() {
+        for (int m = 0; m < 16; m++)
+            for (int k = 0; k < 16; k++)
+                for (int n = 0; n < 16; n++)
+                    for (int i = 0; i < 4; i++) reg[C][m][n] += byte(reg[A][m][k], i) * byte(reg[B][k][n], i);
+    }
 };
 #endif
 
-struct AmxTile {
+// T uint16_t: bfloat16 pairs with float sums; int8_t: quads with int32 sums. A row of a tile is 64 bytes in both.
+template <class T, class Sum>
+struct AmxTileOf {
     static constexpr int ROWS = 32;
-    static constexpr bool WHOLE = true;  // writes ROWS rows, whatever the count
-    static constexpr int BLOCK = 16;     // rows that must lie at one stride
+    static constexpr bool WHOLE = true;      // writes ROWS rows, whatever the count
+    static constexpr bool UNSIGNED = false;  // left rows are signed bytes
+    static constexpr int BLOCK = 16;         // rows that must share a stride
+    static constexpr int DEPTH = 64 / sizeof(T);
 
     struct Left {
-        const uint16_t *half[2];
+        const T *half[2];
         int64_t bytes[2];
     };
     // `row(i)` gives place and stride of row i of a tile.
     template <class Row>
     static Left left(const Row &row, int) {
         const auto low = row(0), high = row(16);
-        return {{low.at, high.at}, {low.ld * 2, high.ld * 2}};
+        const int64_t size = sizeof(T);
+        return {{low.at, high.at}, {low.ld * size, high.ld * size}};
     }
     static void begin() { Tiles::begin(); }
     static void end() { Tiles::end(); }
+    static void finish(T *, int64_t) {}
 
-    // c[32][W] = or += a [32][k] times b [k / 2][W][2]; k a multiple of 32.
+    template <int C, int A, int B>
+    static void dot() {
+        if constexpr (sizeof(T) == 1) Tiles::dot_int8<C, A, B>();
+        else Tiles::dot<C, A, B>();
+    }
+
+    // c[32][W] = or += a [32][k] times b [k / 2][W][2], or [k / 4][W][4] for int8; k a multiple of DEPTH.
     template <class Prefetcher>
-    static void run(int, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
+    static void run(int, const Left &a, const T *b, int k, Sum *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
         const int64_t row = ldc * 4, panel = 4 * W;
-        float *c1 = c + 16 * ldc;
+        Sum *c1 = c + 16 * ldc;
         if (add) {
             Tiles::load<0>(c, row), Tiles::load<1>(c + 16, row), Tiles::load<2>(c1, row), Tiles::load<3>(c1 + 16, row);
         } else {
             Tiles::zero<0>(), Tiles::zero<1>(), Tiles::zero<2>(), Tiles::zero<3>();
         }
-        for (int p = 0; p < k; p += 32, b += 32 * W) {
+        for (int p = 0; p < k; p += DEPTH, b += DEPTH * W) {
             prefetcher.step();
             Tiles::load<4>(a.half[0] + p, a.bytes[0]);
             Tiles::load<6>(b, panel);
-            Tiles::dot<0, 4, 6>();
-            Tiles::load<7>(b + W, panel);
-            Tiles::dot<1, 4, 7>();
+            dot<0, 4, 6>();
+            Tiles::load<7>(b + DEPTH, panel);
+            dot<1, 4, 7>();
             Tiles::load<5>(a.half[1] + p, a.bytes[1]);
-            Tiles::dot<2, 5, 6>();
-            Tiles::dot<3, 5, 7>();
+            dot<2, 5, 6>();
+            dot<3, 5, 7>();
         }
         Tiles::store<0>(c, row), Tiles::store<1>(c + 16, row), Tiles::store<2>(c1, row), Tiles::store<3>(c1 + 16, row);
     }
 };
+
+using AmxTile = AmxTileOf<uint16_t, float>;
+using AmxInt8Tile = AmxTileOf<int8_t, int32_t>;
 
 }  // namespace

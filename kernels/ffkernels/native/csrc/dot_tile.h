@@ -7,7 +7,7 @@ namespace {
 struct DotTile {
     static constexpr int ROWS = 14;
     static constexpr bool WHOLE = false;  // writes the rows that exist only
-    static constexpr int BLOCK = 1;       // rows that must lie at one stride
+    static constexpr int BLOCK = 1;       // rows that must share a stride
 
     struct Left {
         const uint16_t *row[ROWS];

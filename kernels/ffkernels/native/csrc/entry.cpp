@@ -49,12 +49,19 @@ bool run_all(const FfnCall &call, WorkItemFn compute, const std::vector<WorkItem
     return ok;
 }
 
-// An instruction set: its name, its code, and whether the processor and the system allow it.
+enum class Takes { FLOATS, BF16_ONLY, INT8_ONLY };
+
+// An instruction set: its name, its code, the storage that it takes, and whether the processor and the system allow it.
 struct Isa {
     const char *name;
     WorkItemFn compute;
-    bool bf16_only;
+    Takes takes;
     bool (*here)();
+
+    bool serves(int64_t storage) const {
+        if (takes == Takes::FLOATS) return storage != INT8;
+        return storage == (takes == Takes::INT8_ONLY ? INT8 : BF16);
+    }
 };
 
 bool avx2() {
@@ -66,12 +73,14 @@ bool avx512() {
 }
 bool avx512_bf16() { return avx512() && __builtin_cpu_supports("avx512bf16"); }
 
-// CPUID leaf 7 says that the tiles exist; Linux gives a process their state only when it asks for it.
-bool amx_bf16() {
+bool avx512_vnni() { return avx512() && __builtin_cpu_supports("avx512vnni"); }
+
+// CPUID leaf 7 tells which tile operations exist; Linux gives a process the tile state only when it asks for it.
+bool amx(unsigned operation) {
     unsigned a, b, c, d;
     if (!avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-    const unsigned bf16 = 1u << 22, tile = 1u << 24;
-    if ((d & bf16) == 0 || (d & tile) == 0) return false;
+    const unsigned tile = 1u << 24;
+    if ((d & operation) == 0 || (d & tile) == 0) return false;
 #ifdef __linux__
     constexpr long ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
     static const bool granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
@@ -80,13 +89,19 @@ bool amx_bf16() {
     return false;
 #endif
 }
+bool amx_bf16() { return amx(1u << 22); }
+bool amx_int8() { return amx(1u << 25); }
 
 const Isa ISAS[] = {
-    {"avx2", ffn_avx2, false, avx2},
-    {"avx512", ffn_avx512, false, avx512},
-    {"avx512_bf16", ffn_avx512_bf16, true, avx512_bf16},
-    {"amx_bf16", ffn_amx_bf16, true, amx_bf16},
-    {"amx_emulated", ffn_amx_emulated, true, avx512},
+    {"avx2", ffn_avx2, Takes::FLOATS, avx2},
+    {"avx512", ffn_avx512, Takes::FLOATS, avx512},
+    {"avx512_bf16", ffn_avx512_bf16, Takes::BF16_ONLY, avx512_bf16},
+    {"amx_bf16", ffn_amx_bf16, Takes::BF16_ONLY, amx_bf16},
+    {"amx_emulated", ffn_amx_emulated, Takes::BF16_ONLY, avx512},
+    {"avx2_int8", ffn_avx2_int8, Takes::INT8_ONLY, avx2},
+    {"avx512_vnni", ffn_avx512_vnni, Takes::INT8_ONLY, avx512_vnni},
+    {"amx_int8", ffn_amx_int8, Takes::INT8_ONLY, amx_int8},
+    {"amx_int8_emulated", ffn_amx_int8_emulated, Takes::INT8_ONLY, avx512},
 };
 
 const Isa *find(const char *name) {
@@ -111,7 +126,7 @@ extern "C" int ffk_supports(const char *name) {
 // activation. Writes the tokens of the runs, and all of y if hot is above 0. Each run keeps at least one neuron.
 extern "C" int ffk_sparse(const FfnCall *call, const char *name) {
     const Isa *isa = find(name);
-    if (!isa || !isa->here() || (isa->bf16_only && call->storage != BF16)) return 2;
+    if (!isa || !isa->here() || !isa->serves(call->storage)) return 2;
     if (!known(call->activation)) return 3;
     std::vector<WorkItem> hot, dynamic;
     if (call->hot) split(hot, *call, {nullptr, 0, call->hot, 0, call->tokens, false, false});

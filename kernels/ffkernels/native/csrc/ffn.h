@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-enum Storage : int64_t { F32 = 0, BF16 = 1, F16 = 2 };
+enum Storage : int64_t { F32 = 0, BF16 = 1, F16 = 2, INT8 = 3 };
 
 // The codes come from ffkernels/activations.py as compiler definitions.
 enum Activation : int64_t { SILU = FFK_SILU, GELU_TANH = FFK_GELU_TANH, GELU = FFK_GELU, RELU = FFK_RELU };
@@ -16,6 +16,7 @@ struct Run {
 struct FfnCall {
     const float *x, *z, *c;             // x [tokens, d], z [tokens, r], c [f]; z and c null if absent
     const void *gate, *up, *down, *v;   // [f, d] with the row strides below, v [f, r] contiguous; in `storage`
+    const float *gate_scale, *up_scale, *down_scale, *v_scale;  // [f], factors of int8 rows; null for other storage
     float *y;                           // [tokens, d]
     const int32_t *indices;             // kept neurons of one run after another, increasing within each
     const Run *runs;                    // [n_runs]
@@ -43,4 +44,8 @@ void ffn_avx512(const FfnCall &, const WorkItem &);
 void ffn_avx512_bf16(const FfnCall &, const WorkItem &);   // bfloat16 storage only, like the next two
 void ffn_amx_bf16(const FfnCall &, const WorkItem &);
 void ffn_amx_emulated(const FfnCall &, const WorkItem &);  // the same with the tiles written out in C++
+void ffn_avx2_int8(const FfnCall &, const WorkItem &);     // int8 storage only, like the next ones
+void ffn_avx512_vnni(const FfnCall &, const WorkItem &);
+void ffn_amx_int8(const FfnCall &, const WorkItem &);
+void ffn_amx_int8_emulated(const FfnCall &, const WorkItem &);
 constexpr int64_t MAX_TOKENS = 256;  // tokens of a work item: its slice of X^T stays in the L2 cache

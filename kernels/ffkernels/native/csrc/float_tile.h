@@ -5,7 +5,6 @@
 
 namespace {
 
-constexpr int W = 2 * LANES;
 constexpr int SEGMENT = 16;  // steps of the sum between two looks at the prefetcher
 
 // The left factor of a tile, element (i, p): ROWS rows anywhere in memory, or columns of one array.

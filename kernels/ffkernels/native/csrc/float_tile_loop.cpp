@@ -1,7 +1,7 @@
 // One work item of the FFN in float arithmetic. Compiled once per instruction set with LANES, ROWS and ENTRY defined.
 //
 // Gate and up: X^T is packed once per work item in panels of W tokens. A panel of KC inputs stays near the core while
-// the weight rows pass by and are broadcast; float rows are read where they lie, others are widened first. The
+// the weight rows pass by and are broadcast; float rows are read in place, others are widened first. The
 // results h are [neurons][tokens], and the down product broadcasts them against panels of W columns of down rows.
 #include "ffn.h"
 

@@ -1,13 +1,12 @@
 // One work item of the FFN for bfloat16 weights, multiplied in pairs with float sums. Compiled once per tile.
 //
 // Gate and up: X^T is packed once per work item in panels [pairs][W tokens][2]; the weight rows are the left factor and are
-// read where they lie, or copied if the tile needs neighbours and the kept neurons are not. h is rounded once to
+// read in place, or copied if the tile needs neighbours and the kept neurons are not. h is rounded once to
 // bfloat16 as rows of tokens and is the left factor of the down product, whose panels interleave two down rows.
 #include "ffn.h"
 
 #include <algorithm>
 
-#define LANES 16
 #include "prefetch.h"
 #include "pairs.h"
 #include "passes.h"
@@ -80,7 +79,7 @@ struct Worker {
         }
     }
 
-    // Whether the tile can read row i of `now` where it lies: no input is missing, and the rows of its block exist and
+    // Whether the tile can read row i of `now` in place: no input is missing, and the rows of its block exist and
     // are neighbours.
     bool in_place(const Window<uint16_t> &now, int64_t i) const {
         if (now.width % 32) return false;

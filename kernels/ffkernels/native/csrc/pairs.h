@@ -6,10 +6,9 @@
 #include <cstring>
 
 #include "transpose.h"
+#include "vector.h"
 
 namespace {
-
-constexpr int W = 32;  // columns of a panel: two vectors, or two tiles
 
 // Round 16 floats to bfloat16, nearest even, NaN stays NaN; in the low half of each 32-bit lane.
 inline __m512i round_bf16(__m512 x) {

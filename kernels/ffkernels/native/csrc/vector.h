@@ -11,6 +11,8 @@ namespace {
 typedef float vf __attribute__((vector_size(LANES * 4)));
 typedef int32_t vi __attribute__((vector_size(LANES * 4)));
 
+constexpr int W = 2 * LANES;  // columns of a panel
+
 inline vf load(const float *p) {
     vf v;
     std::memcpy(&v, p, sizeof v);

@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+from ffbench.cli.errors import import_problem
+
 
 def report_missing(error: ImportError) -> None:
-    """Print that the plotting packages are missing."""
-    print(f"no picture: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
+    """Print why the plotting packages cannot be imported."""
+    print(import_problem("no picture", error), file=sys.stderr)
 
 
 def draw_run(folder: Path) -> None:

@@ -231,7 +231,7 @@ def own_children(name: str) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            before, _, after = entry.read_text().rpartition(")")
+            before, _, after = entry.read_text(errors="replace").rpartition(")")
         except OSError:  # the process ended meanwhile
             continue
         if before.partition("(")[2] == name and int(after.split()[1]) == os.getpid():

@@ -12,7 +12,7 @@ def report_missing(error: ImportError) -> None:
 
 
 def draw_run(folder: Path) -> None:
-    """Draw scores by task and the selector's figures by layer into `plots` of a run folder, as far
+    """Draw scores by task and the selector's metrics by layer into `plots` of a run folder, as far
     as it has them.
     """
     try:

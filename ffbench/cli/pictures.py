@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+from ffbench.cli.errors import import_problem
+
 
 def warn_missing(what: str, error: ImportError) -> None:
     """Say that the packages for tables and plots are missing."""
-    print(f"no {what}: {error}; pip install 'ffbench[analysis]'", file=sys.stderr)
+    print(import_problem(f"no {what}", error), file=sys.stderr)
 
 
 def draw_run(folder: Path) -> None:

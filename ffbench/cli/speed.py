@@ -11,6 +11,7 @@ from ffbench.cli.errors import DONE, refuse
 from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
 from ffbench.runs.files import disk_errors, make_folder
+from ffbench.runs.progress import log_line
 from ffbench.suggestions import unknown_name
 
 HELP = """Time dense and sparse prefill in turn, selector and compensator included.
@@ -24,6 +25,9 @@ shape=NAME takes random weights at a published model's shape instead of model=. 
 saved plan and writes its break-even length into it: shorter prompts then run dense. Without it the
 plan has the settings' sizes and random contents, which costs the same time. Every line is appended
 to speed.jsonl in output_dir."""
+
+
+SHAPE_DTYPE = "bfloat16"  # in which the published shapes' weights are stored
 
 
 @dataclass(frozen=True)
@@ -88,16 +92,17 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     """Model, plan, and what they are. Raises ModelError or PlanError if one cannot be loaded."""
     from ffbench.experiment import identity as keys
     from ffbench.methods.plan import SparsePlan
+    from ffbench.models.device import resolve_device, resolve_dtype
     from ffbench.models.loading import ModelError, load_model
     from ffbench.models.shapes import build_shape, random_plan, shape_of
 
     s = job.settings
     plan = None if request.plan is None else SparsePlan.load(request.plan, keys.fingerprint(s))
     if request.shape is not None:
-        model, facts = (
-            build_shape(request.shape, s.model.dtype),
-            {"shape": request.shape, "weights": "random"},
-        )
+        device = resolve_device(keys.model_spec(s).device)
+        dtype = resolve_dtype(s.model.dtype, device, SHAPE_DTYPE)
+        model = build_shape(request.shape, dtype).to(device)
+        facts = {"shape": request.shape, "weights": "random"}
     else:
         try:
             model = load_model(keys.model_spec(s))[0]
@@ -126,11 +131,14 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     from ffbench.evaluation.speed import break_even, prefill_times
     from ffbench.methods.flops import flops_of
     from ffbench.methods.plan_files import save_header
+    from ffbench.models.device import start_line
     from ffbench.runs.provenance import cpu_name, git_state
     from ffkernels import backends
 
     model, plan, facts = prepared(request, job)
     s, p = job.settings, plan.settings
+    backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
+    log_line(start_line(model.device, model.dtype, backend))
     threads = s.kernel.threads or torch.get_num_threads()
     times = prefill_times(model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
     ttft = [one.metrics(one.prefill) for one in times]

@@ -58,7 +58,7 @@ class StageCache:
 
         `make` gets a fresh empty folder that takes its final name only at the end, so a half-made
         stage is never seen. With `resumable` it gets the folder that a killed or failed attempt
-        left, to go on in. One process makes a key at a time, the others wait; the lock ends with
+        left, to resume in. One process makes a key at a time, the others wait; the lock ends with
         its process, however that ends.
 
         Raises:

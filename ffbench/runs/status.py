@@ -33,8 +33,8 @@ class SweepStatus:
     @property
     def counts(self) -> dict[str, int]:
         """Number of jobs in each state."""
-        found = Counter(job.state for job in self.jobs)
-        return {state: found[state] for state in STATES}
+        counted = Counter(job.state for job in self.jobs)
+        return {state: counted[state] for state in STATES}
 
     @property
     def failures(self) -> list[JobStatus]:

@@ -156,7 +156,7 @@ class RunFolder:
         return read_json(self.path / "provenance.json")
 
     def result(self) -> dict[str, Any]:
-        """The figures of result.json.
+        """The contents of result.json.
 
         Raises:
             StoreError: the run is not done, or the file is damaged.

@@ -40,45 +40,45 @@ class TrackerSettings:
 
     def problems(self) -> list[str]:
         """Every invalid value, one sentence each."""
-        found = []
+        problems = []
         if self.kind not in KINDS:
-            found.append(f"tracker.kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
+            problems.append(f"tracker.kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
         if self.mode not in MODES:
-            found.append(f"tracker.mode is {self.mode!r}; choose one of {', '.join(MODES)}")
+            problems.append(f"tracker.mode is {self.mode!r}; choose one of {', '.join(MODES)}")
         if not self.project or set(self.project) & set("/\\#?%:"):
-            found.append(
+            problems.append(
                 f"tracker.project is {self.project!r}; it needs a name without / \\ # ? % :"
             )
         if not 0.5 <= self.timeout <= 60:
-            found.append(f"tracker.timeout is {self.timeout}; choose 0.5 to 60 seconds")
-        return found if self.kind == "none" else found + environment_problems(self.mode)
+            problems.append(f"tracker.timeout is {self.timeout}; choose 0.5 to 60 seconds")
+        return problems if self.kind == "none" else problems + environment_problems(self.mode)
 
 
 def environment_problems(mode: str) -> list[str]:
     """Every invalid value among W&B's environment variables that would be used with tracker mode
     `mode`.
     """
-    found, named = [], os.environ.get("WANDB_MODE", "auto")
+    problems, named = [], os.environ.get("WANDB_MODE", "auto")
     if mode == "auto" and named not in WANDB_MODES:
-        found.append(
+        problems.append(
             f"WANDB_MODE is {named!r}; choose one of {', '.join(WANDB_MODES[1:])}, or unset it"
         )
     address = urlsplit(server())
     if address.scheme not in ("http", "https") or not address.netloc:
-        found.append(
+        problems.append(
             f"WANDB_BASE_URL is {server()!r}; give http://HOST or https://HOST, or unset it"
         )
-    return found
+    return problems
 
 
 class Tracker(Protocol):
     """What a run mirrors: metrics, tables, pictures and the plan folder."""
 
-    def log(self, figures: dict[str, Any]) -> None:
+    def log(self, metrics: dict[str, Any]) -> None:
         """Log named numbers as the next step of a history (nested mappings are joined with '/')."""
 
-    def summary(self, figures: dict[str, Any]) -> None:
-        """Set the final figures; setting them again changes nothing."""
+    def summary(self, metrics: dict[str, Any]) -> None:
+        """Set the final metrics; setting them again changes nothing."""
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Log rows as a table; the columns are those of all rows, in order of appearance."""
@@ -96,10 +96,10 @@ class Tracker(Protocol):
 class NullTracker:
     """Mirrors nothing."""
 
-    def log(self, figures: dict[str, Any]) -> None:
+    def log(self, metrics: dict[str, Any]) -> None:
         """Does nothing."""
 
-    def summary(self, figures: dict[str, Any]) -> None:
+    def summary(self, metrics: dict[str, Any]) -> None:
         """Does nothing."""
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:

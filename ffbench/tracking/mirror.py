@@ -11,14 +11,14 @@ from ffbench.tracking.base import Tracker
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
-def figures(result: dict[str, Any]) -> dict[str, Any]:
+def metrics(result: dict[str, Any]) -> dict[str, Any]:
     """Numbers of a result.json, nested as there; the lists and texts, which go to tables, are left
     out.
     """
     out: dict[str, Any] = {}
     for name, value in result.items():
         if isinstance(value, dict):
-            inner = figures(value)
+            inner = metrics(value)
             if inner:
                 out[name] = inner
         elif isinstance(value, (int, float)):
@@ -27,7 +27,7 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def objective(kl: float | None, flops_ratio: float | None) -> float | None:
-    """One figure for a search over plans (our design): KL to dense in nats a token + sparse FFN
+    """One number for a search over plans (our design): KL to dense in nats per token + sparse FFN
     FLOPs over dense.
 
     None if either was not measured. During a run `kl` is the mean over the windows so far.
@@ -50,17 +50,17 @@ def tables(
     out.
     """
     speed = result.get("speed") or {}
-    found = {
+    all_tables = {
         "tasks": [{"task": name} | row for name, row in (result.get("tasks") or {}).items()],
         "layers": result.get("layers") or [],
         "ttft": speed.get("ttft") or [],
         "answers": answers,
     }
-    return {name: rows for name, rows in found.items() if rows}
+    return {name: rows for name, rows in all_tables.items() if rows}
 
 
 def mirror(tracker: Tracker, run: RunFolder) -> None:
-    """Send figures, tables, pictures and the plan of a done run; call it after
+    """Send metrics, tables, pictures and the plan of a done run; call it after
     `run.finish(result)`.
 
     Raises:
@@ -69,10 +69,10 @@ def mirror(tracker: Tracker, run: RunFolder) -> None:
     """
     result = run.result()
     tracker.summary(
-        figures(result)
+        metrics(result)
         | {
             "objective": result_objective(result),
-            "provenance": provenance_figures(run.provenance()),
+            "provenance": provenance_fields(run.provenance()),
         }
     )
     for name, rows in tables(result, run.answers()).items():
@@ -83,7 +83,7 @@ def mirror(tracker: Tracker, run: RunFolder) -> None:
         tracker.artifact(run.path / "plan")
 
 
-def provenance_figures(provenance: dict[str, Any]) -> dict[str, Any]:
+def provenance_fields(provenance: dict[str, Any]) -> dict[str, Any]:
     """Provenance as W&B shows it: texts and numbers, lists as one text."""
     return {
         name: " ".join(map(str, value)) if isinstance(value, list) else value

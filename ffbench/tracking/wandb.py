@@ -32,10 +32,10 @@ ABANDON_SECONDS = 2.0
 MARKER = "tracker.json"
 
 
-def flat(figures: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings joined with '/'; None is left out, since W&B has no null figure."""
+def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings joined with '/'; None is left out, since W&B has no null value."""
     out: dict[str, Any] = {}
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if isinstance(value, dict):
             out |= flat(value, f"{prefix}{name}/")
         elif value is not None:
@@ -148,13 +148,13 @@ class WandbTracker:
             end_service()
             raise StoreError(f"W&B does not start run {run_key}: {first_line(error)}") from error
 
-    def log(self, figures: dict[str, Any]) -> None:
+    def log(self, metrics: dict[str, Any]) -> None:
         """Log named numbers."""
-        self._try(lambda run: run.log(flat(figures)))
+        self._try(lambda run: run.log(flat(metrics)))
 
-    def summary(self, figures: dict[str, Any]) -> None:
-        """Set the final figures."""
-        self._try(lambda run: run.summary.update(flat(figures)))
+    def summary(self, metrics: dict[str, Any]) -> None:
+        """Set the final metrics."""
+        self._try(lambda run: run.summary.update(flat(metrics)))
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Log rows as a table."""
@@ -228,15 +228,15 @@ def end_service() -> None:
 
 def own_children(name: str) -> list[int]:
     """Process ids of this process's children called `name` (empty if there is no /proc)."""
-    found = []
+    children = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            before, _, after = entry.read_text().rpartition(")")
+            before, _, after = entry.read_text(errors="replace").rpartition(")")
         except OSError:  # the process ended meanwhile
             continue
         if before.partition("(")[2] == name and int(after.split()[1]) == os.getpid():
-            found.append(int(entry.parent.name))
-    return found
+            children.append(int(entry.parent.name))
+    return children
 
 
 def target(settings: TrackerSettings) -> str:

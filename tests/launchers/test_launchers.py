@@ -40,7 +40,7 @@ def test_every_failure_is_shown_and_stops_no_other(launcher: list[str], tmp_path
     assert [line.split()[1] for line in failed] == [
         f"{tmp_path}/runs/{key}" for key in (keys[1], keys[3])
     ]
-    assert text.count("a file stands where a folder is needed") == 2 and "Traceback" not in text
+    assert text.count("a file has that name") == 2 and "Traceback" not in text
     assert "2 of 6 runs failed, 4 done, 0 were done before" in text
     assert [run.run_key for run in runs(tmp_path) if run.state().state == "done"] == sorted(
         set(keys) - {keys[1], keys[3]}

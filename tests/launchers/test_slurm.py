@@ -87,11 +87,7 @@ def test_a_job_that_fails_by_itself_names_its_reason(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / key).write_text("a file where the run's folder should be")
     code, text = run_sweep(tmp_path, *SLURM, "sparsity=0.3,0.5", environment=cluster)
-    assert (
-        code == 1
-        and "a file stands where a folder is needed" in text
-        and "1 of 2 runs failed, 1 done" in text
-    )
+    assert code == 1 and "a file has that name" in text and "1 of 2 runs failed, 1 done" in text
 
 
 def test_a_cluster_without_accounting_is_refused_at_once(

@@ -20,7 +20,7 @@ from ffbench.tracking.base import (
     chosen_mode,
     unreachable,
 )
-from ffbench.tracking.mirror import figures, result_objective, tables
+from ffbench.tracking.mirror import metrics, result_objective, tables
 from ffbench.tracking.open import open_tracker
 from ffbench.tracking.sync import sync
 
@@ -171,7 +171,7 @@ def test_figures_and_tables_of_a_result() -> None:
         "layers": [{"layer": 0}],
         "speed": {"ffn": {"ratio": 1.2}, "ttft": []},
     }
-    assert figures(result) == {
+    assert metrics(result) == {
         "sparsity": 0.5,
         "mean": {"score": 1.5},
         "tasks": {"lcc": {"n": 3}},

@@ -66,7 +66,7 @@ def worked_off(
 ) -> list[FakeRun | None]:
     """Let one agent work off the sweep; its runs in the order of the trials, None for a trial that
     never began."""
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "kernels")])
+    path = os.pathsep.join(str(REPOSITORY / part) for part in ("", "kernels", "analysis"))
     done = wandb(
         environment | {"WANDB_SILENT": "false", "PYTHONPATH": path},
         folder,

@@ -9,7 +9,7 @@ from ffbench.cli.compose import Job, jobs_of
 from ffbench.cli.errors import refuse
 from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
-from ffbench.methods.plan import SparsePlan
+from ffbench.methods.plan import SparsePlan, untimed
 
 HELP = """Sparse plans as folders of safetensors and JSON.
 

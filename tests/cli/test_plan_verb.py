@@ -60,7 +60,7 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
         main(["plan", "record", str(folder), *overrides, "fidelity.windows=2", "fidelity.contexts=[200]"])
         == 0
     )
-    assert "2 layers, 20 blocks of 32 tokens" in capsys.readouterr().out
+    assert "2 layers, 16 blocks of 32 tokens" in capsys.readouterr().out
     with safe_open(folder / "indices.safetensors", "pt") as file:
         assert file.metadata() == {
             "d": "64",
@@ -70,7 +70,7 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
             "layers": "2",
         }
         hot, indices = file.get_tensor("hot").tolist(), file.get_tensor("1.indices")
-    assert hot == [16, 16] and indices.shape == (20, 80 - 16)
+    assert hot == [16, 16] and indices.shape == (16, 80 - 16)
     assert bool((indices[:, 1:] > indices[:, :-1]).all()) and indices.min() >= 16
     bench = [
         "--from-plan",

@@ -26,7 +26,10 @@ def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture
     folder, overrides = tmp_path / "plan", [*TINY, f"output_dir={tmp_path / 'out'}"]
     assert main(["plan", "save", str(folder), *overrides]) == 0
     saved = capsys.readouterr().out
-    assert "kept     80 of 160" in saved and "surrogate (rank 8, output_map_rank 0, tune_steps 0)" in saved
+    assert (
+        "kept     80 of 160" in saved
+        and "surrogate (rank 8, output_map_rank 0, tune_steps 0)" in saved
+    )
     assert main(["plan", "show", str(folder)]) == 0
     assert capsys.readouterr().out == saved
     assert main(["plan", "load", str(folder), *overrides]) == 0
@@ -57,7 +60,16 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
     overrides = [*TINY, f"output_dir={tmp_path / 'out'}", "hot_fraction=0.25", "group_size=8"]
     assert main(["plan", "save", str(folder), *overrides]) == 0
     assert (
-        main(["plan", "record", str(folder), *overrides, "fidelity.windows=2", "fidelity.contexts=[200]"])
+        main(
+            [
+                "plan",
+                "record",
+                str(folder),
+                *overrides,
+                "fidelity.windows=2",
+                "fidelity.contexts=[200]",
+            ]
+        )
         == 0
     )
     assert "2 layers, 16 blocks of 32 tokens" in capsys.readouterr().out
@@ -84,9 +96,22 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
     ]
     assert ffkernels_bench(bench) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["group_size"], line["block_size"], line["layers"]) == (8, 32, ["layer 0", "layer 1"])
+    assert (line["group_size"], line["block_size"], line["layers"]) == (
+        8,
+        32,
+        ["layer 0", "layer 1"],
+    )
     assert (
-        main(["plan", "record", str(folder), *overrides, "fidelity.windows=2", "fidelity.contexts=[64]"])
+        main(
+            [
+                "plan",
+                "record",
+                str(folder),
+                *overrides,
+                "fidelity.windows=2",
+                "fidelity.contexts=[64]",
+            ]
+        )
         == 2
     )
     assert "have no sparse blocks" in capsys.readouterr().err

@@ -36,7 +36,10 @@ TINY = [
         ("selector=wina_rule compensator=none group_size=32", "group_size: 32, but"),
         ("selector=cats blocks=similar", "blocks: 'similar', but"),
         ("compensator=none blocks=similar", "choose consecutive, or compensator=surrogate"),
-        ("selector=griffin selector.block=previous blocks=similar", "needs blocks in the order of the text"),
+        (
+            "selector=griffin selector.block=previous blocks=similar",
+            "needs blocks in the order of the text",
+        ),
     ],
 )
 def test_refusals(overrides: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

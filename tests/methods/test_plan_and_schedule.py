@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_plans import node, plan_settings, random_tiny_plan, tiny_model
+from tiny_plans import random_tiny_plan, tiny_model
 
 from ffbench.methods.compensators import OutputMap
 from ffbench.methods.flops import flops_of
@@ -126,7 +126,9 @@ def greedy(values: torch.Tensor, total: int) -> list[int]:
     return kept
 
 
-VALUES = torch.rand(6, 20, generator=torch.Generator().manual_seed(9)) ** torch.arange(1, 7)[:, None]
+VALUES = (
+    torch.rand(6, 20, generator=torch.Generator().manual_seed(9)) ** torch.arange(1, 7)[:, None]
+)
 REFERENCES: dict[str, tuple[list[int], list[int]]] = {
     "uniform": (SCHEDULERS.make({"name": "uniform"}).kept(measurements(3, 10, 0.5)), [5, 5, 5]),
     "per_block": (SCHEDULERS.make({"name": "per_block"}).kept(measurements(3, 10, 0.5)), [5, 5, 5]),
@@ -168,9 +170,7 @@ def test_flops_by_hand() -> None:
     assert hot.selector == 0 and hot.compensator == pytest.approx(4 * d * rank / dense)
     assert flops_of(plan_of(selector="oracle", compensator="none")).ratio > 1
     similar = flops_of(plan_of(blocks="similar"))
-    assert similar.selector - flops.selector == pytest.approx(
-        4 * 2 * rank * 2048 / block / dense
-    )
+    assert similar.selector - flops.selector == pytest.approx(4 * 2 * rank * 2048 / block / dense)
     mapped = flops_of(plan_of(compensator={"name": "surrogate", "output_map_rank": 5}))
     assert mapped.compensator - flops.compensator == pytest.approx(4 * 5 * d / dense)
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from tiny_plans import tiny_model
 
 from ffbench.methods.plan import SparsePlan
-from ffbench.methods.plan_format3 import settings_of_format3
 from ffbench.methods.plan_files import plan_settings
+from ffbench.methods.plan_format3 import settings_of_format3
 from ffbench.models.sparse_prefill import sparse_prefill
 
 FOLDER = Path(__file__).parents[1] / "recorded" / "plans"
@@ -29,9 +29,7 @@ def test_recorded_logits(name: str, tmp_path: Path) -> None:
         with sparse_prefill(model, version, "torch") as prefill:
             prefill.dense_from = [DENSE_FROM]
             logits = model(expected["ids"]).logits[0, ::EVERY]
-        torch.testing.assert_close(
-            logits, expected["logits"].view_as(logits), atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(logits, expected["logits"].view_as(logits), atol=1e-5, rtol=1e-5)
         assert prefill.density == pytest.approx(expected["density"].item(), abs=1e-4)
 
 

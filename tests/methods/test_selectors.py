@@ -85,9 +85,7 @@ def energy(world: World, x: Tensor) -> np.ndarray:
     a, s, energies = world.activations(x), world.layer.compensation, np.zeros((len(x), F))
     assert isinstance(s, AffineState)
     for j in range(F):
-        estimate = s.mean[j] + sum(
-            s.activation_map[j, k] * (x @ s.projection[k]) for k in range(3)
-        )
+        estimate = s.mean[j] + sum(s.activation_map[j, k] * (x @ s.projection[k]) for k in range(3))
         energies[:, j] = ((a[:, j] - estimate) ** 2 * (world.down[:, j] ** 2).sum()).numpy()
     return energies
 
@@ -166,9 +164,7 @@ EXPECTED: dict[str, tuple[Any, Callable[[World], np.ndarray]]] = {
 @pytest.mark.parametrize("case", sorted(EXPECTED))
 def test_a_selector_is_its_rule(case: str) -> None:
     world, (choice, expected) = World(), EXPECTED[case]
-    np.testing.assert_allclose(
-        world.scores(choice).numpy(), expected(world), rtol=2e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(world.scores(choice).numpy(), expected(world), rtol=2e-4, atol=1e-5)
 
 
 def test_every_selector_has_a_reference() -> None:

@@ -50,7 +50,9 @@ def test_a_short_last_block() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_blocks_are_tighter_than_those_of_the_text(seed: int) -> None:
     features = torch.randn(96, 6, generator=torch.Generator().manual_seed(seed))
-    assert spread(features, balanced_kmeans(features, 16), 16) < 0.8 * spread(features, torch.arange(96), 16)
+    assert spread(features, balanced_kmeans(features, 16), 16) < 0.8 * spread(
+        features, torch.arange(96), 16
+    )
 
 
 def test_features_that_are_not_finite_have_a_place_too() -> None:

@@ -102,7 +102,9 @@ def test_a_plan_is_made_and_used(cpu: Any, case: str, tmp_path: Path) -> None:
     with simulated_card():
         plan = built_plan(model, FolderCache(tmp_path), **PLANS[case])
         assert all(
-            value.device.type == "cpu" for layer in plan.layers for value in layer.tensors().values()
+            value.device.type == "cpu"
+            for layer in plan.layers
+            for value in layer.tensors().values()
         )
         plan.save(tmp_path / "plan")
         if case != "token rule":

@@ -129,7 +129,10 @@ def test_whole_groups_are_kept(model: Any, group: int) -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(5, 0), (20, 7), (1, 30), (33, 33), (0, 1)])
 def test_dense_ends_are_counted_in_tokens(model: Any, first: int, last: int) -> None:
-    plan, ids = plan_for(model, compensator="surrogate", first_dense=first, last_dense=last), prompt(83)
+    plan, ids = (
+        plan_for(model, compensator="surrogate", first_dense=first, last_dense=last),
+        prompt(83),
+    )
     with sparse_prefill(model, plan, "torch") as usage:
         logits = model(ids).logits
     torch.testing.assert_close(logits, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
@@ -230,9 +233,7 @@ def test_nesting_and_a_wrong_plan_are_refused(model: Any) -> None:
 
 
 def test_zero_sparsity_equals_dense(model: Any) -> None:
-    plan = plan_for(
-        model, sparsity=0.0, compensator="surrogate", first_dense=0, last_dense=0
-    )
+    plan = plan_for(model, sparsity=0.0, compensator="surrogate", first_dense=0, last_dense=0)
     with sparse_prefill(model, plan, "torch"):
         logits = model(prompt(70)).logits
     torch.testing.assert_close(logits, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)

@@ -19,6 +19,9 @@ CARD = torch.device("meta")
 # these read or write another device's tensors on a real card too
 CROSSING = {"_to_copy", "copy_", "_local_scalar_dense", "to"}
 
+# a card's tensor may be indexed from the CPU, but not the other way round
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
+
 
 class CardTensor(torch.Tensor):
     """A tensor whose data is `inner`, on the CPU, and whose device is CARD."""
@@ -57,10 +60,8 @@ def check(func: Any, args: Any, kwargs: dict[str, Any], wanted: torch.device | N
         raise RuntimeError(f"{name}: a generator of the CPU for a tensor on the card")
     if name in CROSSING:
         return
-    if name in ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"):
-        # a card's tensor may be indexed from the CPU, but not the other way round
-        if isinstance(args[0], CardTensor):
-            flat = [args[0], *tree_flatten(args[2:])[0]]
+    if name in INDEXING and isinstance(args[0], CardTensor):
+        flat = [args[0], *tree_flatten(args[2:])[0]]
     tensors = [value for value in flat if isinstance(value, torch.Tensor)]
     devices = {value.device.type for value in tensors if value.dim() or value.device == CARD}
     if len(devices) > 1:

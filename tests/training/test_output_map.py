@@ -106,6 +106,12 @@ def test_on_dense_inputs_only_the_first_layer_s_map_is_the_same(model: Any) -> N
     sparse, dense = (
         fit_output_maps(model, plan, text, 12, dense_inputs) for dense_inputs in (False, True)
     )
-    torch.testing.assert_close(dense[0].expansion @ dense[0].projection, sparse[0].expansion @ sparse[0].projection)
-    assert not torch.allclose(dense[1].expansion @ dense[1].projection, sparse[1].expansion @ sparse[1].projection, rtol=1e-2)
+    torch.testing.assert_close(
+        dense[0].expansion @ dense[0].projection, sparse[0].expansion @ sparse[0].projection
+    )
+    assert not torch.allclose(
+        dense[1].expansion @ dense[1].projection,
+        sparse[1].expansion @ sparse[1].projection,
+        rtol=1e-2,
+    )
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))

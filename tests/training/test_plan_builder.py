@@ -67,9 +67,7 @@ def test_most_pairs_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(("selector", "compensator"), pairs())
-def test_every_pair_trains_and_runs(
-    selector: str, compensator: str, cache: FolderCache
-) -> None:
+def test_every_pair_trains_and_runs(selector: str, compensator: str, cache: FolderCache) -> None:
     model, ids = tiny_model(), prompt(70)
     plan = built_plan(model, cache, selector=selector, compensator=compensator)
     with sparse_prefill(model, plan, "torch") as usage:

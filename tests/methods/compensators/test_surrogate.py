@@ -104,9 +104,7 @@ def test_mean_and_none() -> None:
     x, a, norms, moments = data()
     inputs = fit_inputs(moments, torch.ones(D, F))
     bias = COMPENSATORS.make({"name": "bias"}).fit(inputs)
-    torch.testing.assert_close(
-        bias.estimate(x[:3]), a.mean(0).expand(3, F), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(bias.estimate(x[:3]), a.mean(0).expand(3, F), rtol=1e-4, atol=1e-4)
     none = COMPENSATORS.make({"name": "none"}).fit(inputs)
     assert not none.estimate(x).any()
     torch.testing.assert_close(

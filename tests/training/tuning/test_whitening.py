@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from tiny_plans import plan_settings
 from tiny_text import windows
@@ -58,7 +57,9 @@ def test_factors_are_those_of_the_inputs(model: Any, tmp_path: Path) -> None:
         )
     hidden = teacher.load_hidden(tmp_path)
     assert {name: len(rows) for name, rows in hidden.items()} == {
-        f"{i}.{name}": len(window.positions[name]) for i, window in enumerate(text) for name in names
+        f"{i}.{name}": len(window.positions[name])
+        for i, window in enumerate(text)
+        for name in names
     }
 
 
@@ -73,15 +74,13 @@ def test_leaves_stand_for_the_same_parameters(model: Any) -> None:
         factor = torch.linalg.cholesky(x.double().T @ x.double() / len(x)).float()
         whitened = Whitened(layer, factor)
         whitened.apply()
-        assert (
-            set(whitened.leaves)
-            == set(before)
-            == set(RATES)
-        )
+        assert set(whitened.leaves) == set(before) == set(RATES)
         for name, value in before.items():
             torch.testing.assert_close(layer.parameters[name].detach(), value, rtol=1e-3, atol=1e-4)
         lengths = ffn.w_down.float().norm(dim=0)
-        torch.testing.assert_close(whitened.leaves["activation_map"].detach(), before["activation_map"] * lengths[:, None])
+        torch.testing.assert_close(
+            whitened.leaves["activation_map"].detach(), before["activation_map"] * lengths[:, None]
+        )
         # equal steps of a leaf change the features equally, whatever the input's scale
         step = torch.randn(whitened.leaves["projection"].shape, generator=generator)
         with torch.no_grad():
@@ -91,5 +90,7 @@ def test_leaves_stand_for_the_same_parameters(model: Any) -> None:
         torch.testing.assert_close(
             change.square().mean(0), step.square().sum(1), rtol=2e-2, atol=0.0
         )
-        assert torch.equal(layer.layer.compensation.projection, layer.parameters["projection"].detach())
+        assert torch.equal(
+            layer.layer.compensation.projection, layer.parameters["projection"].detach()
+        )
         assert all(leaf.requires_grad and leaf.is_leaf for leaf in whitened.leaves.values())

@@ -44,4 +44,4 @@ TINY = [
 def test_a_plan_of_a_bfloat16_model(overrides: str, tmp_path: Path) -> None:
     assert main([*TINY, *overrides.split(), f"output_dir={tmp_path / 'out'}"]) == 0
     result = json.loads(next(tmp_path.glob("out/runs/*/result.json")).read_text())
-    assert result["dtype"] == "bfloat16" and 0 <= result["fidelity"]["tails"]["copy"]["kl"] < 0.1
+    assert result["dtype"] == "bfloat16" and 0 <= result["fidelity"]["prompt"]["kl"] < 0.1

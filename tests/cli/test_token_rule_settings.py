@@ -57,7 +57,7 @@ def test_a_run_of_a_per_token_rule_has_no_speed_and_says_why(
         and "token by token" in result["speed_reason"]
         and result["recall_at_k"] is None
     )
-    assert result["fidelity"]["tails"]["continuation"]["kl"] > 0
+    assert result["fidelity"]["prompt"]["kl"] > 0
     overrides = [*TINY, "selector=teal", "compensator=none", f"output_dir={tmp_path / 'out'}"]
     capsys.readouterr()
     assert main(["plan", "save", str(tmp_path / "plan"), *overrides]) == 0

@@ -88,6 +88,12 @@ class BlockChooser:
         """Whether blocks hold other tokens than consecutive ones."""
         return self.settings.blocks != CONSECUTIVE
 
+    @property
+    def reads_previous(self) -> bool:
+        """Whether each block's neurons depend on the block before it."""
+        selector = self.settings.selector
+        return isinstance(selector, Selector) and selector.needs_text_order
+
     def token_order(self, x: Tensor, features: Tensor) -> Tensor:
         """Order [T] in which each block's tokens follow one another; x [T, d], features [T, r]."""
         size = self.settings.block_size
@@ -151,11 +157,11 @@ class BlockChooser:
         kept: list[Tensor] = []
         if leading:
             kept += self.dynamic(before, x[:leading].unsqueeze(0))
-            before, x = x[:leading], x[leading:]
+            before, x = x[:leading] if self.reads_previous else before, x[leading:]
         whole = len(x) // size * size
         if whole:
             kept += self.dynamic(before, x[:whole].view(-1, size, width))
-            before = x[whole - size : whole]
+            before = x[whole - size : whole] if self.reads_previous else before
         if whole < len(x):
             kept += self.dynamic(before, x[whole:].unsqueeze(0))
         return kept

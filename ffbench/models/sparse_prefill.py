@@ -181,12 +181,16 @@ class SparseFFN:
         f, start, end = len(self.layer.order), span.start, span.end
         prompt.total += f * len(x)
         prompt.used += f * (len(x) - len(span))
-        if start:
-            self.before[row] = x[:start]
+        if not offset:
+            self.before.pop(row, None)
+        if start:  # the first tokens may come in several chunks
+            self.before[row] = torch.cat([self.before.get(row, x[:0]), x[:start]])
         if not len(span):
             return self.dense(x)
         edges = self.dense(torch.cat([x[:start], x[end:]])) if len(span) < len(x) else x[:0]
-        before = x[:start] if start or not offset else self.before.get(row, x[:0])
+        before = self.before.get(row, x[:0])
+        if self.chooser.reads_previous:
+            self.before[row] = x[max(start, end - settings.block_size) : end]
         middle = self.sparse(before, x[start:end], span.leading(settings.block_size))
         return torch.cat([edges[:start], middle, edges[start:]])
 

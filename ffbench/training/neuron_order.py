@@ -19,6 +19,8 @@ FILE = "orders.safetensors"
 def block_energies(data: LayerData, state: CompensatorState, block_size: int) -> Tensor:
     """Mean residual energies [n, f] of the whole blocks of a layer's windows."""
     norms = data.ffn.w_down.float().norm(dim=0)
+    tensors = {name: value.to(norms.device) for name, value in state.tensors().items()}
+    state = type(state).from_tensors(tensors)
     rows = []
     for x, a in data:
         whole = len(x) // block_size * block_size

@@ -16,29 +16,32 @@ TINY = [
     "calibration.tokens=1024",
     "calibration.window=512",
     "fidelity.windows=1",
-    "fidelity.window=256",
+    "fidelity.contexts=[256]",
+    "fidelity.tail=63",
+    "fidelity.tails=[continuation,copy]",
+    "first_dense=32",
+    "last_dense=32",
     "speed.rounds=0",
-    "compensator.rank=8",
     "kernel=torch",
 ]
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
-        "compensator=surrogate_map compensator.map_rank=4",
-        "compensator=surrogate blocks=similar",
-        "compensator=surrogate_tuned compensator.map_rank=4 compensator.tune_steps=2 blocks=similar",
-        "compensator=surrogate_map compensator.map_rank=4 selector=static group_size=16",
-        "compensator=lowrank",
-        "compensator=rsparse",
+        "compensator=surrogate compensator.rank=8 compensator.output_map_rank=4",
+        "compensator=surrogate compensator.rank=8 blocks=similar scheduler=per_block",
+        "compensator.rank=8 compensator.output_map_rank=4 compensator.tune_steps=2 blocks=similar",
+        "compensator=surrogate compensator.rank=8 compensator.output_map_rank=4 selector=static group_size=16",
+        "compensator=lowrank compensator.rank=8",
+        "compensator=rsparse compensator.rank=8",
         "compensator=none selector=svd_gate scheduler=sensitivity",
         "compensator=bias selector=probe scheduler=token_mixing",
         "compensator=none selector=cats",
     ],
-    ids=lambda words: words.replace("compensator", "c"),
+    ids=lambda overrides: overrides.replace("compensator", "c"),
 )
-def test_a_plan_of_a_bfloat16_model(words: str, tmp_path: Path) -> None:
-    assert main([*TINY, *words.split(), f"output_dir={tmp_path / 'out'}"]) == 0
+def test_a_plan_of_a_bfloat16_model(overrides: str, tmp_path: Path) -> None:
+    assert main([*TINY, *overrides.split(), f"output_dir={tmp_path / 'out'}"]) == 0
     result = json.loads(next(tmp_path.glob("out/runs/*/result.json")).read_text())
-    assert result["dtype"] == "bfloat16" and 0 <= result["fidelity"]["mean"]["kl"] < 0.1
+    assert result["dtype"] == "bfloat16" and 0 <= result["fidelity"]["prompt"]["kl"] < 0.1

@@ -11,13 +11,18 @@ TINY = [
     "model=tiny_llama",
     "tracker=none",
     "task.limit=2",
-    "task.max_length=400",
+    "task.max_length=1024",
     "block_size=32",
     "calibration.tokens=1024",
     "calibration.window=512",
     "fidelity.windows=1",
-    "fidelity.window=256",
+    "fidelity.contexts=[256]",
+    "fidelity.tail=63",
+    "fidelity.tails=[continuation,copy]",
+    "first_dense=32",
+    "last_dense=32",
     "speed.rounds=1",
+    "speed.processes=1",
     "speed.lengths=[256]",
     "compensator.rank=8",
     "kernel=torch",
@@ -31,7 +36,7 @@ def test_sweep_runs_then_finds_everything_done(
     assert main(command) == 0
     first = capsys.readouterr().out
     results = sorted(tmp_path.glob("runs/*/result.json"))
-    assert sorted(json.loads(path.read_text())["sparsity"] for path in results) == [0.0, 0.3, 0.5]
+    assert sorted(json.loads(path.read_text())["sparsity"] for path in results) == [0.0, 0.5, 0.7]
     stamps = [path.stat().st_mtime_ns for path in results]
     assert main(command) == 0
     assert capsys.readouterr().out == first
@@ -45,18 +50,19 @@ def test_every_problem_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFi
                 *TINY,
                 "sparsity=1.7",
                 "block_size=0",
-                "selector.name=trainde",
+                "scheduler.floor=-1",
+                "scheduler=token_mixing",
                 f"output_dir={tmp_path}",
             ]
         )
         == 2
     )
     text = capsys.readouterr().err
-    assert "sparsity: 1.7" in text and "block_size: 0" in text and "did you mean 'trained'" in text
+    assert "sparsity: 1.7" in text and "block_size: 0" in text and "scheduler.floor: -1" in text
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("word", ["sparsty=0.5", "model=nothing", "sparsity=abc"])
-def test_bad_words_end_with_code_2(word: str, capsys: pytest.CaptureFixture) -> None:
-    assert main([word]) == 2
+@pytest.mark.parametrize("override", ["sparsty=0.5", "model=nothing", "sparsity=abc"])
+def test_bad_overrides_end_with_code_2(override: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([override]) == 2
     assert "Traceback" not in capsys.readouterr().err

@@ -12,7 +12,10 @@ from ffkernels.bench.__main__ import main as ffkernels_bench
 TINY = [
     "scheduler=uniform",
     "model=tiny_llama",
+    "compensator=surrogate",
     "block_size=32",
+    "first_dense=32",
+    "last_dense=32",
     "calibration.tokens=1024",
     "calibration.window=512",
     "compensator.rank=8",
@@ -20,44 +23,56 @@ TINY = [
 
 
 def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    folder, words = tmp_path / "plan", [*TINY, f"output_dir={tmp_path / 'out'}"]
-    assert main(["plan", "save", str(folder), *words]) == 0
+    folder, overrides = tmp_path / "plan", [*TINY, f"output_dir={tmp_path / 'out'}"]
+    assert main(["plan", "save", str(folder), *overrides]) == 0
     saved = capsys.readouterr().out
-    assert "kept     80 of 160" in saved and "surrogate rank 8" in saved
+    assert (
+        "kept     80 of 160" in saved
+        and "surrogate (rank 8, output_map_rank 0, tune_steps 0)" in saved
+    )
     assert main(["plan", "show", str(folder)]) == 0
     assert capsys.readouterr().out == saved
-    assert main(["plan", "load", str(folder), *words]) == 0
+    assert main(["plan", "load", str(folder), *overrides]) == 0
     assert main(["plan", "load", str(folder), "model=tiny_qwen2"]) == 2
     assert "made for" in capsys.readouterr().err
-    assert main(["plan", "save", str(folder), *words]) == 2
+    assert main(["plan", "save", str(folder), *overrides]) == 2
     assert "not empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
-        (["show", "{}/none"], "not a readable plan"),
+        (["show", "{}/none"], "cannot be read"),
         (["save", "{}/x", "sparsity=0"], "needs no plan"),
         (["save", "{}/x", "sparsity=0.3,0.5"], "2 jobs were given"),
         (["show", "{}", "sparsity=0.5"], "takes a folder only"),
     ],
 )
 def test_refusals(
-    words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    overrides: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main(["plan", *(word.replace("{}", str(tmp_path)) for word in words)]) == 2
+    assert main(["plan", *(word.replace("{}", str(tmp_path)) for word in overrides)]) == 2
     assert text in capsys.readouterr().err
 
 
 def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "plan"
-    words = [*TINY, f"output_dir={tmp_path / 'out'}", "selector.hot_fraction=0.25", "group_size=8"]
-    assert main(["plan", "save", str(folder), *words]) == 0
+    overrides = [*TINY, f"output_dir={tmp_path / 'out'}", "hot_fraction=0.25", "group_size=8"]
+    assert main(["plan", "save", str(folder), *overrides]) == 0
     assert (
-        main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=200"])
+        main(
+            [
+                "plan",
+                "record",
+                str(folder),
+                *overrides,
+                "fidelity.windows=2",
+                "fidelity.contexts=[200]",
+            ]
+        )
         == 0
     )
-    assert "2 layers, 20 blocks of 32 tokens" in capsys.readouterr().out
+    assert "2 layers, 16 blocks of 32 tokens" in capsys.readouterr().out
     with safe_open(folder / "indices.safetensors", "pt") as file:
         assert file.metadata() == {
             "d": "64",
@@ -67,7 +82,7 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
             "layers": "2",
         }
         hot, indices = file.get_tensor("hot").tolist(), file.get_tensor("1.indices")
-    assert hot == [16, 16] and indices.shape == (20, 80 - 16)
+    assert hot == [16, 16] and indices.shape == (16, 80 - 16)
     assert bool((indices[:, 1:] > indices[:, :-1]).all()) and indices.min() >= 16
     bench = [
         "--from-plan",
@@ -81,9 +96,22 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
     ]
     assert ffkernels_bench(bench) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["group_size"], line["block_size"], line["layers"]) == (8, 32, ["layer 0", "layer 1"])
+    assert (line["group_size"], line["block_size"], line["layers"]) == (
+        8,
+        32,
+        ["layer 0", "layer 1"],
+    )
     assert (
-        main(["plan", "record", str(folder), *words, "fidelity.windows=2", "fidelity.window=64"])
+        main(
+            [
+                "plan",
+                "record",
+                str(folder),
+                *overrides,
+                "fidelity.windows=2",
+                "fidelity.contexts=[64]",
+            ]
+        )
         == 2
     )
-    assert "hold no sparse blocks" in capsys.readouterr().err
+    assert "have no sparse blocks" in capsys.readouterr().err

@@ -1,55 +1,58 @@
-"""Speed stage on the tiny models: the fields, what is timed, and what is left as it was."""
+"""Speed on the tiny models: the fields, what is timed, and what is left as it was."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_plans import random_tiny_plan, tiny_model
 
-from ffbench.evaluation import speed
-from ffbench.methods.plan import PlanSettings, SparsePlan
-from ffbench.models.loading import ModelSpec, load_tiny
-from ffbench.models.shapes import random_plan
+from ffbench.evaluation import speed, speed_processes
+from ffbench.methods.plan import SparsePlan
+from ffbench.models.loading import ModelSpec
+from ffbench.models.sparse_prefill import sparse_prefill
 
-FIELDS = {"tokens", "ratio", "p20", "p80", "dense_s", "sparse_s", "rounds"}
-
-
-def settings(**changes: Any) -> PlanSettings:
-    values = {
-        "selector": "trained",
-        "compensator": "surrogate",
-        "scheduler": "uniform",
-        "block_size": 16,
-        "sparsity": 0.5,
-        "rank": 8,
-    }
-    return PlanSettings(**(values | changes))
+FIELDS = {
+    "tokens",
+    "ratio",
+    "p20",
+    "p80",
+    "dense_s",
+    "sparse_s",
+    "rounds",
+    "processes",
+    "own_dense_ratio",
+}
+SPEC = ModelSpec("tiny", source="tiny", location="llama")
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
+    return tiny_model()
 
 
 @pytest.fixture
 def plan(model: Any) -> SparsePlan:
-    return random_plan(model, settings())
+    return random_tiny_plan(model, compensator="surrogate")
 
 
-def test_ttft_fields_and_order(model: Any, plan: SparsePlan) -> None:
-    figures = speed.measure_ttft(model, plan, [70, 33], rounds=3, threads=1, backend="torch")
-    assert [one["tokens"] for one in figures] == [70, 33]
-    for one in figures:
-        assert set(one) == FIELDS and one["rounds"] == 3
-        assert one["p20"] <= one["ratio"] <= one["p80"] and one["sparse_s"] > 0
+def test_fields_and_order(model: Any, plan: SparsePlan) -> None:
+    times = speed.prefill_times(model, plan, [70, 33], 3, 1, "torch")
+    assert [one.tokens for one in times] == [70, 33]
+    for one in times:
+        for part in (one.prefill, one.ffn):
+            metrics = one.metrics(part)
+            assert set(metrics) == FIELDS and metrics["rounds"] == 3
+            assert metrics["p20"] <= metrics["ratio"] <= metrics["p80"]
+            assert metrics["sparse_s"] > 0 and metrics["own_dense_ratio"] > 0
 
 
 def test_ffn_is_part_of_the_prefill(model: Any, plan: SparsePlan) -> None:
     times = speed.prefill_times(model, plan, [200], 2, 1, "torch")[0]
-    for name in ("dense", "sparse"):
-        assert all(
-            0 < ffn < whole for ffn, whole in zip(times.ffn[name], times.prefill[name], strict=True)
-        )
-    assert set(speed.measure_ffn(model, plan, 70, 1, 1, "torch")) == FIELDS
+    for arm in speed.ARMS:
+        rounds = zip(times.ffn[arm], times.prefill[arm], strict=True)
+        assert all(0 < ffn < whole for ffn, whole in rounds)
 
 
 def test_rounds_alternate_on_the_same_ids_with_a_cache(
@@ -72,20 +75,20 @@ def test_rounds_alternate_on_the_same_ids_with_a_cache(
 
     monkeypatch.setattr(kind, "forward", spy)
     ids = torch.arange(100) % 259
-    speed.measure_ttft(model, plan, [40], rounds=2, threads=1, backend="torch", ids=ids)
-    assert [one[0] for one in seen] == [True, False] * 3
-    assert all(one[1:] == ([ids[:40].tolist()], 1, True) for one in seen)
+    speed.prefill_times(model, plan, [40], 2, 1, "torch", ids)
+    assert [call[0] for call in seen] == [True, False, False] * 3
+    assert all(call[1:] == ([ids[:40].tolist()], 1, True) for call in seen)
 
 
-def test_the_twin_runs_sparse_and_the_model_stays_dense(plan: SparsePlan) -> None:
-    model = load_tiny(ModelSpec("tiny", "tiny", "qwen3"))[0]
-    hot_plan = random_plan(model, settings(hot_fraction=0.5))
+def test_the_twin_runs_sparse_and_the_model_stays_dense() -> None:
+    model = tiny_model("qwen3")
+    hot_plan = random_tiny_plan(model, compensator="surrogate", hot_fraction=0.5)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     ids = torch.arange(90).unsqueeze(0)
     dense = model(ids).logits
     twin = speed.twin_of(model)
     assert all(a is b for a, b in zip(model.parameters(), twin.parameters(), strict=True))
-    with speed.sparse_prefill(twin, hot_plan, "torch") as usage:
+    with sparse_prefill(twin, hot_plan, "torch") as usage:
         inside, sparse = model(ids).logits, twin(ids).logits
     assert torch.allclose(inside, dense, atol=1e-4) and usage.density < 1
     assert (sparse - dense).abs().max() > 10 * (inside - dense).abs().max()
@@ -94,7 +97,7 @@ def test_the_twin_runs_sparse_and_the_model_stays_dense(plan: SparsePlan) -> Non
 
 def test_hooks_and_threads_are_restored(model: Any, plan: SparsePlan) -> None:
     before = torch.get_num_threads()
-    speed.measure_ffn(model, plan, 40, 1, before + 1, "torch")
+    speed.prefill_times(model, plan, [40], 1, before + 1, "torch")
     assert torch.get_num_threads() == before
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
@@ -111,7 +114,7 @@ def test_hooks_and_threads_are_restored(model: Any, plan: SparsePlan) -> None:
 def test_bad_arguments(model: Any, plan: SparsePlan, change: dict[str, Any], text: str) -> None:
     arguments: dict[str, Any] = {"lengths": [20], "rounds": 1, "threads": 1, "backend": "torch"}
     with pytest.raises(ValueError, match=text):
-        speed.measure_ttft(model, plan, **(arguments | change))
+        speed.prefill_times(model, plan, **(arguments | change))
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,49 @@ def test_bad_arguments(model: Any, plan: SparsePlan, change: dict[str, Any], tex
 )
 def test_break_even(ratios: dict[int, float], expected: int | None) -> None:
     assert speed.break_even([{"tokens": n, "ratio": r} for n, r in ratios.items()]) == expected
+
+
+def test_our_kernels_dense_are_the_dense_model(model: Any, plan: SparsePlan) -> None:
+    ids = torch.arange(90).unsqueeze(0)
+    with sparse_prefill(model, speed.always_dense(plan), "torch") as usage:
+        logits = model(ids).logits
+    torch.testing.assert_close(logits, model(ids).logits, atol=1e-4, rtol=1e-3)
+    assert usage.density == 1
+
+
+def test_processes_measure_apart(plan: SparsePlan, tmp_path: Path) -> None:
+    plan.save(tmp_path)
+    options = {"lengths": [40, 33], "rounds": 2, "threads": 1, "backend": "torch"}
+    runs = speed_processes.measured_in_processes(
+        SPEC, tmp_path, processes=1, ids=torch.arange(50), **options
+    )
+    metrics = speed_processes.speed_metrics(runs)
+    assert set(metrics["ffn"]) == FIELDS and [one["tokens"] for one in metrics["ttft"]] == [40, 33]
+    with pytest.raises(speed_processes.SpeedError, match="rounds: expected at least 1"):
+        speed_processes.measured_in_processes(
+            SPEC, tmp_path, processes=1, ids=None, **(options | {"rounds": 0})
+        )
+
+
+def test_a_worker_prints_json(plan: SparsePlan, tmp_path: Path) -> None:
+    plan.save(tmp_path)
+    request = {
+        "model": vars(SPEC),
+        "plan": str(tmp_path),
+        "lengths": [33],
+        "rounds": 1,
+        "threads": 1,
+        "backend": "torch",
+        "ids": None,
+    }
+    (row,) = json.loads(json.dumps(speed_processes.run_worker(request)))
+    assert row["tokens"] == 33 and set(row["ffn"]) == set(speed.ARMS)
+
+
+def test_the_bracket_is_between_processes() -> None:
+    rows = [
+        dict.fromkeys(FIELDS, 1.0) | {"ratio": r, "tokens": 9, "rounds": 3} for r in (1.2, 1.0, 1.5)
+    ]
+    combined = speed_processes.combined(rows)
+    assert (combined["p20"], combined["ratio"], combined["p80"]) == (1.0, 1.2, 1.5)
+    assert combined["processes"] == 3 and speed_processes.combined(rows[:1]) == rows[0]

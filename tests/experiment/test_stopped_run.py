@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ffbench.experiment import identity as keys
 from ffbench.experiment import pipeline
+from ffbench.experiment.stages import run_key
 from ffbench.runs.store import RunStore
 from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
 
@@ -18,7 +18,7 @@ def test_what_the_run_folder_says(
     error: BaseException, interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RunSettings(
-        model=ModelSettings("tiny", "tiny", "llama"),
+        model=ModelSettings("tiny", source="tiny", location="llama"),
         tracker=TrackerSettings(kind="none"),
         sparsity=0.0,
         output_dir=str(tmp_path),
@@ -30,6 +30,6 @@ def test_what_the_run_folder_says(
     monkeypatch.setattr(pipeline, "Pipeline", breaks)
     with pytest.raises(type(error)):
         pipeline.execute(settings, ["python", "-m", "ffbench"])
-    state = RunStore(tmp_path).folder(keys.run_key(settings)).state()
+    state = RunStore(tmp_path).folder(run_key(settings)).state()
     assert state.state == "failed" and state.interrupted == interrupted
     assert interrupted or state.reason == "RuntimeError: out of luck"

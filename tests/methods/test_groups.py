@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ffbench.methods import groups
-from ffbench.methods.compensators.surrogate import none_surrogate
+from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.neuron_groups import regroup
 from ffbench.methods.plan import LayerPlan
 from ffbench.methods.selectors.predictor import Predictor
@@ -16,7 +16,7 @@ def layer_of(order: torch.Tensor, kept: int, hot: int) -> LayerPlan:
         kept,
         hot,
         order,
-        none_surrogate(4, f),
+        AffineState.zeros(4, f),
         Predictor(torch.zeros(4), torch.zeros(f, 4), torch.ones(f)),
     )
 

@@ -3,16 +3,20 @@
 import pytest
 import torch
 
-from ffbench.methods.selectors.predictor import CLIP, EnergySums, Predictor, fit_predictor
+from ffbench.methods.linalg import Moments
+from ffbench.methods.selectors.predictor import CLIP, RIDGE, EnergySums, Predictor, fit_predictor
 
 D, F, T = 10, 7, 3000
 
 
-def sums_of(x: torch.Tensor, energy: torch.Tensor, scale: torch.Tensor) -> EnergySums:
-    sums = EnergySums.zeros(D, scale)
+def fitted(
+    x: torch.Tensor, energy: torch.Tensor, scale: torch.Tensor, ridge: float = RIDGE
+) -> Predictor:
+    sums, moments = EnergySums.zeros(D, scale), Moments.zeros(D, F)
     for start in range(0, len(x), 1000):
         sums.add(x[start : start + 1000], energy[start : start + 1000])
-    return sums
+        moments.add(x[start : start + 1000], energy[start : start + 1000])
+    return fit_predictor(moments, sums, ridge)
 
 
 def test_the_fit_is_ridge_regression_on_standardised_inputs() -> None:
@@ -20,13 +24,13 @@ def test_the_fit_is_ridge_regression_on_standardised_inputs() -> None:
     x = torch.randn(T, D, generator=generator) * torch.arange(1, D + 1) + 3
     energy = torch.rand(T, F, generator=generator).square() * torch.arange(1, F + 1)
     scale = energy.mean(0)
-    found = fit_predictor(sums_of(x, energy, scale), ridge=0.3)
+    predictor = fitted(x, energy, scale, 0.3)
     z = ((x - x.mean(0)) / x.std(0, unbiased=False)).double()
     r = (energy / scale).clamp_max(CLIP).double()
     slope = torch.linalg.solve(z.T @ z / T + 0.3 * torch.eye(D), z.T @ (r - r.mean(0)) / T)
     expected = (slope / x.std(0, unbiased=False).double()[:, None]).T
-    torch.testing.assert_close(found.weights.double(), expected, atol=2e-4, rtol=1e-2)
-    torch.testing.assert_close(found.prior, energy.mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(predictor.weights.double(), expected, atol=2e-4, rtol=1e-2)
+    torch.testing.assert_close(predictor.prior, energy.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_predictable_neuron_rises_and_falls_with_its_input() -> None:
@@ -34,7 +38,7 @@ def test_a_predictable_neuron_rises_and_falls_with_its_input() -> None:
     x = torch.randn(T, D, generator=generator)
     energy = torch.ones(T, F)
     energy[:, 2] = x[:, 0].mul(0.8).exp()
-    predictor = fit_predictor(sums_of(x, energy, energy.mean(0)))
+    predictor = fitted(x, energy, energy.mean(0))
     high, low = torch.zeros(2, 16, D)
     high[:, 0], low[:, 0] = 2, -2
     scores = predictor.scores(torch.stack([high, low]))
@@ -57,4 +61,4 @@ def test_cost_and_refusal() -> None:
         == 128 * D + 2 * F * D
     )
     with pytest.raises(ValueError, match="no calibration tokens"):
-        fit_predictor(EnergySums.zeros(D, torch.ones(F)))
+        fit_predictor(Moments.zeros(D, F), EnergySums.zeros(D, torch.ones(F)))

@@ -1,25 +1,34 @@
 """Every selector against an independent reference on small tensors."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tiny_plans import node, plan_settings
 from torch import Tensor
 from torch.nn.functional import silu
 
-from ffbench.methods.compensators.surrogate import Surrogate, none_surrogate
+from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.flops import flops_of
-from ffbench.methods.low_rank import truncated_svd
-from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
+from ffbench.methods.linalg import truncated_svd
+from ffbench.methods.plan import LayerPlan, SparsePlan
+from ffbench.methods.registry import Registry
+from ffbench.methods.selectors import SELECTORS, Selector, SelectorInputs
 from ffbench.methods.selectors.predictor import Predictor
-from ffbench.methods.selectors import SELECTORS, Scene, selector
-from ffbench.methods.selectors.probe import probes_of
-from ffbench.methods.selectors.svd_gate import rank_of
+from ffbench.methods.selectors.probe import Probe
+from ffbench.methods.selectors.svd_gate import SvdGate
+from ffbench.methods.statistics import STATISTIC_AXES
+from ffbench.methods.tensors import AxisTensors
 
 D, F = 11, 29
-BLOCK_WISE = sorted(name for name, one in SELECTORS.items() if one.block_wise)
+NAMES = sorted(SELECTORS)
+
+
+def made(choice: Any) -> Selector:
+    return SELECTORS.make(node(choice))
 
 
 class World:
@@ -30,22 +39,24 @@ class World:
         self.gate, self.up, self.down = (
             torch.randn(*shape, generator=g) for shape in ((F, D), (F, D), (D, F))
         )
-        surrogate = Surrogate(
-            torch.randn(3, D, generator=g),
-            torch.randn(F, 3, generator=g) * 0.2,
-            torch.randn(F, generator=g),
+        state = AffineState(
+            projection=torch.randn(3, D, generator=g),
+            activation_map=torch.randn(F, 3, generator=g) * 0.2,
+            mean=torch.randn(F, generator=g),
         )
         predictor = Predictor(
             torch.randn(D, generator=g),
             torch.randn(F, D, generator=g),
             torch.rand(F, generator=g) + 0.1,
         )
-        self.extra = {
-            "neuron_mean": torch.randn(F, generator=g),
-            "neuron_up_second": torch.rand(F, generator=g) + 0.5,
-            "neuron_second": torch.rand(F, generator=g) + 9,
+        self.statistics = {
+            "mean": torch.randn(F, generator=g),
+            "up_second": torch.rand(F, generator=g) + 0.5,
+            "second": torch.rand(F, generator=g) + 9,
         }  # above mean^2
-        self.layer = LayerPlan(15, 0, torch.arange(F), surrogate, predictor, None, self.extra)
+        axes = {name: STATISTIC_AXES[name] for name in self.statistics}
+        statistics = AxisTensors(self.statistics, axes)
+        self.layer = LayerPlan(15, 0, torch.arange(F), state, predictor, statistics)
         self.blocks = torch.randn(count, block, D, generator=g)
         self.before = torch.randn(before, D, generator=g)
 
@@ -56,29 +67,27 @@ class World:
     def norms(self) -> Tensor:
         return self.down.norm(dim=0)
 
-    def scores(self, name: str, order: Tensor | None = None) -> Tensor:
+    def scores(self, choice: Any, order: Tensor | None = None) -> Tensor:
         """Scores of a selector, optionally with the neurons of the layer reordered."""
-        rule = SELECTORS[name]
-        if rule.prepare:
-            self.layer.extra = self.extra | rule.prepare(self.gate, self.up, self.down)
-        layer, norms, find = self.layer, self.norms, self.activations
+        rule = made(choice)
+        tensors = rule.prepare(self.gate, self.up, self.down)
+        layer = replace(self.layer, selector_tensors=AxisTensors(tensors, dict(rule.tensor_axes)))
+        norms, activations = self.norms, self.activations
         if order is not None:
-            layer.order = order
-            layer, norms, find = (
-                layer.permuted(),
-                norms[order],
-                lambda x: self.activations(x)[:, order],
-            )
-        return rule(Scene(layer, self.before, self.blocks, find, silu, norms, 7))
+            layer = replace(layer, order=order).permuted()
+            norms, activations = norms[order], lambda x: self.activations(x)[:, order]
+        inputs = SelectorInputs(layer, self.before, self.blocks, activations, silu, norms, 7)
+        return rule.scores(inputs)
 
 
 def energy(world: World, x: Tensor) -> np.ndarray:
     """Residual energy of each token and neuron by plain loops over neurons."""
-    a, s, found = world.activations(x), world.layer.surrogate, np.zeros((len(x), F))
+    a, s, energies = world.activations(x), world.layer.compensation, np.zeros((len(x), F))
+    assert isinstance(s, AffineState)
     for j in range(F):
-        estimate = s.c[j] + sum(s.v[j, k] * (x @ s.p[k]) for k in range(3))
-        found[:, j] = ((a[:, j] - estimate) ** 2 * (world.down[:, j] ** 2).sum()).numpy()
-    return found
+        estimate = s.mean[j] + sum(s.activation_map[j, k] * (x @ s.projection[k]) for k in range(3))
+        energies[:, j] = ((a[:, j] - estimate) ** 2 * (world.down[:, j] ** 2).sum()).numpy()
+    return energies
 
 
 def griffin(world: World, x: Tensor) -> np.ndarray:
@@ -91,11 +100,11 @@ def expected_oracle(w: World) -> np.ndarray:
 
 
 def expected_wanda(w: World) -> np.ndarray:
-    return np.tile((w.extra["neuron_second"] * (w.down**2).sum(0)).numpy(), (3, 1))
+    return np.tile((w.statistics["second"] * (w.down**2).sum(0)).numpy(), (3, 1))
 
 
 def expected_flap(w: World) -> np.ndarray:
-    variance = w.extra["neuron_second"] - w.extra["neuron_mean"] ** 2
+    variance = w.statistics["second"] - w.statistics["mean"] ** 2
     return np.tile((variance.clamp_min(0) * (w.down**2).sum(0)).numpy(), (3, 1))
 
 
@@ -131,36 +140,45 @@ def expected_svd(w: World) -> np.ndarray:
     u, s, vt = np.linalg.svd(w.gate.double().numpy(), full_matrices=False)
     gate = (u[:, :1] * s[:1]) @ vt[:1]
     rows = [silu(x.double() @ torch.tensor(gate).T).square().mean(0).numpy() for x in w.blocks]
-    return np.stack(rows) * (w.extra["neuron_up_second"] * (w.down**2).sum(0)).numpy()
+    return np.stack(rows) * (w.statistics["up_second"] * (w.down**2).sum(0)).numpy()
 
 
-EXPECTED: dict[str, Callable[[World], np.ndarray]] = {
-    "oracle": expected_oracle,
-    "static_wanda": expected_wanda,
-    "static_flap": expected_flap,
-    "weight_norm": expected_weight_norm,
-    "probe": expected_probe,
-    "probe_norm": expected_probe_norm,
-    "trained": expected_trained,
-    "svd_gate": expected_svd,
-    "static": lambda w: np.tile(w.layer.predictor.prior.numpy(), (3, 1)),
-    "first_block": lambda w: np.tile(griffin(w, w.before), (3, 1)),
-    "previous_block": lambda w: np.stack(
-        [griffin(w, x) for x in (w.before, w.blocks[0], w.blocks[1])]
+EXPECTED: dict[str, tuple[Any, Callable[[World], np.ndarray]]] = {
+    "oracle": ("oracle", expected_oracle),
+    "static_wanda": ({"name": "static", "statistic": "wanda"}, expected_wanda),
+    "static_flap": ({"name": "static", "statistic": "flap"}, expected_flap),
+    "weight_norm": ("weight_norm", expected_weight_norm),
+    "probe": ("probe", expected_probe),
+    "probe_norm": ({"name": "probe", "choice": "norm"}, expected_probe_norm),
+    "trained": ("trained", expected_trained),
+    "svd_gate": ("svd_gate", expected_svd),
+    "static": ("static", lambda w: np.tile(w.layer.predictor.prior.numpy(), (3, 1))),
+    "griffin": ("griffin", lambda w: np.tile(griffin(w, w.before), (3, 1))),
+    "griffin_previous": (
+        {"name": "griffin", "block": "previous"},
+        lambda w: np.stack([griffin(w, x) for x in (w.before, w.blocks[0], w.blocks[1])]),
     ),
 }
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_selector_is_its_rule(name: str) -> None:
-    world = World()
-    np.testing.assert_allclose(
-        world.scores(name).numpy(), EXPECTED[name](world), rtol=2e-4, atol=1e-5
-    )
+@pytest.mark.parametrize("case", sorted(EXPECTED))
+def test_a_selector_is_its_rule(case: str) -> None:
+    world, (choice, expected) = World(), EXPECTED[case]
+    np.testing.assert_allclose(world.scores(choice).numpy(), expected(world), rtol=2e-4, atol=1e-5)
 
 
 def test_every_selector_has_a_reference() -> None:
-    assert set(BLOCK_WISE) == set(EXPECTED) | {"random"}
+    assert set(NAMES) == {node(choice)["name"] for choice, _ in EXPECTED.values()} | {"random"}
+
+
+def test_probes_are_evenly_spaced_and_the_prior_counts_as_tokens() -> None:
+    world = World(block=12)
+    choice = {"name": "probe", "share": 0.25, "prior_tokens": 2.0}
+    prior = world.layer.predictor.prior.numpy()
+    expected = [(energy(world, x[[2, 6, 10]]).sum(0) + 2 * prior) / 5 for x in world.blocks]
+    np.testing.assert_allclose(
+        world.scores(choice).numpy(), np.stack(expected), rtol=2e-4, atol=1e-5
+    )
 
 
 def test_random_scores_differ_by_block_and_repeat_by_seed() -> None:
@@ -169,7 +187,7 @@ def test_random_scores_differ_by_block_and_repeat_by_seed() -> None:
     assert first.min() >= 0 and first.max() < 1
 
 
-@pytest.mark.parametrize("name", sorted(set(BLOCK_WISE) - {"random"}))
+@pytest.mark.parametrize("name", [c for c, _ in EXPECTED.values()])
 def test_scores_follow_the_order_of_the_neurons(name: str) -> None:
     order = torch.randperm(F, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(
@@ -177,7 +195,7 @@ def test_scores_follow_the_order_of_the_neurons(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", BLOCK_WISE)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("block", "count", "before"), [(1, 1, 0), (5, 2, 0), (33, 1, 33), (128, 2, 7)]
 )
@@ -187,41 +205,34 @@ def test_odd_sizes_give_finite_scores(name: str, block: int, count: int, before:
 
 
 def test_the_number_of_probes_grows_with_the_block() -> None:
-    assert [probes_of(size) for size in (1, 16, 64, 128, 512)] == [1, 1, 2, 4, 16]
+    assert [Probe().probes(size) for size in (1, 16, 64, 128, 512)] == [1, 1, 2, 4, 16]
 
 
 @pytest.mark.parametrize(("d", "f"), [(576, 1536), (896, 4864), (2048, 8192), (64, 160)])
 def test_the_gates_rank_costs_at_most_three_percent(d: int, f: int) -> None:
-    rank = rank_of(d, f)
+    rank = SvdGate().rank(d, f)
     assert 2 * rank * (d + f) <= 0.03 * 6 * d * f < 2 * (rank + 1) * (d + f)
 
 
-def flops_share(name: str, d: int = 576, f: int = 1536, block: int = 128) -> float:
+def flops_share(choice: Any, d: int = 576, f: int = 1536, block: int = 128) -> float:
     layer = LayerPlan(
         f // 2,
         0,
         torch.arange(f),
-        none_surrogate(d, f),
+        AffineState.zeros(d, f),
         Predictor(torch.zeros(d), torch.zeros(f, d), torch.ones(f)),
     )
-    plan = SparsePlan(PlanSettings(name, "none", "uniform", block, 0.5), {}, [layer, layer])
-    return flops_of(plan)["selector"]
+    settings = plan_settings(selector=choice, block_size=block)
+    return flops_of(SparsePlan(settings, {}, [layer, layer])).selector
 
 
 def test_costs_are_counted() -> None:
-    assert {
-        flops_share(name)
-        for name in (
-            "random",
-            "weight_norm",
-            "static",
-            "static_wanda",
-            "static_flap",
-            "first_block",
-        )
-    } == {0}
-    assert flops_share("oracle") == flops_share("previous_block") == pytest.approx(2 / 3)
-    assert flops_share("probe") == flops_share("probe_norm") == pytest.approx(4 / 128 * 2 / 3)
+    free = ("random", "weight_norm", "static", "griffin")
+    assert {flops_share(name) for name in free} == {0}
+    previous = flops_share({"name": "griffin", "block": "previous"})
+    assert flops_share("oracle") == previous == pytest.approx(2 / 3)
+    norm = flops_share({"name": "probe", "choice": "norm"})
+    assert flops_share("probe") == norm == pytest.approx(4 / 128 * 2 / 3)
     assert 0.02 < flops_share("svd_gate") <= 0.03 and flops_share("trained") < 0.003
 
 
@@ -241,11 +252,10 @@ def test_truncated_svd_is_the_best_of_its_rank(rank: int) -> None:
         truncated_svd(weight, D + 1)
 
 
-def test_a_name_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mine(scene: Scene) -> Any:
-        return scene.blocks
-
-    monkeypatch.setattr("ffbench.methods.selectors.registry.SELECTORS", dict(SELECTORS))
-    selector("mine")(mine)
-    with pytest.raises(ValueError, match="'mine' is registered twice"):
-        selector("mine")(mine)
+def test_a_name_is_registered_once() -> None:
+    registry: Registry[Selector] = Registry("selector")
+    registry.add(Probe)
+    with pytest.raises(ValueError, match="selector 'probe' is registered twice"):
+        registry.add(Probe)
+    with pytest.raises(ValueError, match="a selector is a dataclass with a `name`"):
+        registry.add(object)  # type: ignore[type-var]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ffbench.methods import similar_blocks as blocks
-from ffbench.methods.similar_blocks import alike, assign, order_flops, token_order
+from ffbench.methods.similar_blocks import assign, balanced_kmeans, order_flops, token_order
 
 
 def clusters(counts: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,7 +31,7 @@ def test_every_token_has_one_place(tokens: int) -> None:
 
 def test_clusters_of_a_block_s_size_are_found() -> None:
     features, labels = clusters([16, 16, 16])
-    order = alike(features, 16)
+    order = balanced_kmeans(features, 16)
     assert all(len(part.unique()) == 1 for part in labels[order].split(16))
     assert all(
         bool((part.diff() > 0).all()) for part in order.split(16)
@@ -40,7 +40,7 @@ def test_clusters_of_a_block_s_size_are_found() -> None:
 
 def test_a_short_last_block() -> None:
     features, labels = clusters([16, 16, 5], seed=3)
-    order = alike(features, 16)
+    order = balanced_kmeans(features, 16)
     assert torch.equal(order.sort().values, torch.arange(37))
     # the last cluster to be filled is not always the small one, so one block may mix; the others
     # are pure
@@ -50,7 +50,9 @@ def test_a_short_last_block() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_blocks_are_tighter_than_those_of_the_text(seed: int) -> None:
     features = torch.randn(96, 6, generator=torch.Generator().manual_seed(seed))
-    assert spread(features, alike(features, 16), 16) < 0.8 * spread(features, torch.arange(96), 16)
+    assert spread(features, balanced_kmeans(features, 16), 16) < 0.8 * spread(
+        features, torch.arange(96), 16
+    )
 
 
 def test_features_that_are_not_finite_have_a_place_too() -> None:
@@ -63,16 +65,16 @@ def test_features_that_are_not_finite_have_a_place_too() -> None:
 def test_a_block_beyond_the_span_still_has_others_to_sort_with() -> None:
     features, labels = clusters([40, 40])
     assert blocks.span_of(4000) == 8000 and blocks.span_of(128) == blocks.SPAN
-    assert all(len(part.unique()) == 1 for part in labels[alike(features, 40)].split(40))
+    assert all(len(part.unique()) == 1 for part in labels[balanced_kmeans(features, 40)].split(40))
 
 
 def test_less_than_two_blocks_stay_as_they_are() -> None:
     features = torch.randn(31, 4)
-    assert torch.equal(alike(features, 16), torch.arange(31))
+    assert torch.equal(balanced_kmeans(features, 16), torch.arange(31))
 
 
 def test_equal_tokens_stay_in_blocks() -> None:
-    assert torch.equal(alike(torch.zeros(64, 3), 16).sort().values, torch.arange(64))
+    assert torch.equal(balanced_kmeans(torch.zeros(64, 3), 16).sort().values, torch.arange(64))
 
 
 def test_a_long_prompt_is_ordered_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:

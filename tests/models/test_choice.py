@@ -5,59 +5,84 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
 
-from ffbench.methods.plan import PlanSettings
 from ffbench.methods.selectors import SELECTORS
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import ModelSpec, load_tiny
-from ffbench.models.shapes import random_plan
-from ffbench.models.sparse_prefill import Prefill, SparseFFN, sparse_prefill
-
-BLOCK = 16
-BLOCK_WISE = sorted(name for name, one in SELECTORS.items() if one.block_wise)
+from ffbench.models.block_ffn import BlockChooser, rectangle
+from ffbench.models.sparse_prefill import sparse_prefill
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", "qwen2"))[0]
+    return tiny_model("qwen2")
 
 
-@pytest.mark.parametrize("name", BLOCK_WISE)
+@pytest.mark.parametrize("name", sorted(SELECTORS))
 @pytest.mark.parametrize(("hot", "group"), [(0.0, 1), (0.25, 1), (1.0, 1), (0.5, 8)])
 @pytest.mark.parametrize("before", [0, BLOCK])
 def test_k_neurons_are_kept(model: Any, name: str, hot: float, group: int, before: int) -> None:
-    plan = random_plan(
-        model, PlanSettings(name, "surrogate", "uniform", BLOCK, 0.45, hot, 8, group_size=group)
+    plan = random_tiny_plan(
+        model,
+        selector=name,
+        compensator="surrogate",
+        sparsity=0.45,
+        hot_fraction=hot,
+        group_size=group,
     )
     g = torch.Generator().manual_seed(0)
     for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
-        one = SparseFFN(ffn, layer, plan, Prefill(), "torch")
-        rows = one.choose(
-            torch.randn(before, 64, generator=g), torch.randn(4, BLOCK, 64, generator=g)
-        )
+        chooser = BlockChooser(ffn, layer, plan.settings)
+        blocks = torch.randn(4, BLOCK, 64, generator=g)
+        rows = chooser.dynamic(torch.randn(before, 64, generator=g), blocks)
         assert len(rows) == 4 and layer.hot == round(hot * layer.kept / group) * group
+        assert chooser.neurons(rows).shape == (4, layer.kept)
         for row in rows:
             assert len(row) == layer.kept - layer.hot and row.dtype == torch.int64
             assert (row.diff() > 0).all() and ((row >= layer.hot) & (row < 160)).all()
-            assert (row.view(-1, group)[:, 0] % group == 0).all() and (
-                row.view(-1, group).diff(dim=1) == 1
-            ).all()
+            groups = row.view(-1, group)
+            assert (groups[:, 0] % group == 0).all() and (groups.diff(dim=1) == 1).all()
 
 
 @pytest.mark.parametrize(
-    "name", ["static", "static_flap", "weight_norm", "svd_gate", "trained", "probe"]
+    "selector",
+    [
+        "static",
+        {"name": "static", "statistic": "flap"},
+        "weight_norm",
+        "svd_gate",
+        "trained",
+        "probe",
+    ],
+    ids=str,
 )
-def test_a_moved_hot_set_changes_only_what_is_kept(model: Any, name: str) -> None:
-    ids, found = (
-        torch.randint(3, 259, (1, 5 * BLOCK), generator=torch.Generator().manual_seed(0)),
-        [],
-    )
-    before = {key: one.clone() for key, one in model.state_dict().items()}
+def test_a_moved_hot_set_changes_only_what_is_kept(model: Any, selector: Any) -> None:
+    ids, logits = prompt(5 * BLOCK), []
+    before = {key: value.clone() for key, value in model.state_dict().items()}
     for seed in (0, 1):
-        plan = random_plan(model, PlanSettings(name, "surrogate", "uniform", BLOCK, 0.0, 0.5, 8))
+        plan = random_tiny_plan(
+            model, selector=selector, compensator="surrogate", sparsity=0.0, hot_fraction=0.5
+        )
         for layer in plan.layers:
             layer.order = torch.randperm(160, generator=torch.Generator().manual_seed(seed))
         with sparse_prefill(model, plan, "torch"):
-            found.append(model(ids).logits)
-    torch.testing.assert_close(found[0], found[1], atol=2e-5, rtol=1e-4)
-    assert all(torch.equal(before[key], one) for key, one in model.state_dict().items())
+            logits.append(model(ids).logits)
+    torch.testing.assert_close(logits[0], logits[1], atol=2e-5, rtol=1e-4)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_the_first_block_may_be_short(model: Any) -> None:
+    """Blocks of `leading` tokens, whole ones and a short one select from their own tokens."""
+    plan = random_tiny_plan(model, selector="oracle")
+    chooser = BlockChooser(gated_ffns(model)[0], plan.layers[0], plan.settings)
+    x = torch.randn(3 + 2 * BLOCK + 5, 64, generator=torch.Generator().manual_seed(0))
+    rows = chooser.dynamic_of(x[:0], x, leading=3)
+    cuts = [0, 3, 3 + BLOCK, 3 + 2 * BLOCK, len(x)]
+    assert len(rows) == 4
+    for row, start, end in zip(rows, cuts, cuts[1:], strict=False):
+        assert torch.equal(row, chooser.dynamic(x[:0], x[None, start:end])[0])
+
+
+def test_uneven_blocks_make_no_table() -> None:
+    with pytest.raises(ValueError, match="cannot be put into one table"):
+        rectangle([torch.arange(3), torch.arange(4)])

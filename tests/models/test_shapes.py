@@ -1,9 +1,12 @@
 """The table of true shapes against published parameter counts, and what is built from it."""
 
+from typing import Any
+
 import pytest
 import torch
+from tiny_plans import node, plan_settings, tiny_model
 
-from ffbench.methods.plan import PlanSettings
+from ffbench.methods.compensators import COMPENSATORS
 from ffbench.models import shapes
 from ffbench.models.loading import ModelError
 from ffbench.models.sparse_prefill import sparse_prefill
@@ -40,42 +43,38 @@ def test_unknown_names() -> None:
         shapes.build_shape("smollm2-135m", "f8")
 
 
-@pytest.mark.parametrize(
-    "compensator", ["none", "bias", "surrogate", "surrogate_tuned", "lowrank", "rsparse"]
-)
-def test_small_shape_runs_sparse(monkeypatch: pytest.MonkeyPatch, compensator: str) -> None:
+MAPPED = {"name": "surrogate", "output_map_rank": 4}
+
+
+@pytest.mark.parametrize("compensator", [*sorted(COMPENSATORS), MAPPED], ids=str)
+def test_small_shape_runs_sparse(monkeypatch: pytest.MonkeyPatch, compensator: Any) -> None:
     small = shapes.ModelShape("qwen3", 64, 160, 9, 2, 4, 2, 16, 300, 1e6, True)
     monkeypatch.setitem(shapes.SHAPES, "small", small)
     model = shapes.build_shape("small", "bfloat16")
     assert model.dtype == torch.bfloat16 and model.config._attn_implementation == "sdpa"
-    settings = PlanSettings("trained", compensator, "uniform", 16, 0.5, rank=8)
-    with (
-        sparse_prefill(model, shapes.random_plan(model, settings), "torch") as usage,
-        torch.no_grad(),
-    ):
+    plan = shapes.random_plan(model, plan_settings(compensator=compensator))
+    with sparse_prefill(model, plan, "torch") as usage, torch.no_grad():
         assert torch.isfinite(model(torch.arange(80).unsqueeze(0)).logits).all()
     assert usage.density == pytest.approx(0.5 * 3 / 5 + 2 / 5)
 
 
-@pytest.mark.parametrize("compensator", ["none", "bias", "surrogate", "lowrank", "rsparse"])
+@pytest.mark.parametrize("compensator", sorted(COMPENSATORS))
 def test_random_plans_cost_what_fitted_ones_do(compensator: str) -> None:
-    from ffbench.methods.flops import compensator_flops
     from ffbench.models.adapters import gated_ffns
-    from ffbench.models.loading import ModelSpec, load_tiny
-    from ffbench.training.layer_fit import build_plan, fit_layer
+    from ffbench.training.layer_fit import build_plan, fit_layer, refit_layer
     from ffbench.training.layer_walk import LayerData
 
-    model = load_tiny(ModelSpec("tiny", "tiny", "llama"))[0]
-    settings = PlanSettings("static", compensator, "uniform", 16, 0.5, rank=8)
+    model, settings = tiny_model(), plan_settings(selector="static", compensator=compensator)
     ffn = gated_ffns(model)[0]
     data = LayerData(ffn, [torch.randn(200, 64, generator=torch.Generator().manual_seed(0))], [])
-    fitted = build_plan(settings, {}, [fit_layer(data, compensator, 8, 80)], [80]).layers[0]
-    drawn = shapes.random_plan(model, settings).layers[0]
-    assert compensator_flops(drawn, 64) == compensator_flops(fitted, 64)
-    assert {name: one.shape for name, one in drawn.extra.items() if "remainder" in name} == {
-        name: one.shape for name, one in fitted.extra.items() if "remainder" in name
-    }
-    assert bool(drawn.surrogate.c.any()) == bool(fitted.surrogate.c.any())
+    fit = fit_layer(data, settings.compensator)
+    if settings.compensator.refits_for_kept:
+        fit = refit_layer(data, settings.compensator, fit, 80)
+    fitted = build_plan(settings, {}, [fit], [80], [ffn]).layers[0].compensation
+    drawn = shapes.random_plan(model, settings).layers[0].compensation
+    assert drawn.flops(64, 80, 0) == fitted.flops(64, 80, 0)
+    sizes = [{name: t.shape for name, t in state.tensors().items()} for state in (drawn, fitted)]
+    assert sizes[0] == sizes[1] and node(compensator)["name"] == settings.compensator.name
 
 
 @pytest.mark.parametrize(

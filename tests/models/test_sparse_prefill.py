@@ -5,45 +5,36 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 
-from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.methods.plan import SparsePlan
 from ffbench.methods.similar_blocks import token_order
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
-from ffbench.models.shapes import random_plan
+from ffbench.models.loading import FAMILIES
 from ffbench.models.sparse_prefill import as_slice, sparse_prefill
-
-BLOCK = 16
 
 
 def plan_for(model: Any, **changes: Any) -> SparsePlan:
-    values = {
-        "selector": "trained",
-        "compensator": "none",
-        "scheduler": "uniform",
-        "block_size": BLOCK,
-        "sparsity": 0.5,
-        "rank": 8,
-    }
-    return random_plan(model, PlanSettings(**(values | changes)))
+    return random_tiny_plan(model, **changes)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
+    return tiny_model(request.param)
 
 
-def prompt(tokens: int, seed: int = 0) -> Tensor:
-    return torch.randint(3, 259, (1, tokens), generator=torch.Generator().manual_seed(seed))
+def blocks_of(plan: SparsePlan, tokens: int) -> list[Tensor]:
+    """Rows of each sparse block: cut at multiples of the block size, counted from token 0."""
+    s = plan.settings
+    rows = torch.arange(s.first_dense, max(tokens - s.last_dense, s.first_dense))
+    return [rows[rows // s.block_size == i] for i in (rows // s.block_size).unique()]
 
 
 def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
     """Logits of the dense model with the skipped neurons' activations replaced by the estimate,
     block by block."""
-    settings, tokens, handles = plan.settings, ids.shape[1], []
-    last = (tokens - 1) // settings.block_size * settings.block_size
-    start = settings.block_size if settings.dense_first else 0
+    settings, handles = plan.settings, []
     for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
         state: dict[str, Tensor] = {}
 
@@ -52,15 +43,16 @@ def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
 
         def mask(module: Any, args: tuple, state: dict = state, layer: Any = layer) -> tuple:
             a, x = args[0].clone(), state["x"]
-            middle = torch.arange(start, last if settings.dense_last else tokens)
-            if settings.blocks == "similar":
-                middle = middle[token_order(x[middle] @ layer.surrogate.p.T, settings.block_size)]
-            for rows in middle.split(settings.block_size):
+            blocks, size = blocks_of(plan, len(x)), settings.group_size
+            if settings.blocks == "similar" and blocks:
+                rows = torch.cat(blocks)
+                order = token_order(x[rows] @ layer.compensation.projection.T, settings.block_size)
+                blocks = list(rows[order].split(settings.block_size))
+            for rows in blocks:
                 scores = layer.predictor.scores(x[rows].unsqueeze(0))[0]
-                size = settings.group_size
                 ranked = scores.view(-1, size).sum(1).argsort(descending=True)[layer.kept // size :]
                 skipped = (ranked[:, None] * size + torch.arange(size)).flatten()
-                a[0, rows[:, None], skipped] = layer.surrogate.estimate(x[rows])[:, skipped]
+                a[0, rows[:, None], skipped] = layer.compensation.estimate(x[rows])[:, skipped]
             return (a,)
 
         handles += [
@@ -79,28 +71,28 @@ def masked_dense(model: Any, plan: SparsePlan, ids: Tensor) -> Tensor:
 def test_gathered_equals_masked_dense(model: Any, tokens: int, compensator: str) -> None:
     plan, ids = plan_for(model, compensator=compensator), prompt(tokens)
     with sparse_prefill(model, plan, "torch") as usage:
-        found = model(ids).logits
+        logits = model(ids).logits
     expected = masked_dense(model, plan, ids)
-    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(logits, expected, atol=2e-5, rtol=1e-4)
     assert (expected - model(ids).logits).abs().max() > 1e-3 and usage.density < 1
 
 
 @pytest.mark.parametrize("tokens", [30, 64, 70, 100])
-@pytest.mark.parametrize("dense_last", [True, False])
-def test_blocks_of_similar_tokens(model: Any, tokens: int, dense_last: bool) -> None:
+@pytest.mark.parametrize("last_dense", [BLOCK, 0])
+def test_blocks_of_similar_tokens(model: Any, tokens: int, last_dense: int) -> None:
     plan, ids = (
-        plan_for(model, compensator="surrogate", blocks="similar", dense_last=dense_last),
+        plan_for(model, compensator="surrogate", blocks="similar", last_dense=last_dense),
         prompt(tokens),
     )
-    found = {}
+    logits: dict[str, Tensor] = {}
     for blocks in ("similar", "consecutive"):
         one = replace(plan, settings=replace(plan.settings, blocks=blocks))
         with sparse_prefill(model, one, "torch"):
-            found[blocks] = model(ids).logits
+            logits[blocks] = model(ids).logits
         torch.testing.assert_close(
-            found[blocks], masked_dense(model, one, ids), atol=2e-5, rtol=1e-4
+            logits[blocks], masked_dense(model, one, ids), atol=2e-5, rtol=1e-4
         )
-    assert torch.equal(found["similar"], found["consecutive"]) == (tokens == 30)
+    assert torch.equal(logits["similar"], logits["consecutive"]) == (tokens == 30)
 
 
 def test_blocks_of_similar_tokens_need_a_surrogate(model: Any) -> None:
@@ -113,7 +105,12 @@ def test_blocks_of_similar_tokens_need_a_surrogate(model: Any) -> None:
         pytest.raises(ValueError, match="needs blocks in the order of the text"),
         sparse_prefill(
             model,
-            plan_for(model, blocks="similar", compensator="surrogate", selector="previous_block"),
+            plan_for(
+                model,
+                blocks="similar",
+                compensator="surrogate",
+                selector={"name": "griffin", "block": "previous"},
+            ),
             "torch",
         ),
     ):
@@ -126,23 +123,35 @@ def test_whole_groups_are_kept(model: Any, group: int) -> None:
     plan, ids = plan_for(model, compensator="surrogate", group_size=group), prompt(70)
     assert all(layer.kept % group == 0 for layer in plan.layers)
     with sparse_prefill(model, plan, "torch"):
-        found = model(ids).logits
-    torch.testing.assert_close(found, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
+        logits = model(ids).logits
+    torch.testing.assert_close(logits, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 0), (20, 7), (1, 30), (33, 33), (0, 1)])
+def test_dense_ends_are_counted_in_tokens(model: Any, first: int, last: int) -> None:
+    plan, ids = (
+        plan_for(model, compensator="surrogate", first_dense=first, last_dense=last),
+        prompt(83),
+    )
+    with sparse_prefill(model, plan, "torch") as usage:
+        logits = model(ids).logits
+    torch.testing.assert_close(logits, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
+    assert usage.density == pytest.approx(1 - 0.5 * (83 - first - last) / 83, abs=1e-3)
 
 
 def test_every_block_can_be_sparse_with_a_short_last_one(model: Any) -> None:
-    plan, ids = plan_for(model, dense_first=False, dense_last=False), prompt(41)
+    plan, ids = plan_for(model, first_dense=0, last_dense=0), prompt(41)
     with sparse_prefill(model, plan, "torch") as usage:
-        found = model(ids).logits
-    torch.testing.assert_close(found, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
+        logits = model(ids).logits
+    torch.testing.assert_close(logits, masked_dense(model, plan, ids), atol=2e-5, rtol=1e-4)
     assert usage.density == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("tokens", [1, 5, BLOCK, BLOCK + 1, 2 * BLOCK])
 def test_prompts_without_a_middle_block_stay_dense(model: Any, tokens: int) -> None:
     with sparse_prefill(model, plan_for(model), "torch") as usage:
-        found = model(prompt(tokens)).logits
-    torch.testing.assert_close(found, model(prompt(tokens)).logits, atol=1e-5, rtol=1e-5)
+        logits = model(prompt(tokens)).logits
+    torch.testing.assert_close(logits, model(prompt(tokens)).logits, atol=1e-5, rtol=1e-5)
     assert usage.density == 1
 
 
@@ -170,11 +179,11 @@ def test_padding_between_tokens_counts_nowhere(model: Any) -> None:
     row = torch.zeros(1, 67, dtype=torch.long)
     row[mask.bool()] = ids[0]
     with sparse_prefill(model, plan, "torch"):
-        found = model(
+        logits = model(
             row, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0)
         ).logits
         alone = model(ids).logits
-    torch.testing.assert_close(found[mask.bool()], alone[0], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(logits[mask.bool()], alone[0], atol=2e-5, rtol=1e-4)
 
 
 def test_positions_become_a_slice_where_they_are_neighbours() -> None:
@@ -187,13 +196,13 @@ def test_positions_become_a_slice_where_they_are_neighbours() -> None:
 def test_generate_is_a_sparse_prompt_and_dense_decoding(model: Any) -> None:
     plan, ids = plan_for(model), prompt(60)
     with sparse_prefill(model, plan, "torch"):
-        found = model.generate(ids, max_new_tokens=5, do_sample=False)[0, 60:]
+        logits = model.generate(ids, max_new_tokens=5, do_sample=False)[0, 60:]
         cache = model(ids, use_cache=True)
     expected, step, past = [], cache.logits[0, -1].argmax(), cache.past_key_values
     for _ in range(5):
         expected.append(int(step))
         step = model(step.view(1, 1), past_key_values=past, use_cache=True).logits[0, -1].argmax()
-    assert found.tolist() == expected[: len(found)] and (len(found) == 5 or found[-1] == 2)
+    assert logits.tolist() == expected[: len(logits)] and (len(logits) == 5 or logits[-1] == 2)
 
 
 @pytest.mark.parametrize("hot", [0.0, 0.5, 1.0])
@@ -224,19 +233,17 @@ def test_nesting_and_a_wrong_plan_are_refused(model: Any) -> None:
 
 
 def test_zero_sparsity_equals_dense(model: Any) -> None:
-    plan = plan_for(
-        model, sparsity=0.0, compensator="surrogate", dense_first=False, dense_last=False
-    )
+    plan = plan_for(model, sparsity=0.0, compensator="surrogate", first_dense=0, last_dense=0)
     with sparse_prefill(model, plan, "torch"):
-        found = model(prompt(70)).logits
-    torch.testing.assert_close(found, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
+        logits = model(prompt(70)).logits
+    torch.testing.assert_close(logits, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
 
 
 def test_an_oracle_that_keeps_everything_equals_dense(model: Any) -> None:
     plan = plan_for(model, selector="oracle", sparsity=0.0)
     with sparse_prefill(model, plan, "torch"):
-        found = model(prompt(70)).logits
-    torch.testing.assert_close(found, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
+        logits = model(prompt(70)).logits
+    torch.testing.assert_close(logits, model(prompt(70)).logits, atol=2e-5, rtol=1e-4)
 
 
 def test_the_hot_set_changes_nothing_but_the_arithmetic(model: Any) -> None:
@@ -257,10 +264,10 @@ def test_all_is_dense_from_the_given_token_on(model: Any, dense_from: int) -> No
     cache."""
     ids = prompt(70)
     plan = plan_for(model, compensator="surrogate")
-    whole = plan_for(model, compensator="surrogate", dense_last=False)
+    whole = plan_for(model, compensator="surrogate", last_dense=0)
     with sparse_prefill(model, plan, "torch") as state:
         state.dense_from = [dense_from]
-        found = model(ids).logits
+        logits = model(ids).logits
     with sparse_prefill(model, whole, "torch") as state:
         first = model(ids[:, :dense_from], use_cache=True) if dense_from else None
         state.paused = True
@@ -268,10 +275,10 @@ def test_all_is_dense_from_the_given_token_on(model: Any, dense_from: int) -> No
         rest = (
             model(ids[:, dense_from:], past_key_values=past).logits
             if dense_from < 70
-            else found[:, :0]
+            else logits[:, :0]
         )
     expected = torch.cat([first.logits, rest], 1) if first else rest
-    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(logits, expected, atol=2e-5, rtol=1e-4)
     used = min(dense_from, 70) - BLOCK
     assert state.density == pytest.approx(
         1 - 0.5 * max(used, 0) / min(dense_from, 70) if dense_from else 1

@@ -1,89 +1,164 @@
-"""Blocks that keep different numbers of neurons, and R-Sparse's remainder, against the masked dense
-FFN."""
+"""Blocks that keep different numbers of neurons, and every compensator, against the masked dense
+FFN in NumPy."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 
 from ffbench.evaluation.kept_neurons import chosen_neurons
-from ffbench.methods.compensators.remainder import remainder, remainder_factors
-from ffbench.methods.plan import PlanSettings
+from ffbench.methods.compensators import COMPENSATORS
+from ffbench.methods.compensators.affine import AffineState
+from ffbench.methods.compensators.rsparse import LowRankWeightsState
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
-from ffbench.models.shapes import random_plan
+from ffbench.models.loading import FAMILIES
 from ffbench.models.sparse_prefill import Prefill, SparseFFN, sparse_prefill
-
-BLOCK = 16
 
 
 @pytest.fixture(params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
+    return tiny_model(request.param)
 
 
-def masked(one: SparseFFN, x: Tensor, kept: list[Tensor]) -> Tensor:
-    """The FFN of x [T, d] with the estimate in place of what a block skips."""
-    a, layer = one.activations(x), one.layer
-    mask = torch.zeros_like(a)
-    mask[:, : layer.hot] = 1
+def array(value: Tensor) -> np.ndarray:
+    return value.double().numpy()
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
+def keep_mask(sparse: SparseFFN, tokens: int, kept: list[Tensor]) -> np.ndarray:
+    """1 for the neurons of the plan's order that each token's block keeps, [T, f]."""
+    mask = np.zeros((tokens, len(sparse.layer.order)))
+    mask[:, : sparse.layer.hot] = 1
     for i, row in enumerate(kept):
-        mask[i * BLOCK : (i + 1) * BLOCK, row] = 1
-    return (mask * a + (1 - mask) * layer.surrogate.estimate(x)) @ one.w_down_t
+        mask[i * BLOCK : (i + 1) * BLOCK, row.numpy()] = 1
+    return mask
 
 
-@pytest.mark.parametrize("scheduler", ["adaptive", "adaptive_energy"])
+def no_estimate(sparse: SparseFFN, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return np.zeros((len(x), len(sparse.w_down_t)))
+
+
+def mean_estimate(sparse: SparseFFN, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    state = sparse.layer.compensation
+    assert isinstance(state, AffineState)
+    return (1 - mask) * array(state.mean) @ array(sparse.w_down_t)
+
+
+def affine_estimate(sparse: SparseFFN, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    state = sparse.layer.compensation
+    assert isinstance(state, AffineState)
+    estimate = x @ array(state.projection).T @ array(state.activation_map).T + array(state.mean)
+    return (1 - mask) * estimate @ array(sparse.w_down_t)
+
+
+def map_of_the_output(sparse: SparseFFN, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    output_map = sparse.layer.compensation.output_map
+    assert output_map is not None
+    moved = x @ array(output_map.projection).T @ array(output_map.expansion).T
+    return moved + array(output_map.bias)
+
+
+def low_rank_weights(sparse: SparseFFN, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    state = sparse.layer.compensation
+    assert isinstance(state, LowRankWeightsState)
+    gate, up = (
+        x @ (array(left) @ array(right)).T
+        for left, right in ((state.gate_left, state.gate_right), (state.up_left, state.up_right))
+    )
+    return (1 - mask) * silu(gate) * up @ array(state.down_left) @ array(state.down_right).T
+
+
+ADDED: dict[str, Callable[[SparseFFN, np.ndarray, np.ndarray], np.ndarray]] = {
+    "none": no_estimate,
+    "bias": mean_estimate,
+    "surrogate": affine_estimate,
+    "lowrank": map_of_the_output,
+    "rsparse": low_rank_weights,
+}
+
+
+def expected(sparse: SparseFFN, name: str, x: Tensor, kept: list[Tensor]) -> np.ndarray:
+    """Kept neurons exact, and what the compensator adds for the skipped ones."""
+    wg, wu = array(sparse.ffn.w_gate), array(sparse.ffn.w_up)
+    rows, mask = array(x), keep_mask(sparse, len(x), kept)
+    exact = mask * silu(rows @ wg.T) * (rows @ wu.T) @ array(sparse.w_down_t)
+    added = ADDED[name](sparse, rows, mask)
+    return exact + (added if added.shape == exact.shape else 0)
+
+
+def test_every_compensator_has_a_reference() -> None:
+    assert set(ADDED) == set(COMPENSATORS)
+
+
+@pytest.mark.parametrize("name", sorted(COMPENSATORS))
+@pytest.mark.parametrize("hot", [0.0, 0.5])
+def test_a_compensator_is_its_definition(name: str, hot: float) -> None:
+    model = tiny_model()
+    plan = random_tiny_plan(model, selector="static", compensator=name, hot_fraction=hot)
+    x = torch.randn(3 * BLOCK + 5, 64, generator=torch.Generator().manual_seed(0))
+    for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
+        sparse = SparseFFN(ffn, layer, plan, Prefill(), "torch")
+        kept = sparse.chooser.dynamic_of(x[:0], x)
+        y = sparse.sparse(x[:0], x)
+        np.testing.assert_allclose(y.numpy(), expected(sparse, name, x, kept), atol=1e-4, rtol=1e-3)
+        state = layer.compensation
+        order = torch.randperm(160, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(state.permuted(order).estimate(x), state.estimate(x)[:, order])
+        shapes = {name: tuple(value.shape) for name, value in state.tensors().items()}
+        assert {n: len(axes) for n, axes in state.all_axes().items() if n in shapes} == {
+            n: len(shape) for n, shape in shapes.items()
+        }
+
+
+@pytest.mark.parametrize("rule", ["mass", "energy"])
 @pytest.mark.parametrize(
     ("tokens", "hot"), [(7 * BLOCK, 0.0), (5 * BLOCK + 3, 0.0), (6 * BLOCK, 0.5)]
 )
-def test_uneven_blocks_are_computed_exactly(
-    model: Any, scheduler: str, tokens: int, hot: float
-) -> None:
-    plan = random_plan(model, PlanSettings("oracle", "surrogate", scheduler, BLOCK, 0.5, hot, 8))
+def test_uneven_blocks_are_computed_exactly(model: Any, rule: str, tokens: int, hot: float) -> None:
+    plan = random_tiny_plan(
+        model,
+        selector="oracle",
+        compensator="surrogate",
+        scheduler={"name": "per_block", "rule": rule},
+        hot_fraction=hot,
+    )
     x = (
         torch.randn(tokens, 64, generator=torch.Generator().manual_seed(0))
         * torch.linspace(0.1, 3, tokens)[:, None]
     )
     for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
-        one = SparseFFN(ffn, layer, plan, Prefill(), "torch")
+        sparse = SparseFFN(ffn, layer, plan, Prefill(), "torch")
         whole = tokens // BLOCK * BLOCK
-        kept = one.choose(x[:0], x[:whole].view(-1, BLOCK, 64))
+        kept = sparse.chooser.dynamic(x[:0], x[:whole].view(-1, BLOCK, 64))
         counts = [len(row) for row in kept]
-        assert (
-            len(set(counts)) > 1
-            and sum(counts) <= (layer.kept - layer.hot) * len(kept) < sum(counts) + 32
-        )
+        budget = (layer.kept - layer.hot) * len(kept)
+        assert len(set(counts)) > 1 and sum(counts) <= budget < sum(counts) + 32
         if whole < tokens:
-            kept += one.choose(x[whole - BLOCK : whole], x[whole:][None])
-        found, share = one.by_blocks(x[:0], x)
-        torch.testing.assert_close(found, masked(one, x, kept), atol=1e-4, rtol=1e-3)
+            kept += sparse.chooser.dynamic(x[whole - BLOCK : whole], x[whole:][None])
+        y, share = sparse.by_blocks(x[:0], x, 0)
+        np.testing.assert_allclose(
+            y.numpy(), expected(sparse, "surrogate", x, kept), atol=1e-4, rtol=1e-3
+        )
         assert share == pytest.approx(0.5, abs=0.08)
 
 
 def test_density_is_met_on_average(model: Any) -> None:
-    plan = random_plan(model, PlanSettings("trained", "none", "adaptive", BLOCK, 0.5))
+    plan = random_tiny_plan(model, scheduler="per_block")
     with sparse_prefill(model, plan, "torch") as usage:
         model(torch.randint(3, 259, (1, 10 * BLOCK)))
     assert usage.density == pytest.approx((2 + 8 * 0.5) / 10, abs=0.02)
 
 
-@pytest.mark.parametrize("hot", [0.0, 0.5])
-def test_rsparse_adds_its_remainder(model: Any, hot: float) -> None:
-    plan = random_plan(model, PlanSettings("static", "none", "uniform", BLOCK, 0.5, hot))
-    for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
-        layer.extra |= remainder_factors(ffn.w_gate, ffn.w_up, ffn.w_down, 9)
-        one, x = SparseFFN(ffn, layer, plan, Prefill(), "torch"), torch.randn(3 * BLOCK, 64)
-        kept = one.choose(x[:0], x.view(3, BLOCK, 64))
-        added = remainder(layer.extra, ffn.module.act_fn, x, kept, layer.hot, BLOCK)
-        torch.testing.assert_close(
-            one.by_blocks(x[:0], x)[0], masked(one, x, kept) + added, atol=1e-4, rtol=1e-3
-        )
-        torch.manual_seed(0)
-
-
 def test_uneven_blocks_cannot_be_recorded(model: Any) -> None:
-    plan = random_plan(model, PlanSettings("oracle", "none", "adaptive_energy", BLOCK, 0.5))
-    windows = torch.randint(3, 259, (1, 9 * BLOCK), generator=torch.Generator().manual_seed(1))
-    with pytest.raises(ValueError, match="cannot be recorded"):
-        chosen_neurons(model, plan, windows, "torch")
+    plan = random_tiny_plan(
+        model, selector="oracle", scheduler={"name": "per_block", "rule": "energy"}
+    )
+    with pytest.raises(ValueError, match="keep different numbers"):
+        chosen_neurons(model, plan, prompt(9 * BLOCK, 1), "torch")

@@ -7,72 +7,105 @@ import pytest
 import torch
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.training.curvature import load_curvature, neuron_curvature, save_curvature
-from ffbench.training.tuning import teacher
+from ffbench.models.forward import divergence, last_hidden
+from ffbench.training.curvature import (
+    curvature_values,
+    load_curvature,
+    neuron_curvature,
+    save_curvature,
+    weighted_values,
+)
+from ffbench.training.tails import TailWindow, tail_window, tail_windows
 
-TOKENS, SINKS = 48, 24
+one_family = pytest.mark.parametrize("model", ["llama"], indirect=True)
+TOKENS, FIRST, END = 64, 16, 48
+NAMES = ("continuation", "copy", "full")
 
 
-def windows(count: int) -> torch.Tensor:
-    return torch.randint(3, 259, (count, TOKENS), generator=torch.Generator().manual_seed(5))
+def windows(count: int) -> list[TailWindow]:
+    ids = torch.randint(3, 259, (count, TOKENS), generator=torch.Generator().manual_seed(5))
+    return [tail_window(row, FIRST, END) for row in ids]
 
 
 @torch.no_grad()
-def measured(model: Any, layer: int, neuron: int, text: torch.Tensor, size: float) -> float:
-    """Mean KL over the later positions when the neuron's activation is moved by +-size at each
-    later token."""
+def measured(
+    model: Any, layer: int, neuron: int, text: list[TailWindow], name: str, size: float
+) -> float:
+    """Sum of the KL at an objective's positions with the neuron's activation moved by +-size at
+    each context token, per window; mean over windows and draws."""
     generator = torch.Generator().manual_seed(neuron)
-    dense = model(text).logits[:, SINKS:].double().log_softmax(-1)
 
     def move(module: Any, args: tuple) -> tuple:
         signs = torch.randint(2, args[0].shape[:2], generator=generator) * 2.0 - 1
-        signs[:, :SINKS] = 0
+        signs[:, :FIRST] = 0
+        signs[:, END:] = 0
         moved = args[0].clone()
         moved[:, :, neuron] += size * signs
         return (moved,)
 
-    hook = gated_ffns(model)[layer].module.down_proj.register_forward_pre_hook(move)
-    try:
-        found = [
-            torch.nn.functional.kl_div(
-                model(text).logits[:, SINKS:].double().log_softmax(-1),
-                dense,
-                log_target=True,
-                reduction="none",
-            )
-            .sum(-1)
-            .mean()
-            .item()
-            for _ in range(12)
-        ]
-    finally:
-        hook.remove()
-    return sum(found) / len(found)
+    total, draws = 0.0, 6
+    for window in text:
+        at = window.positions[name]
+        dense = last_hidden(model, window.ids)[at]
+        hook = gated_ffns(model)[layer].module.down_proj.register_forward_pre_hook(move)
+        try:
+            for _ in range(draws):
+                sparse = last_hidden(model, window.ids)[at]
+                total += divergence(model, dense, sparse).item() * len(at)
+        finally:
+            hook.remove()
+    return total / draws / len(text)
 
 
-def test_half_the_curvature_is_the_kl_of_a_small_change(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ffbench.training.curvature.SINK_TOKENS", SINKS)
-    monkeypatch.setattr(teacher, "SINK_TOKENS", SINKS)
-    text, size = windows(64), 0.05
-    curvature = neuron_curvature(model, text.repeat(4, 1))
-    assert curvature.shape == (len(gated_ffns(model)), gated_ffns(model)[0].w_gate.shape[0])
-    for layer in range(len(curvature)):
-        for neuron in (0, 7):
-            expected = measured(model, layer, neuron, text, size)
-            assert 0.5 * size**2 * curvature[layer, neuron].item() == pytest.approx(
-                expected, rel=0.2
-            )
+@one_family
+@pytest.mark.parametrize("name", ["continuation", "full"])
+def test_half_the_curvature_is_the_kl_of_a_small_change(model: Any, name: str) -> None:
+    text, size = windows(24), 0.3
+    curvature = neuron_curvature(model, text * 16, [name])[name]
+    ffns = gated_ffns(model)
+    assert curvature.shape == (len(ffns), ffns[0].w_gate.shape[0])
+    last = len(ffns) - 1
+    for layer, neuron in ((0, 0), (0, 7), (last, 3)):
+        if name != "full" and layer == last:
+            assert not curvature[layer].any()
+            assert measured(model, layer, neuron, text[:2], name, size) == 0
+            continue
+        expected = measured(model, layer, neuron, text, name, size)
+        predicted = 0.5 * size**2 * curvature[layer, neuron].item() * (END - FIRST)
+        assert predicted == pytest.approx(expected, rel=0.3)
 
 
 def test_the_model_is_left_as_it_was_and_the_file_holds_it(model: Any, tmp_path: Path) -> None:
-    grads = [one.requires_grad for one in model.parameters()]
-    curvature = neuron_curvature(model, windows(2))
-    assert torch.equal(curvature, neuron_curvature(model, windows(2)))
-    assert [one.requires_grad for one in model.parameters()] == grads
-    assert not model.get_input_embeddings()._forward_hooks and all(
-        one.grad is None for one in model.parameters()
-    )
+    grads = [weight.requires_grad for weight in model.parameters()]
+    curvature = neuron_curvature(model, windows(2), NAMES)
+    again = neuron_curvature(model, windows(2), NAMES)
+    assert set(curvature) == set(NAMES)
+    assert all(torch.equal(curvature[name], again[name]) for name in NAMES)
+    assert [weight.requires_grad for weight in model.parameters()] == grads
+    assert not model.get_input_embeddings()._forward_hooks
+    assert all(weight.grad is None for weight in model.parameters())
     save_curvature(curvature, tmp_path)
-    assert torch.equal(load_curvature(tmp_path), curvature)
+    loaded = load_curvature(tmp_path)
+    assert all(torch.equal(loaded[name], curvature[name]) for name in NAMES)
+
+
+def test_values_by_hand() -> None:
+    energies, squares = torch.tensor([[4.0, 1.0]]), torch.tensor([[2.0, 0.5]])
+    values = curvature_values(energies, torch.tensor([[3.0, 5.0]]), squares)
+    torch.testing.assert_close(values, torch.tensor([[3.0, 5.0]]))
+    mixed = weighted_values(
+        {"a": torch.tensor([[1.0, 3.0]]), "b": torch.tensor([[100.0, 0.0]])}, {"a": 1.0, "b": 3.0}
+    )
+    torch.testing.assert_close(mixed, torch.tensor([[0.25 * 0.25 + 0.75, 0.25 * 0.75]]))
+
+
+def test_windows_of_a_context_and_its_tails() -> None:
+    window = tail_window(torch.arange(100, 200), 10, 70)
+    copied = window.ids[100:]
+    assert len(copied) == 60 and torch.equal(copied, torch.arange(110, 170))
+    assert window.positions["continuation"].tolist() == list(range(70, 99))
+    assert window.positions["copy"].tolist() == list(range(100 + 16 - 1, 159))
+    assert window.positions["full"].tolist() == list(range(10, 70))
+    assert all(w.end == 768 for w in tail_windows(torch.zeros(2, 1024, dtype=torch.long), 128))
+    with pytest.raises(ValueError, match="leaves no tail"):
+        tail_window(torch.arange(100), 10, 99)

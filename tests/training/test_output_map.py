@@ -1,40 +1,35 @@
 """Maps of the output: the closed form against least squares, and what they do to a plan's error."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_plans import BLOCK, plan_settings
 from tiny_text import windows
 
-from ffbench.evaluation.fidelity import last_hidden
-from ffbench.methods.compensators.surrogate import fit_output_map
-from ffbench.methods.moments import Moments
-from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.methods.linalg import Moments
+from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import gated_ffns
+from ffbench.models.forward import last_hidden
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.training.layer_fit import build_plan, fit_layer
 from ffbench.training.layer_walk import walk_layers
-from ffbench.training.output_map import fit_leftover_maps
+from ffbench.training.output_map import fit_output_map, fit_output_maps, load_maps, save_maps
 from ffbench.training.tuning.trainable_ffn import trainable
-
-BLOCK = 16
 
 
 def plan_of(model: Any, selector: str = "trained", hot_fraction: float = 0.0) -> SparsePlan:
-    settings = PlanSettings(
-        selector,
-        "surrogate_map",
-        "uniform",
-        BLOCK,
-        0.5,
-        hot_fraction,
-        8,
-        dense_last=False,
-        map_rank=12,
+    settings = plan_settings(
+        selector=selector,
+        compensator={"name": "surrogate", "output_map_rank": 12},
+        hot_fraction=hot_fraction,
+        last_dense=0,
     )
-    fits = [fit_layer(data, "surrogate", 8, 40) for data in walk_layers(model, windows(2, 300))]
-    return build_plan(settings, {}, fits, [40] * len(fits))
+    layers = walk_layers(model, windows(2, 300))
+    fits = [fit_layer(data, settings.compensator) for data in layers]
+    return build_plan(settings, {}, fits, [40] * len(fits), gated_ffns(model))
 
 
 def test_full_rank_is_ridge_regression_and_less_is_its_best_approximation() -> None:
@@ -47,16 +42,16 @@ def test_full_rank_is_ridge_regression_and_less_is_its_best_approximation() -> N
     expected = ones @ torch.linalg.lstsq(ones, missing).solution
     errors = []
     for rank in range(1, 7):
-        one = fit_output_map(moments, rank, ridge=1e-9)
-        found = one.b + x @ one.p.T @ one.u.T
-        errors.append((found - missing).square().sum().item())
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+        output_map = fit_output_map(moments, rank, ridge=1e-9)
+        estimate = output_map.of(x)
+        errors.append((estimate - missing).square().sum().item())
+    torch.testing.assert_close(estimate, expected, atol=1e-3, rtol=1e-3)
     assert errors == sorted(errors, reverse=True)
     # Eckart and Young: rank r loses exactly the discarded singular values of the fitted values
     lost = torch.linalg.svdvals((expected - expected.mean(0)).double())[3:].square().sum().item()
     assert errors[2] - errors[5] == pytest.approx(lost, rel=1e-2)
-    assert torch.equal(fit_output_map(moments, 9, ridge=1e-9).u, one.u)
-    with pytest.raises(ValueError, match=r"compensator\.map_rank: 0 is too small"):
+    assert torch.equal(fit_output_map(moments, 9, ridge=1e-9).expansion, output_map.expansion)
+    with pytest.raises(ValueError, match=r"compensator\.output_map_rank: 0 is too small"):
         fit_output_map(moments, 0)
 
 
@@ -66,11 +61,12 @@ def test_a_plan_with_maps_is_nearer_to_the_dense_model(
 ) -> None:
     plan, text = plan_of(model, selector, hot), windows(20, 6 * BLOCK + 5, 2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    maps = fit_leftover_maps(model, plan, text, 12)
+    maps = fit_output_maps(model, plan, text, 12)
     mapped = replace(
         plan,
         layers=[
-            replace(layer, output_map=one) for layer, one in zip(plan.layers, maps, strict=True)
+            replace(layer, compensation=layer.compensation.with_output_map(one))
+            for layer, one in zip(plan.layers, maps, strict=True)
         ],
     )
     errors = []
@@ -92,16 +88,30 @@ def test_a_plan_with_maps_is_nearer_to_the_dense_model(
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
 
 
+def test_maps_survive_their_file(model: Any, tmp_path: Path) -> None:
+    maps = fit_output_maps(model, plan_of(model), windows(2, 6 * BLOCK), 3)
+    save_maps(maps, tmp_path)
+    for before, after in zip(maps, load_maps(tmp_path), strict=True):
+        x = torch.randn(5, 64)
+        assert torch.equal(before.of(x), after.of(x))
+
+
 def test_windows_must_hold_two_blocks(model: Any) -> None:
     with pytest.raises(ValueError, match="do not hold two blocks of 16"):
-        fit_leftover_maps(model, plan_of(model), windows(1, 31), 12)
+        fit_output_maps(model, plan_of(model), windows(1, 31), 12)
 
 
 def test_on_dense_inputs_only_the_first_layer_s_map_is_the_same(model: Any) -> None:
     plan, text = plan_of(model), windows(6, 6 * BLOCK, 2)
     sparse, dense = (
-        fit_leftover_maps(model, plan, text, 12, dense_inputs) for dense_inputs in (False, True)
+        fit_output_maps(model, plan, text, 12, dense_inputs) for dense_inputs in (False, True)
     )
-    torch.testing.assert_close(dense[0].u @ dense[0].p, sparse[0].u @ sparse[0].p)
-    assert not torch.allclose(dense[1].u @ dense[1].p, sparse[1].u @ sparse[1].p, rtol=1e-2)
+    torch.testing.assert_close(
+        dense[0].expansion @ dense[0].projection, sparse[0].expansion @ sparse[0].projection
+    )
+    assert not torch.allclose(
+        dense[1].expansion @ dense[1].projection,
+        sparse[1].expansion @ sparse[1].projection,
+        rtol=1e-2,
+    )
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))

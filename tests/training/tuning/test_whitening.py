@@ -3,47 +3,46 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
+from tiny_plans import plan_settings
 from tiny_text import windows
 
-from ffbench.methods.compensators.surrogate import OutputMap
-from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.methods.compensators import OutputMap
+from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import gated_ffns
 from ffbench.training.layer_fit import build_plan, fit_layer
 from ffbench.training.layer_walk import walk_layers
+from ffbench.training.tails import tail_window
 from ffbench.training.tuning import teacher
 from ffbench.training.tuning.trainable_ffn import TrainableFFN
+from ffbench.training.tuning.tune import RATES
 from ffbench.training.tuning.whitening import Whitened
-
-BLOCK = 16
 
 
 def plan_of(model: Any) -> SparsePlan:
-    settings = PlanSettings("trained", "surrogate_map", "uniform", BLOCK, 0.5, rank=8, map_rank=4)
-    fits = [fit_layer(data, "surrogate", 8, 40) for data in walk_layers(model, windows(2, 300))]
+    settings = plan_settings(compensator={"name": "surrogate", "output_map_rank": 4})
+    layers = walk_layers(model, windows(2, 300))
+    fits = [fit_layer(data, settings.compensator) for data in layers]
     for fit in fits:
-        fit.output_map = OutputMap(torch.randn(4, 64), torch.randn(64, 4), torch.randn(64))
-    return build_plan(settings, {}, fits, [40] * len(fits))
+        output_map = OutputMap(torch.randn(4, 64), torch.randn(64, 4), torch.randn(64))
+        fit.compensation = fit.compensation.with_output_map(output_map)
+    return build_plan(settings, {}, fits, [40] * len(fits), gated_ffns(model))
 
 
-def test_factors_are_those_of_the_inputs(
-    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(teacher, "SINK_TOKENS", 7)
-    text = windows(3, 96)
-    teacher.save_teacher(model, text, tmp_path)
+def test_factors_are_those_of_the_inputs(model: Any, tmp_path: Path) -> None:
+    text, names = [tail_window(ids, 16, 64) for ids in windows(3, 96)], ["continuation", "copy"]
+    teacher.save_teacher(model, text, names, tmp_path)
     factors = teacher.load_factors(tmp_path)
     seen: dict[int, list[torch.Tensor]] = {}
     hooks = [
         ffn.module.register_forward_pre_hook(
-            lambda module, args, i=i: seen.setdefault(i, []).append(args[0][0, 7:])
+            lambda module, args, i=i: seen.setdefault(i, []).append(args[0][0])
         )
         for i, ffn in enumerate(gated_ffns(model))
     ]
     with torch.no_grad():
-        for ids in text:
-            model(ids[None])
+        for window in text:
+            model(window.ids[None])
     for hook in hooks:
         hook.remove()
     assert len(factors) == len(seen)
@@ -56,7 +55,12 @@ def test_factors_are_those_of_the_inputs(
         torch.testing.assert_close(
             (factor.double() @ factor.double().T), second, rtol=1e-4, atol=1e-5
         )
-    assert teacher.load_hidden(tmp_path).shape[:2] == (3, 96 - 7)
+    hidden = teacher.load_hidden(tmp_path)
+    assert {name: len(rows) for name, rows in hidden.items()} == {
+        f"{i}.{name}": len(window.positions[name])
+        for i, window in enumerate(text)
+        for name in names
+    }
 
 
 def test_leaves_stand_for_the_same_parameters(model: Any) -> None:
@@ -70,23 +74,23 @@ def test_leaves_stand_for_the_same_parameters(model: Any) -> None:
         factor = torch.linalg.cholesky(x.double().T @ x.double() / len(x)).float()
         whitened = Whitened(layer, factor)
         whitened.apply()
-        assert (
-            set(whitened.leaves)
-            == set(before)
-            == {"p", "v", "c", "weights", "log_prior", "map_p", "map_u", "map_b"}
-        )
+        assert set(whitened.leaves) == set(before) == set(RATES)
         for name, value in before.items():
             torch.testing.assert_close(layer.parameters[name].detach(), value, rtol=1e-3, atol=1e-4)
         lengths = ffn.w_down.float().norm(dim=0)
-        torch.testing.assert_close(whitened.leaves["v"].detach(), before["v"] * lengths[:, None])
+        torch.testing.assert_close(
+            whitened.leaves["activation_map"].detach(), before["activation_map"] * lengths[:, None]
+        )
         # equal steps of a leaf change the features equally, whatever the input's scale
-        step = torch.randn(whitened.leaves["p"].shape, generator=generator)
+        step = torch.randn(whitened.leaves["projection"].shape, generator=generator)
         with torch.no_grad():
-            whitened.leaves["p"] += step
+            whitened.leaves["projection"] += step
         whitened.apply()
-        change = x @ (layer.parameters["p"].detach() - before["p"]).T
+        change = x @ (layer.parameters["projection"].detach() - before["projection"]).T
         torch.testing.assert_close(
             change.square().mean(0), step.square().sum(1), rtol=2e-2, atol=0.0
         )
-        assert torch.equal(layer.layer.surrogate.p, layer.parameters["p"].detach())
+        assert torch.equal(
+            layer.layer.compensation.projection, layer.parameters["projection"].detach()
+        )
         assert all(leaf.requires_grad and leaf.is_leaf for leaf in whitened.leaves.values())

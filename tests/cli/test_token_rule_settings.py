@@ -16,28 +16,34 @@ TINY = [
     "calibration.tokens=1024",
     "calibration.window=512",
     "fidelity.windows=1",
-    "fidelity.window=256",
+    "fidelity.contexts=[256]",
+    "fidelity.tail=63",
+    "fidelity.tails=[continuation,copy]",
+    "first_dense=32",
+    "last_dense=32",
     "speed.rounds=1",
     "speed.lengths=[256]",
-    "compensator.rank=8",
     "kernel=torch",
 ]
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
-        ("selector=cats selector.hot_fraction=0.5", "token by token; choose 0"),
-        ("selector=teal", "choose none"),
-        ("selector=cats compensator=rsparse", "none, bias or surrogate"),
-        ("selector=wina compensator=none group_size=32", "group_size: 32, but"),
+        ("selector=cats hot_fraction=0.5", "token by token; set hot_fraction=0"),
+        ("selector=teal", "use compensator=none"),
+        ("selector=cats compensator=rsparse", "compensator=none, bias or a plain"),
+        ("selector=wina_rule compensator=none group_size=32", "group_size: 32, but"),
         ("selector=cats blocks=similar", "blocks: 'similar', but"),
         ("compensator=none blocks=similar", "choose consecutive, or compensator=surrogate"),
-        ("selector=previous_block blocks=similar", "needs blocks in the order of the text"),
+        (
+            "selector=griffin selector.block=previous blocks=similar",
+            "needs blocks in the order of the text",
+        ),
     ],
 )
-def test_refusals(words: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["model=tiny_llama", f"output_dir={tmp_path}", *words.split()]) == 2
+def test_refusals(overrides: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["model=tiny_llama", f"output_dir={tmp_path}", *overrides.split()]) == 2
     assert text in capsys.readouterr().err
 
 
@@ -51,8 +57,8 @@ def test_a_run_of_a_per_token_rule_has_no_speed_and_says_why(
         and "token by token" in result["speed_reason"]
         and result["recall_at_k"] is None
     )
-    assert result["fidelity"]["mean"]["kl"] > 0
-    words = [*TINY, "selector=teal", "compensator=none", f"output_dir={tmp_path / 'out'}"]
+    assert result["fidelity"]["prompt"]["kl"] > 0
+    overrides = [*TINY, "selector=teal", "compensator=none", f"output_dir={tmp_path / 'out'}"]
     capsys.readouterr()
-    assert main(["plan", "save", str(tmp_path / "plan"), *words]) == 0
+    assert main(["plan", "save", str(tmp_path / "plan"), *overrides]) == 0
     assert "speed          none: selector teal works token by token" in capsys.readouterr().out

@@ -9,4 +9,4 @@ from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 
 @pytest.fixture(params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", "tiny", request.param))[0]
+    return load_tiny(ModelSpec("tiny", source="tiny", location=request.param))[0]

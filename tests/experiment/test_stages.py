@@ -1,0 +1,161 @@
+"""Keys of stages: what they hold, what they do not, and what a raised version changes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tiny_stages import run_settings
+
+from ffbench.experiment import stages
+from ffbench.experiment.stages import DECLARATIONS, RunStages, run_key
+from ffbench.runs.stage import Stage
+from ffbench.settings import (
+    CalibrationSettings,
+    FidelitySettings,
+    KernelSettings,
+    RunSettings,
+    SpeedSettings,
+    TaskSettings,
+    TrackerSettings,
+)
+
+TUNED = {"name": "surrogate", "output_map_rank": 4, "tune_steps": 3}
+CASES: dict[str, dict[str, Any]] = {
+    "tuned": {"compensator": TUNED, "scheduler": "curvature", "group_size": 16},
+    "refit": {"compensator": "lowrank", "scheduler": "sensitivity"},
+    "mixing": {"compensator": "bias", "scheduler": "token_mixing"},
+    "dense": {"sparsity": 0.0},
+}
+MACHINE = {"cpu": "a", "device": "cpu", "threads": 1, "backend": "torch"}
+
+
+TASK = TaskSettings(name="embedded", tasks=["embedded_code"], limit=1, max_length=2048)
+
+
+def graph(**changes: Any) -> dict[str, Stage]:
+    """Every stage of a run by name; the text that fidelity reads is another one than the fits'."""
+    run = RunStages(run_settings(**({"task": TASK} | changes)))
+    nodes: dict[str, Stage] = {}
+    for last in (run.run, run.speed(MACHINE)) if not run.settings.dense else (run.run,):
+        for stage in last.all():
+            name = "heldout" if stage.name == "text" and "part" in stage.parameters else stage.name
+            nodes[name] = stage
+    return nodes
+
+
+def made_from(stage: Stage, name: str) -> bool:
+    return any(part.name == name for part in stage.all())
+
+
+def test_every_declared_stage_is_in_a_run() -> None:
+    seen = {stage.name for case in CASES.values() for stage in graph(**case).values()}
+    assert seen == set(DECLARATIONS)
+
+
+@pytest.mark.parametrize("raised", DECLARATIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_raised_version_changes_every_key_downstream_and_no_other(
+    raised: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = graph(**CASES[case])
+    declaration = replace(DECLARATIONS[raised], version=DECLARATIONS[raised].version + 1)
+    monkeypatch.setitem(stages.DECLARATIONS, raised, declaration)
+    after = graph(**CASES[case])
+    assert before.keys() == after.keys()
+    for name, stage in before.items():
+        assert (stage.key != after[name].key) == made_from(stage, raised), name
+
+
+def test_the_run_depends_on_all_but_speed() -> None:
+    for case in CASES.values():
+        nodes = graph(**case)
+        below = {stage.name for stage in nodes["run"].all()}
+        assert below == {stage.name for stage in nodes.values()} - {"speed"}
+
+
+SAME: dict[str, dict[str, Any]] = {
+    "threads without speed": {"kernel": KernelSettings(threads=7)},
+    "backend without speed": {"kernel": KernelSettings(backend="reference")},
+    "output_dir": {"output_dir": "elsewhere"},
+    "tracker": {"tracker": TrackerSettings(kind="wandb")},
+}
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_what_changes_no_result_is_in_no_key(change: str) -> None:
+    plain: dict[str, Any] = {"speed": SpeedSettings(rounds=0)}
+    assert run_key(run_settings(**plain)) == run_key(run_settings(**(plain | SAME[change])))
+
+
+OTHER: dict[str, dict[str, Any]] = {
+    "selector": {"selector": "static"},
+    "selector parameter": {"selector": {"name": "probe", "share": 0.5}},
+    "compensator rank": {"compensator": {"name": "surrogate", "rank": 9}},
+    "output map": {"compensator": {"name": "surrogate", "output_map_rank": 2}},
+    "scheduler": {"scheduler": "token_mixing"},
+    "sparsity": {"sparsity": 0.4},
+    "block_size": {"block_size": 32},
+    "first_dense": {"first_dense": 17},
+    "last_dense": {"last_dense": 17},
+    "blocks": {"blocks": "similar"},
+    "group_size": {"group_size": 16},
+    "hot_fraction": {"hot_fraction": 0.5},
+    "seed": {"seed": 1},
+    "calibration": {"calibration": CalibrationSettings(tokens=4096)},
+    "fidelity": {"fidelity": FidelitySettings(tail=100)},
+    "speed": {"speed": SpeedSettings(rounds=5)},
+    "threads with speed": {"kernel": KernelSettings(threads=7)},
+}
+
+
+def test_what_changes_a_result_is_in_the_key() -> None:
+    keys = [run_key(run_settings(**change)) for change in ({}, *OTHER.values())]
+    assert len(set(keys)) == len(keys)
+
+
+def test_parameters_that_count_later_share_the_fit() -> None:
+    def fit(**changes: Any) -> str:
+        return RunStages(run_settings(**changes)).fit.key
+
+    for change in OTHER:
+        alone = change in ("compensator rank", "calibration")
+        assert (fit(**OTHER[change]) != fit()) == alone, change
+
+
+def test_the_rank_of_another_method_is_refused_not_ignored() -> None:
+    """A method without a rank has none in its settings, so none can be in its keys."""
+    run = RunStages(run_settings(compensator="bias"))
+    assert "rank" not in str(run.run.parameters) + str(run.fit.parameters) + str(
+        run.plan.parameters
+    )
+
+
+def test_the_objective_counts_only_if_something_reads_it() -> None:
+    from ffbench.methods.objective import Objective
+
+    def key(scheduler: str, objective: Objective) -> str:
+        return run_key(run_settings(scheduler=scheduler, objective=objective))
+
+    full = Objective(0.0, 0.0, 1.0)
+    assert key("uniform", Objective()) == key("uniform", full)
+    assert key("curvature", Objective()) != key("curvature", full)
+    weights = [
+        RunStages(run_settings(scheduler="curvature", objective=Objective(c, 1 - c)))
+        for c in (0.3, 0.5)
+    ]
+    assert weights[0].measurement["curvature"].key == weights[1].measurement["curvature"].key
+    assert weights[0].run.key != weights[1].run.key
+
+
+def test_speed_is_keyed_by_the_machine_and_nothing_else_is() -> None:
+    run = RunStages(run_settings())
+    assert run.speed(MACHINE).key != run.speed(MACHINE | {"cpu": "b"}).key
+    assert not any(stage.name == "speed" for stage in run.run.all())
+
+
+def test_dense_runs_of_any_method_are_one() -> None:
+    def key(**changes: Any) -> str:
+        settings: RunSettings = run_settings(sparsity=0.0, **changes)
+        return run_key(settings)
+
+    assert key() == key(selector="static", block_size=64, scheduler="curvature")

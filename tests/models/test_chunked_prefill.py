@@ -1,0 +1,98 @@
+"""Prompts in chunks: blocks at absolute positions, and modules that were patched before."""
+
+from typing import Any
+
+import pytest
+import torch
+from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
+
+from ffbench.methods.plan import SparsePlan
+from ffbench.models.adapters import gated_ffns
+from ffbench.models.sparse_prefill import sparse_prefill
+
+TOKENS = 7 * BLOCK + 5
+PREVIOUS = {"name": "griffin", "block": "previous"}
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return tiny_model()
+
+
+@torch.no_grad()
+def in_chunks(model: Any, plan: SparsePlan, ids: Any, size: int) -> tuple[Any, list, float]:
+    from transformers import DynamicCache
+
+    cache, logits = DynamicCache(), []
+    with sparse_prefill(model, plan, "torch") as prefill:
+        prefill.prompt_tokens, prefill.chosen = ids.shape[1], []
+        for part in ids.split(size, 1):
+            logits.append(model(part, past_key_values=cache, use_cache=True).logits)
+        layers = [
+            torch.cat([kept for layer, kept in prefill.chosen if layer == i])
+            for i in range(len(plan.layers))
+        ]
+        return torch.cat(logits, 1), layers, prefill.density
+
+
+@pytest.mark.parametrize("selector", ["trained", "oracle", "griffin", PREVIOUS], ids=str)
+@pytest.mark.parametrize("first", [BLOCK, 5, 2 * BLOCK])
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_chunks_of_whole_blocks_are_one_pass(
+    model: Any, selector: Any, first: int, blocks: int
+) -> None:
+    plan = random_tiny_plan(model, selector=selector, compensator="surrogate", first_dense=first)
+    whole = in_chunks(model, plan, prompt(TOKENS), TOKENS)
+    chunks = in_chunks(model, plan, prompt(TOKENS), blocks * BLOCK)
+    assert all(torch.equal(a, b) for a, b in zip(whole[1], chunks[1], strict=True))
+    torch.testing.assert_close(whole[0], chunks[0], atol=2e-5, rtol=1e-4)
+    assert whole[2] == pytest.approx(chunks[2]) and whole[2] < 1
+
+
+def test_generate_in_chunks(model: Any) -> None:
+    plan, ids = random_tiny_plan(model, compensator="surrogate"), prompt(TOKENS)
+    texts, densities = [], []
+    for options in ({}, {"prefill_chunk_size": 2 * BLOCK}):
+        with sparse_prefill(model, plan, "torch") as prefill:
+            mask = torch.ones_like(ids)
+            texts.append(
+                model.generate(
+                    ids, attention_mask=mask, max_new_tokens=5, do_sample=False, **options
+                )
+            )
+            densities.append(prefill.density)
+    assert torch.equal(texts[0], texts[1]) and densities[0] == pytest.approx(densities[1])
+
+
+def test_a_block_above_the_dense_tokens_is_short_at_first(model: Any) -> None:
+    plan = random_tiny_plan(model, block_size=2 * BLOCK, first_dense=BLOCK, last_dense=BLOCK)
+    with sparse_prefill(model, plan, "torch") as prefill, torch.no_grad():
+        prefill.chosen = []
+        model(prompt(TOKENS))
+    # rows 16 to 32 alone, then whole blocks of 32, then a short one
+    assert {len(kept) for _, kept in prefill.chosen} == {4}
+    assert prefill.density == pytest.approx(1 - 0.5 * (TOKENS - 2 * BLOCK) / TOKENS)
+
+
+@torch.no_grad()
+def test_what_was_patched_before_is_used_while_decoding_and_put_back(model: Any) -> None:
+    calls: list[int] = []
+    module: Any = gated_ffns(model)[0].module
+    plain = module.forward
+
+    def patched(x: Any) -> Any:
+        calls.append(x.shape[1])
+        return plain(x)
+
+    module.forward = patched
+    try:
+        with sparse_prefill(model, random_tiny_plan(model), "torch"):
+            cache = model(prompt(70), use_cache=True).past_key_values
+            assert calls == []
+            model(prompt(1), past_key_values=cache, use_cache=True)
+            assert calls == [1]
+        assert module.__dict__["forward"] is patched
+        model(prompt(9))
+        assert calls == [1, 9]
+    finally:
+        del module.forward

@@ -1,15 +1,7 @@
-"""Which rows of a serving batch run sparse, and in which blocks.
-
-A batch mixes decode tokens with chunks of several prompts, and chunks begin anywhere. Blocks begin
-at multiples of the block size in each prompt, so chunks of whole blocks give the same blocks as one
-pass. A block that two chunks share is split: each part chooses from the tokens that it has.
-"""
+"""Which rows of a serving batch belong to which request, and at which positions of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from ffbench.methods.plan import PlanSettings
-from ffbench.models.block_ffn import sparse_span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +15,6 @@ class RequestRows:
     end: int
     offset: int
     prompt_tokens: int
-
-
-@dataclass(frozen=True)
-class RowBlock:
-    """Rows start..end of a batch that share one choice of neurons."""
-
-    start: int
-    end: int
 
 
 def requests_of(
@@ -61,24 +45,3 @@ def requests_of(
             )
         )
     return requests
-
-
-def sparse_blocks(
-    request: RequestRows, settings: PlanSettings, min_tokens: int = 0
-) -> list[RowBlock]:
-    """The request's sparse blocks in this pass, in order; all its other rows are dense.
-
-    Prompts below `min_tokens` are dense.
-    """
-    prompt = min(request.end - request.start, max(request.prompt_tokens - request.offset, 0))
-    if not prompt or request.prompt_tokens < min_tokens:
-        return []
-    span = sparse_span(settings, prompt, offset=request.offset, total=request.prompt_tokens)
-    size, first, end = settings.block_size, request.start + span.start, request.start + span.end
-    blocks = []
-    while first < end:
-        position = request.offset + first - request.start
-        following = min(first + size - position % size, end)
-        blocks.append(RowBlock(first, following))
-        first = following
-    return blocks

@@ -1,0 +1,1 @@
+"""Sparse prefill in a vLLM server; so far the parts that do not need vLLM itself."""

@@ -5,10 +5,16 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATION = {"ffkernels", "ffbench.methods", "ffbench.models"}
+FOUNDATION = {"ffkernels", "ffbench.methods", "ffbench.models", "ffbench.suggestions"}
 TEXT = {"ffbench.data", "ffbench.tasks"}
 WORK = FOUNDATION | TEXT | {"ffbench.runs", "ffbench.training", "ffbench.evaluation"}
-EXPERIMENT = WORK | {"ffbench.tracking", "ffbench.settings", "ffbench.experiment"}
+EXPERIMENT = WORK | {
+    "ffbench.tracking",
+    "ffbench.settings",
+    "ffbench.experiment",
+    "ffbench.plugins",
+    "ffbench.suggestions",
+}
 ALLOWED = {
     "ffkernels": {"ffkernels"},
     "ffbench.methods": {"ffbench.methods"},
@@ -22,13 +28,23 @@ ALLOWED = {
     "ffbench.experiment": EXPERIMENT,
     "ffbench.settings": {"ffbench.methods", "ffbench.tracking", "ffbench.settings"},
     "ffbench.validation": EXPERIMENT | {"ffbench.validation"},
+    "ffbench.suggestions": {"ffbench.suggestions"},
+    "ffbench.plugins": {"ffbench.plugins", "ffbench.suggestions"},
     "ffbench.integrations": WORK | {"ffbench.experiment", "ffbench.integrations"},
     "ffbench.cli": EXPERIMENT
-    | {"ffbench.validation", "ffbench.integrations", "ffbench.cli", "ffanalysis"},
+    | {
+        "ffbench.validation",
+        "ffbench.integrations",
+        "ffbench.cli",
+        "ffbench.__version__",
+        "ffanalysis",
+    },
     "ffanalysis": {"ffanalysis", "ffbench.runs"},
 }
 HYDRA = {"hydra", "omegaconf"}
-FORBIDDEN = {
+FORBIDDEN: dict[str, set[str]] = {
+    "ffbench.suggestions": {"torch", "transformers", "wandb", *HYDRA},
+    "ffbench.plugins": {"torch", "transformers", "wandb", *HYDRA},
     "ffkernels": {"transformers", "wandb", *HYDRA},
     "ffbench.methods": {"transformers", "wandb", *HYDRA},
     "ffbench.models": {"wandb", *HYDRA},
@@ -68,6 +84,8 @@ def imported(path: Path) -> set[str]:
 
 def files_of(package: str) -> list[Path]:
     folder = WHERE.get(package, ROOT / Path(*package.split(".")))
+    if folder.with_suffix(".py").exists():
+        return [folder.with_suffix(".py")]
     return sorted(path for path in folder.rglob("*.py") if "notebooks" not in path.parts)
 
 

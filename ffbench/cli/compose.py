@@ -26,6 +26,8 @@ from ffbench.cli.overrides import (
     sweep_problems,
 )
 from ffbench.cli.spelling import SEARCHPATH, clean, parse_problem, respelled, searchpath_problems
+from ffbench.methods.chosen import registered_methods
+from ffbench.plugins import PluginError, load_plugins
 from ffbench.settings import RunSettings
 
 PATHS = ("output_dir", "task.data_dir", "calibration.folder", "model.location")
@@ -224,6 +226,23 @@ def searchpath_of(overrides: list[str]) -> list[str]:
     return [text for text in overrides if text.startswith(f"{SEARCHPATH}=")][-1:]
 
 
+def load_named_plugins(overrides: list[str]) -> None:
+    """Import the modules that `plugins=` names, before their methods are looked up. Raises
+    ConfigProblems for one that is missing or registers nothing.
+    """
+    named = [text.partition("=")[2] for text in overrides if text.startswith("plugins=")]
+    modules = [module for text in named for module in split_list(text)]
+    try:
+        load_plugins(modules, registered_methods)
+    except PluginError as error:
+        raise ConfigProblems([str(error)]) from error
+
+
+def split_list(text: str) -> list[str]:
+    """The items of a list as Hydra writes it, [a,b], or of a single name."""
+    return [item.strip(" '\"") for item in text.strip("[] ").split(",") if item.strip()]
+
+
 def jobs_of(*lines: list[str]) -> list[Job]:
     """Every job of one command line or of several. Raises ConfigProblems with all problems at
     once.
@@ -231,6 +250,7 @@ def jobs_of(*lines: list[str]) -> list[Job]:
     searchpath = searchpath_of([text for overrides in lines for text in overrides])
     if problems := [line for text in searchpath for line in searchpath_problems(text)]:
         raise ConfigProblems(problems)
+    load_named_plugins([text for overrides in lines for text in overrides])
     with configuration():
         try:
             composer = Composer(searchpath)

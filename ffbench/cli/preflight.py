@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.cli.compose import Job
+from ffbench.experiment.lengths import used_lengths
 from ffbench.settings import RunSettings
 
 
@@ -19,21 +20,6 @@ def folder_problems(jobs: list[Job]) -> list[str]:
         "runs "
         "are told apart by their keys: give one output_dir, or start one command per folder"
     ]
-
-
-def used_lengths(settings: RunSettings) -> dict[str, int]:
-    """Setting -> tokens of the longest text that the model will read because of it."""
-    s = settings
-    lengths = {"task.max_length": s.task.max_length} if s.task.tasks else {}
-    if s.sparsity:
-        lengths["calibration.window"] = s.calibration.window
-        if s.fidelity.windows:
-            # a question's own tokens come on top; 512 is more than any of them has
-            extra = max(s.fidelity.tail + 1, 512)
-            lengths["fidelity.contexts"] = max(s.fidelity.contexts, default=0) + extra
-        if s.speed.rounds and s.speed.lengths:
-            lengths["speed.lengths"] = max(s.speed.lengths)
-    return lengths
 
 
 def model_problems(settings: RunSettings) -> list[str]:

@@ -19,6 +19,7 @@ from ffbench.runs.progress import log_line
 
 if TYPE_CHECKING:
     from ffbench.runs.status import SweepStatus
+    from ffbench.settings import RunSettings
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -112,6 +113,18 @@ def keyed(jobs: list[Job]) -> tuple[list[dict[str, Any]], list[str]]:
     return listed, problems
 
 
+def stages_line(settings: RunSettings) -> str:
+    """Which shared stages of a run are done and which are missing."""
+    from ffbench.experiment.stages import RunStages
+    from ffbench.runs.cache import StageCache
+
+    cache = StageCache(settings.output_dir)
+    stages = [stage for stage in RunStages(settings).run.all() if stage.stored]
+    done = [stage.name for stage in stages if cache.has(stage.name, stage.key)]
+    missing = [stage.name for stage in stages if not cache.has(stage.name, stage.key)]
+    return f"stages done: {', '.join(done) or 'none'}; missing: {', '.join(missing) or 'none'}"
+
+
 def preview(jobs: list[Job], status: SweepStatus) -> int:
     """Print which jobs are done, missing or failed, and what the rest should cost."""
     from ffbench.runs.status import estimate_cost
@@ -119,6 +132,9 @@ def preview(jobs: list[Job], status: SweepStatus) -> int:
 
     settings = jobs[0].settings
     print("\n".join(status.lines()))
+    for job, state in zip(jobs, status.jobs, strict=True):
+        if state.state != "done":
+            print(f"{state.run_key}  {stages_line(job.settings)}")
     left = {job.run_key for job in status.jobs if job.state != "done"}
     print(estimate_cost(RunStore(settings.output_dir), len(left), settings.model.name).line())
     return DONE

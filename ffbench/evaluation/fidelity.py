@@ -211,10 +211,10 @@ def measure(
     return measured
 
 
-Interval = Callable[[list[np.ndarray]], tuple[float, float]]
+Interval = Callable[[list[np.ndarray]], tuple[float | None, float | None]]
 
 
-def tail_summary(rows: Sequence[Row], interval: Interval) -> dict[str, float | int]:
+def tail_summary(rows: Sequence[Row], interval: Interval) -> dict[str, Any]:
     """One tail over windows: means over texts of each text's mean, intervals over documents drawn
     within texts, and the worst window.
     """
@@ -242,7 +242,7 @@ def tail_summary(rows: Sequence[Row], interval: Interval) -> dict[str, float | i
     }
 
 
-def by_tail(rows: Sequence[Row], interval: Interval) -> dict[str, dict[str, float | int]]:
+def by_tail(rows: Sequence[Row], interval: Interval) -> dict[str, dict[str, Any]]:
     """`tail_summary` of each tail that has rows, in the order of TAILS."""
     return {
         name: tail_summary(chosen, interval)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ffbench.evaluation import bootstrap
 from ffbench.evaluation.group_metrics import Answers, Group, Metrics, gold_metrics, group_metrics
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
@@ -183,7 +182,3 @@ def task_metrics(
         "gold": paired.gold(work),
         "at_chance": paired.at_chance,
     }
-
-
-# The names that experiment/pipeline.py imports from here.
-task_figures, interval = task_metrics, bootstrap.interval

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.experiment import identity
+from ffbench.experiment.lengths import used_lengths
 from ffbench.experiment.stages import RunStages
+from ffbench.methods.chosen import registered_methods
 from ffbench.methods.plan import SparsePlan, untimed
+from ffbench.models.device import resolve_device
+from ffbench.models.errors import ModelError
 from ffbench.models.loading import ModelSpec, load_model
+from ffbench.plugins import load_plugins
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import WAIT_SECONDS, StageCache
 from ffbench.runs.machine import Machine
+from ffbench.runs.progress import log_line
 from ffbench.runs.provenance import collect as provenance
 from ffbench.runs.provenance import cpu_name
 from ffbench.runs.stage import Stage
@@ -69,6 +75,15 @@ class Session:
         self._making = 0
         with self.timed("load"):
             self.model, self.tokenizer = loaded(identity.model_spec(settings))
+        self.check_positions()
+
+    def check_positions(self) -> None:
+        """Raise ModelError if the settings use longer texts than the model has positions."""
+        from ffbench.models.checks import position_problems
+
+        lengths = used_lengths(self.settings)
+        if problems := position_problems(self.model.config.to_dict(), lengths):
+            raise ModelError("; ".join(problems))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -135,15 +150,24 @@ class Pipeline(Session):
         super().__init__(settings, machine)
         self.run, self.tracker = run, tracker
         self.work = identity.work_of(settings)
+        self.log_start()
+
+    def log_start(self) -> None:
+        """Print device, dtype and kernel, and a card that is there but not used."""
+        from ffbench.models.device import start_line
+        from ffkernels import backends
+
+        weight = self.model.get_input_embeddings().weight
+        backend = backends.name_of(backends.load(self.settings.kernel.backend, weight))
+        log_line(start_line(self.model.device, self.model.dtype, backend))
 
     def protocol(self) -> Any:
         """How prompts are answered."""
         from ffbench.evaluation.answers import Protocol
 
         task = self.settings.task
-        return Protocol(
-            task.max_length, task.batch_size, task.protocol, self.settings.kernel.backend
-        )
+        backend = self.settings.kernel.backend
+        return Protocol(task.max_length, task.batch_size, task.protocol, backend, task.decode)
 
     def dense_answers(self) -> list[dict[str, Any]]:
         """Dense answers, computed once per model and set of prompts."""
@@ -208,8 +232,8 @@ class Pipeline(Session):
         The tracker gets the objective of a search over plans after every case, so that a search can
         end early.
         """
+        from ffbench.evaluation.bootstrap import interval as stratified_interval
         from ffbench.evaluation.fidelity import Row, measure, save_dense, summary
-        from ffbench.evaluation.metrics import interval as stratified_interval
         from ffbench.experiment.fidelity_cases import fidelity_cases
         from ffbench.methods.flops import flops_of
 
@@ -324,7 +348,7 @@ class Pipeline(Session):
 
     def dense_result(self) -> dict[str, Any]:
         """Every metric of the run at sparsity 0."""
-        from ffbench.evaluation.metrics import task_figures as task_metrics
+        from ffbench.evaluation.metrics import task_metrics
 
         dense = self.dense_answers()
         names = dict.fromkeys(("selector", "compensator", "scheduler"), "dense")
@@ -340,7 +364,7 @@ class Pipeline(Session):
 
     def sparse_result(self) -> dict[str, Any]:
         """Every metric of a sparse run."""
-        from ffbench.evaluation.metrics import task_figures as task_metrics
+        from ffbench.evaluation.metrics import task_metrics
         from ffbench.methods.flops import flops_of
 
         s, dense = self.settings, self.dense_answers()
@@ -350,7 +374,7 @@ class Pipeline(Session):
         self.tracker.log({"fidelity": fidelity["tails"]} if fidelity else {})
         speed = self.speed(plan)
         flops = flops_of(plan)
-        metrics = task_metrics(dense, self.sparse_answers(plan), self.work)
+        metrics = task_metrics(dense, self.sparse_answers(plan), self.work, asdict(flops))
         p = plan.settings
         methods = {"selector": p.selector, "compensator": p.compensator, "scheduler": p.scheduler}
         plain: dict[str, Any] = {name: method.name for name, method in methods.items()}
@@ -387,9 +411,12 @@ def execute(
     If another process computes this run, its end is waited for. `draw` makes the pictures of a
     sparse run that a tracker gets.
     """
+    plugins = load_plugins(settings.plugins, registered_methods)
     key = RunStages(settings).run.key
     run = RunStore(settings.output_dir).folder(key)
-    if not run.start(asdict(settings), provenance(command), WAIT_SECONDS):
+    device = str(resolve_device(settings.model.device))
+    source = provenance(command, device) | {"plugins": [asdict(plugin) for plugin in plugins]}
+    if not run.start(asdict(settings), source, WAIT_SECONDS):
         return key
     tracker: Tracker | None = None
     try:

@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.registry import MethodError, unknown_name
+from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.methods.selectors import SELECTORS, Selector
 from ffbench.methods.token_rules import TOKEN_RULES, TokenRule
+
+
+def registered_methods() -> set[str]:
+    """KIND NAME of every registered method."""
+    registries = (SELECTORS, TOKEN_RULES, COMPENSATORS, SCHEDULERS)
+    return {f"{registry.group} {name}" for registry in registries for name in registry}
 
 
 def selector_defaults() -> dict[str, dict[str, Any]]:

@@ -49,9 +49,7 @@ def result(**changes: Any) -> schema.RunResult:
 def test_a_result_survives_json_and_is_typed() -> None:
     fidelity = {"contexts": [512], "tails": {"copy": TAIL}, "rows": [ROW]}
     before = result(fidelity=fidelity, tasks={"t": {"n": 3, "loss_abs": 1, "headline": True}})
-    after = parse(
-        schema.RunResult, json.loads(json.dumps(before.to_json())), "again", strict=True
-    )
+    after = parse(schema.RunResult, json.loads(json.dumps(before.to_json())), "again", strict=True)
     assert after == before and after.fidelity is not None
     assert after.fidelity.tails["copy"].kl_worst == 0.05
     assert after.fidelity.rows[0].nll_dense == 2.0 and after.tasks["t"].loss_abs == 1.0

@@ -18,6 +18,7 @@ from ffbench.evaluation.decoding import Decoder, Ending, ending
 from ffbench.evaluation.prompts import (
     TEMPLATE_VALUES,
     FramedText,
+    PromptError,
     PromptIds,
     chat_frame,
     cut_middle,

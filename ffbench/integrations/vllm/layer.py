@@ -26,7 +26,7 @@ class SplitFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """FFN of x [..., d]."""
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return, operator]
 
 
 class BatchFFN:

@@ -133,6 +133,7 @@ class TrainableFFN:
         if output_map := self.output_map(detached=False):
             moved = blocks @ output_map.projection.T @ output_map.expansion.T
             rest = rest + moved + output_map.bias
+        counts: Tensor | None
         if self.learns:
             index, counts = self.soft_choice(given)
         else:

@@ -71,10 +71,10 @@ class CalibrationSettings:
 class FidelitySettings:
     """Windows per text that answers are judged on, and the contexts before them.
 
-    windows: per text and context, each from a document of its own (0 leaves fidelity out). contexts:
-    prompt lengths in tokens. tail: dense tokens after the prompt. tails: which kinds are judged.
-    prompt_windows: of each text, those on which the prompt's own tokens are judged too. part:
-    heldout, or test for figures that are published.
+    windows: per text and context, each from a document of its own (0 leaves fidelity out).
+    contexts: prompt lengths in tokens. tail: dense tokens after the prompt. tails: which kinds are
+    judged. prompt_windows: of each text, those on which the prompt's own tokens are judged too.
+    part: heldout, or test for figures that are published.
     """
 
     windows: int = 16
@@ -87,8 +87,8 @@ class FidelitySettings:
 
 @dataclass
 class SpeedSettings:
-    """Prompt lengths of the time to the first token, paired rounds per process, and fresh processes;
-    0 rounds leaves speed out.
+    """Prompt lengths of the time to the first token, paired rounds per process, and fresh
+    processes; 0 rounds leaves speed out.
     """
 
     lengths: list[int] = field(default_factory=lambda: [2048])

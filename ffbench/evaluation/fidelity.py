@@ -52,8 +52,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """One case and tail: KL(dense || sparse) and NLL of the true tokens in nats per token, means over
-    the judged predictions.
+    """One case and tail: KL(dense || sparse) and NLL of the true tokens in nats per token, means
+    over the judged predictions.
     """
 
     text: str
@@ -252,7 +252,9 @@ def by_tail(rows: Sequence[Row], interval: Interval) -> dict[str, dict[str, Any]
 
 
 def summary(measured: Measured, flops_used: float, interval: Interval) -> dict[str, Any]:
-    """The fidelity fields of a result: by tail, by text, by context, and the prompt's own tokens."""
+    """The fidelity fields of a result: by tail, by text, by context, and the prompt's own
+    tokens.
+    """
     rows = measured.rows
     answers = [row for row in rows if row.tail != PROMPT]
     prompt = [row for row in rows if row.tail == PROMPT]

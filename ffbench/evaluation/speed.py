@@ -24,7 +24,8 @@ NEVER = 1 << 60  # tokens: a plan that pays off from here on runs every prompt d
 
 @dataclass
 class PrefillTimes:
-    """Seconds of each round: whole prefills (to the logits of the last token), and their FFNs alone.
+    """Seconds of each round: whole prefills (to the logits of the last token), and their FFNs
+    alone.
 
     Arms: `dense`, the model as it is; `own_dense`, our kernels with every neuron kept; `sparse`.
     """
@@ -133,8 +134,8 @@ def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
 
 
 def always_dense(plan: SparsePlan) -> SparsePlan:
-    """The plan with every prompt dense and no neuron moved: twins share the weights, and only one of
-    them may reorder them.
+    """The plan with every prompt dense and no neuron moved: twins share the weights, and only one
+    of them may reorder them.
     """
     layers = [replace(one, order=torch.arange(len(one.order)), hot=0) for one in plan.layers]
     return replace(plan, layers=layers, min_tokens=NEVER)

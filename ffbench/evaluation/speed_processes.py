@@ -1,4 +1,6 @@
-"""Speed over several fresh processes: a speedup repeats only if it does so from process to process."""
+"""Speed over several fresh processes: a speedup repeats only if it does so from process to
+process.
+"""
 
 import json
 import os

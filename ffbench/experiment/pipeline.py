@@ -137,7 +137,9 @@ class Session:
 
 
 def trained_plan(settings: RunSettings) -> SparsePlan:
-    """The plan of `settings` by itself; its stages are shared with the runs of the output folder."""
+    """The plan of `settings` by itself; its stages are shared with the runs of the output
+    folder.
+    """
     return Session(settings).trained_plan()
 
 

@@ -28,8 +28,8 @@ SCALE_AXES: Axes = {
 
 
 def scale_features(x: Tensor, z: Tensor) -> Tensor:
-    """Features [T, d + r + 1] of tokens x [T, d] with the compensator's features z [T, r]: x, z^2 and
-    log |x|^2, float32.
+    """Features [T, d + r + 1] of tokens x [T, d] with the compensator's features z [T, r]: x, z^2
+    and log |x|^2, float32.
     """
     x, z = x.float(), z.float()
     size = x.square().sum(1, keepdim=True).clamp_min(1e-12).log()

@@ -179,8 +179,8 @@ class BlockChooser:
 
 
 def padded(positions: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Positions [n, K] of n blocks that keep up to K neurons, and 1 for each real one [n, K]; None in
-    place of the ones if every block keeps K. Padding repeats a position and counts 0.
+    """Positions [n, K] of n blocks that keep up to K neurons, and 1 for each real one [n, K]; None
+    in place of the ones if every block keeps K. Padding repeats a position and counts 0.
     """
     most = max(len(row) for row in positions)
     if all(len(row) == most for row in positions):

@@ -176,7 +176,9 @@ class CompensatorState(ABC):
 
 @dataclass(frozen=True)
 class Refinements:
-    """What follows the closed form: the rank of a map of the output, and steps of tuning (0: none)."""
+    """What follows the closed form: the rank of a map of the output, and steps of tuning (0:
+    none).
+    """
 
     output_map_rank: int = 0
     tune_steps: int = 0

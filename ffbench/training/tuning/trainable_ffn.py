@@ -88,8 +88,8 @@ class TrainableFFN:
 
     @torch.no_grad()
     def kept(self, before: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Kept neurons [n, K] of blocks [n, B, d] by the plan's selector, and which of them count if
-        blocks keep different numbers.
+        """Kept neurons [n, K] of blocks [n, B, d] by the plan's selector, and which of them count
+        if blocks keep different numbers.
         """
         return self.chooser.neurons(self.chooser.dynamic(before, blocks))
 

@@ -120,8 +120,8 @@ def describe(plan: SparsePlan) -> str:
     settings = "\n".join(f"{name:14} {written(value)}" for name, value in rows_of)
     f = len(plan.layers[0].order)
     rows = "\n".join(
-        f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  hot {layer.hot:6}  "
-        f"compensator features {layer.compensation.feature_width}"
+        f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  "
+        f"hot {layer.hot:6}  compensator features {layer.compensation.feature_width}"
         for i, layer in enumerate(plan.layers)
     )
     prints = "  ".join(f"{name} {value}" for name, value in plan.fingerprint.items())

@@ -183,9 +183,11 @@ def describe(line: dict[str, Any]) -> str:
     rows = "any rows" if line["group_size"] == 1 else f"groups of {line['group_size']}"
     text = [
         (
-            f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), {line['dtype']}, sparsity "
-            f"{line['sparsity']}, block {line['block_size']}, {rows}, hot {line['hot_fraction']}, {line['selector']} + "
-            f"{line['compensator']}, plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), {line['cpu']}"
+            f"{line['shape']} ({line['weights']} weights, {line['layers']} layers), "
+            f"{line['dtype']}, sparsity {line['sparsity']}, block {line['block_size']}, {rows}, "
+            f"hot {line['hot_fraction']}, {line['selector']} + {line['compensator']}, "
+            f"plan {line['plan']}, backend {line['backend']}, {line['threads']} thread(s), "
+            f"{line['cpu']}"
         ),
         "tokens   FFN speedup (p20 to p80)   TTFT speedup (p20 to p80)    dense s   sparse s",
     ]

@@ -33,8 +33,8 @@ def chosen_neurons(model: Any, plan: SparsePlan, windows: Tensor, backend: str) 
             rows.append([kept[:whole].cpu() for _, kept in prefill.chosen])
     if not rows or any(len(one) != len(plan.layers) for one in rows):
         raise ValueError(
-            f"windows: expected more than {2 * size} tokens each, so that there are sparse blocks of "
-            f"{size}; received {list(windows.shape)}"
+            f"windows: expected more than {2 * size} tokens each, for sparse blocks of {size}; "
+            f"received {list(windows.shape)}"
         )
     return [torch.cat(layer) for layer in zip(*rows, strict=True)]
 

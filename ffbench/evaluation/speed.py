@@ -128,7 +128,7 @@ def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
         )
     if ids.dim() != 1 or len(ids) < tokens:
         raise ValueError(
-            f"ids: expected at least {tokens} token ids in one dimension, received {list(ids.shape)}"
+            f"ids: expected {tokens} or more token ids in one dimension, got {list(ids.shape)}"
         )
     return ids[:tokens].unsqueeze(0).to(model.device)
 

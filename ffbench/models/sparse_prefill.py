@@ -54,7 +54,7 @@ class Prefill:
         if tokens < least and not self.short_reported:
             self.short_reported = True
             logger.warning(
-                "a prompt of %d tokens runs dense: this plan was measured to pay off from %d tokens",
+                "a prompt of %d tokens runs dense: this plan pays off from %d tokens (measured)",
                 tokens,
                 least,
             )
@@ -296,8 +296,8 @@ def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
         len(layer.order) != f for f, layer in zip(sizes, plan.layers, strict=True)
     ):
         raise ValueError(
-            f"sparse_prefill: the plan has {len(plan.layers)} layers of {len(plan.layers[0].order)} "
-            f"neurons, the model {len(ffns)} of {sizes[0]}"
+            f"sparse_prefill: the plan has {len(plan.layers)} layers of "
+            f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {sizes[0]}"
         )
 
 
@@ -311,7 +311,7 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
     """
     if getattr(model, ACTIVE, False):
         raise RuntimeError(
-            "sparse_prefill: already active on this model; leave the first one before entering again"
+            "sparse_prefill: already active on this model; leave the first one first"
         )
     ffns = gated_ffns(model)
     check_fit(ffns, plan)

@@ -138,7 +138,7 @@ def test_short_prompts_say_that_they_run_dense(caplog: pytest.LogCaptureFixture)
             model(ids)
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        "a prompt of 80 tokens runs dense: this plan was measured to pay off from 100 tokens"
+        "a prompt of 80 tokens runs dense: this plan pays off from 100 tokens (measured)"
     ]
     assert prefill.density == 1
 

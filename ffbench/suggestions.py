@@ -6,9 +6,9 @@ from difflib import get_close_matches
 # What papers and other packages call methods that have another name here: the name in lower case
 # without spaces, dashes and underscores -> the override that gives the method.
 PAPER_NAMES = {
-    "griffin": "selector=first_block",
-    "wanda": "selector=static_wanda",
-    "flap": "selector=static_flap",
+    "griffin": "selector=griffin",
+    "wanda": "selector=static selector.statistic=wanda",
+    "flap": "selector=static selector.statistic=flap",
     "probepruning": "selector=probe",
     "fastforward": "selector=trained",
     "predictor": "selector=trained",

@@ -116,6 +116,10 @@ def launcher_problems(overrides: list[Override]) -> list[str]:
 def value_problems(override: Override, keys: list[str]) -> list[str]:
     """An unknown setting, or values of the wrong type."""
     key, schema, problems = override.key_or_group, OmegaConf.structured(RunSettings), []
+    group, _, parameter = key.partition(".")
+    if parameter == "name" and is_parameter(key):
+        value = values_of(override)[0]
+        return [f"{key}: a {group} is chosen by its name alone: {group}={value}"]
     if key not in keys:
         return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
     if is_parameter(key):  # typed by the chosen method, which is known later

@@ -55,10 +55,10 @@ NAMES = [
     ("modl=tiny_llama", "modl: no such group; did you mean 'model'?"),
     ("Model=tiny_llama", "did you mean 'model'?"),
     ("schedulers=uniform", "did you mean 'scheduler'?"),
-    ("griffin=1", "did you mean 'selector=first_block'?"),
-    ("selector=GRIFFIN", "did you mean 'selector=first_block'?"),
-    ("selector=Wanda", "did you mean 'selector=static_wanda'?"),
-    ("selector=FLAP", "did you mean 'selector=static_flap'?"),
+    ("griffin=1", "did you mean 'selector=griffin'?"),
+    ("selector=GRIFFIN", "did you mean 'selector=griffin'?"),
+    ("selector=Wanda", "did you mean 'selector=static selector.statistic=wanda'?"),
+    ("selector=FLAP", "did you mean 'selector=static selector.statistic=flap'?"),
     ("selector=probe-pruning", "did you mean 'selector=probe'?"),
     ("model=Tiny_Llama", "did you mean 'tiny_llama'?"),
     ("hydra/launcher=joblib", "hydra/launcher: choose with launcher="),
@@ -183,7 +183,7 @@ MODELS = [
     ({"hidden_act": "quick_gelu"}, "", "activation 'quick_gelu'"),
     ({"quantization_config": {"quant_method": "gptq"}}, "", "weights are quantised (gptq)"),
     ({}, "group_size=8", "group_size: 8 does not divide the model's 157 neurons"),
-    ({}, "fidelity.window=600", "fidelity.window: 600 tokens, but the model has 512 positions"),
+    ({}, "fidelity.windows=1", "fidelity.contexts: 2048 tokens, but the model has 512"),
     ({}, "calibration.window=2048", "calibration.window: 2048 tokens"),
     ({}, "speed.lengths=[64,1024]", "speed.lengths: 1024 tokens"),
     ({}, "task=embedded", "task.max_length: 2048 tokens"),
@@ -197,7 +197,12 @@ FILES = [
     (["pytorch_model.bin"], "no model.safetensors"),
     (["adapter_config.json"], "LoRA adapter"),
 ]
-SHORT = ["block_size=32", "calibration.window=256", "fidelity.window=256", "speed.lengths=[64]"]
+SHORT = [
+    "block_size=32",
+    "calibration.window=256",
+    "fidelity.windows=0",
+    "speed.lengths=[64]",
+]
 
 
 def model_words(folder: Path) -> list[str]:

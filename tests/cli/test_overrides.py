@@ -60,12 +60,12 @@ def test_every_file_opens_with_a_command() -> None:
 def test_lists_and_ranges_unroll_into_jobs() -> None:
     jobs = jobs_of(["sparsity=0.3,0.5", "selector=static,oracle", "block_size=64"])
     assert [
-        (j.settings.sparsity, j.settings.selector.name, j.settings.block_size) for j in jobs
+        (j.settings.sparsity, j.settings.selector["name"], j.settings.block_size) for j in jobs
     ] == [(0.3, "static", 64), (0.3, "oracle", 64), (0.5, "static", 64), (0.5, "oracle", 64)]
 
 
 def test_a_sweeps_own_list_gives_way_to_the_command_line() -> None:
-    assert [j.settings.sparsity for j in jobs_of(["+sweep=sparsity"])] == [0, 0.3, 0.5]
+    assert [j.settings.sparsity for j in jobs_of(["+sweep=sparsity"])] == [0, 0.5, 0.7]
     assert [j.settings.sparsity for j in jobs_of(["+sweep=sparsity", "sparsity=0.7"])] == [0.7]
 
 
@@ -99,7 +99,7 @@ def test_one_problem(words: list[str], text: str) -> None:
 
 
 def test_every_setting_can_be_set() -> None:
-    assert {"sparsity", "selector.hot_fraction", "tracker.timeout", "speed.lengths"} <= set(
+    assert {"sparsity", "hot_fraction", "tracker.timeout", "speed.lengths"} <= set(
         setting_keys()
     )
     assert jobs_of(["speed.lengths=[512,1024]"])[0].settings.speed.lengths == [512, 1024]
@@ -119,6 +119,6 @@ def test_dry_run_lists_jobs_and_writes_nothing(
 
 def test_help_and_status(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["--help"]) == 0
-    assert "selector.hot_fraction" in capsys.readouterr().out
+    assert "hot_fraction" in capsys.readouterr().out
     assert main(["status", "--output-dir", str(tmp_path)]) == 0
     assert main(["status", "nothing", "--output-dir", str(tmp_path)]) == 2

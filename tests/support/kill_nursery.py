@@ -37,14 +37,19 @@ TINY = [
     "calibration.tokens=1024",
     "calibration.window=512",
     "fidelity.windows=1",
-    "fidelity.window=256",
+    "fidelity.contexts=[256]",
+    "fidelity.tail=63",
+    "fidelity.tails=[continuation,copy]",
+    "first_dense=32",
+    "last_dense=32",
+    "speed.processes=1",
     "speed.rounds=2",
     "speed.lengths=[256]",
     "compensator.rank=8",
     "kernel=torch",
 ]
 SCENARIOS = {
-    "tuned": ["compensator=surrogate_tuned", "compensator.tune_steps=6", "scheduler=sensitivity"],
+    "tuned": ["compensator.tune_steps=6", "scheduler=sensitivity"],
     "lowrank": ["compensator=lowrank", "scheduler=token_mixing", "selector=static", "sparsity=0.3"],
     "dense": ["sparsity=0"],
 }

@@ -38,7 +38,7 @@ def test_every_file_of_every_group_composes() -> None:
     whole = [
         [f"+{group}={name}"] for group in ("sweep", "experiment") for name in groups.pop(group)
     ]
-    assert {"sparsity", "block_size", "models", "scheduler", "schedulers", "full"} <= {
+    assert {"sparsity", "block_size", "models", "output_map", "schedulers", "full"} <= {
         words[0].removeprefix("+sweep=") for words in whole
     }
     rounds = max(

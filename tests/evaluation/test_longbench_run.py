@@ -119,4 +119,4 @@ def test_room_for_answers(tmp_path: Path, data_dir: Path, capsys: pytest.Capture
         in capsys.readouterr().err
     )
     assert main([*command, "task.max_length=9000", "sparsity=0"]) == 2
-    assert "the model knows 4096 positions" in capsys.readouterr().err
+    assert "the model has 4096 positions" in capsys.readouterr().err

@@ -108,7 +108,7 @@ def test_hooks_and_threads_are_restored(model: Any, plan: SparsePlan) -> None:
         ({"rounds": 0}, "rounds: expected at least 1, received 0"),
         ({"threads": 0}, "threads: expected at least 1"),
         ({"lengths": [0]}, "tokens: expected at least 1"),
-        ({"lengths": [9], "ids": torch.arange(8)}, "at least 9 token"),
+        ({"lengths": [9], "ids": torch.arange(8)}, "expected 9 or more token"),
     ],
 )
 def test_bad_arguments(model: Any, plan: SparsePlan, change: dict[str, Any], text: str) -> None:

@@ -90,7 +90,7 @@ def noted(notes: Notes) -> None:
     make, append, timed, finish = (
         StageCache._make,
         AnswerLog.append,
-        pipeline.Workbench.timed,
+        pipeline.Session.timed,
         RunFolder.finish,
     )
 
@@ -108,7 +108,7 @@ def noted(notes: Notes) -> None:
         append(self, answer)
 
     @contextmanager
-    def noted_timed(self: pipeline.Workbench, stage: str) -> Any:
+    def noted_timed(self: pipeline.Session, stage: str) -> Any:
         notes.phase(stage)
         with timed(self, stage):
             yield
@@ -119,7 +119,7 @@ def noted(notes: Notes) -> None:
         finish(self, result)
 
     StageCache._make, AnswerLog.append = noted_make, noted_append
-    pipeline.Workbench.timed, RunFolder.finish = noted_timed, noted_finish
+    pipeline.Session.timed, RunFolder.finish = noted_timed, noted_finish
 
 
 def settings_of(output: Path, words: list[str]) -> RunSettings:

@@ -1,8 +1,8 @@
 """Forms of the trained predictor, trained on the same calibration activations and judged on the
 same held-out blocks.
 
-python benchmarks/predictor_variants.py                                      # every form on a few
-layers python benchmarks/predictor_variants.py --kl mean-linear-prior-residual-log  # one form in
+python benchmarks/predictor_variants.py                                      # every variant on a few
+layers python benchmarks/predictor_variants.py --kl mean-linear-prior-residual-log  # one variant in
 all layers, through the model
 
 Lines go to --out; what it holds already (by `key`) is not done again. A quarter of the calibration
@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from variants.data import Examples, examples
-from variants.form import BlockPredictor, Form
-from variants.judging import Exam, figures
-from variants.training import train_form
+from variants.predictor import BlockPredictor, Variant
+from variants.metrics import HeldOutBlocks, choice_metrics
+from variants.training import train_variant
 
 from ffbench.cli.compose import jobs_of
 from ffbench.evaluation.fidelity import fidelity_rows, save_dense, summarise
@@ -38,25 +38,25 @@ from ffbench.runs.identity import content_key
 from ffbench.runs.provenance import cpu_name, git_state
 from ffbench.training.layer_walk import LayerData, walk_layers
 
-BASE = Form()
-FORMS = [
+BASE = Variant()
+VARIANTS = [
     BASE,
-    Form(prior=False),
-    Form(pooling="max"),
-    Form(pooling="attention"),
-    Form(head="low_rank"),
-    Form(head="low_rank", width=32),
-    Form(head="mlp"),
-    Form(head="mlp", prior=False),
-    Form(target="griffin"),
-    Form(target="output"),
-    Form(loss="bce"),
-    Form(loss="listwise"),
-    Form(target="output", loss="listwise"),
-    Form(pooling="attention", head="mlp"),
-    Form(pooling="attention", head="low_rank", loss="listwise"),
-    Form(head="low_rank", loss="listwise"),
-    Form(pooling="token", head="low_rank", width=32),
+    Variant(prior=False),
+    Variant(pooling="max"),
+    Variant(pooling="attention"),
+    Variant(head="low_rank"),
+    Variant(head="low_rank", width=32),
+    Variant(head="mlp"),
+    Variant(head="mlp", prior=False),
+    Variant(target="griffin"),
+    Variant(target="output"),
+    Variant(loss="bce"),
+    Variant(loss="listwise"),
+    Variant(target="output", loss="listwise"),
+    Variant(pooling="attention", head="mlp"),
+    Variant(pooling="attention", head="low_rank", loss="listwise"),
+    Variant(head="low_rank", loss="listwise"),
+    Variant(pooling="token", head="low_rank", width=32),
 ]
 LAYERS = (3, 9, 15)
 RATE = 2e-4
@@ -111,7 +111,7 @@ class Bench:
             for part in (~check, check)
         )
 
-    def exam(self, data: LayerData) -> Exam:
+    def blocks(self, data: LayerData) -> HeldOutBlocks:
         """Held-out blocks of a layer."""
         layer, w_down = self.plan.layers[data.ffn.layer], data.ffn.w_down.float()
         xs, lefts, dense = [], [], []
@@ -123,20 +123,20 @@ class Bench:
             dense.append((a @ w_down.T).square().sum(1).view(-1, self.block).sum(1))
         x, left = torch.cat(xs), torch.cat(lefts)
         worth = residual_energy(left, torch.zeros(()), w_down.norm(dim=0)).mean(1)
-        return Exam(x, left, worth, torch.cat(dense), w_down, self.kept)
+        return HeldOutBlocks(x, left, worth, torch.cat(dense), w_down, self.kept)
 
-    def references(self, data: LayerData, exam: Exam) -> dict[str, Tensor]:
-        """Scores of the rules that the forms are measured against."""
+    def references(self, data: LayerData, blocks: HeldOutBlocks) -> dict[str, Tensor]:
+        """Scores of the rules that the variants are measured against."""
         layer = self.plan.layers[data.ffn.layer]
         act: Any = data.ffn.module.act_fn  # type: ignore[assignment]
-        scene = Scene(layer, exam.x[0], exam.x, data.activations, act, exam.w_down.norm(dim=0), 0)
-        toward = (exam.left @ exam.w_down.T) @ exam.w_down
-        output = (2 * exam.left * toward).mean(1) - exam.worth
+        scene = Scene(layer, blocks.x[0], blocks.x, data.activations, act, blocks.w_down.norm(dim=0), 0)
+        toward = (blocks.left @ blocks.w_down.T) @ blocks.w_down
+        output = (2 * blocks.left * toward).mean(1) - blocks.worth
         return {
             "static": SELECTORS["static"](scene),
             "closed_form": SELECTORS["trained"](scene),
             "probe": SELECTORS["probe"](scene),
-            "oracle": exam.worth,
+            "oracle": blocks.worth,
             "oracle_output": output,
         }
 
@@ -144,7 +144,7 @@ class Bench:
 @torch.no_grad()
 def collect(
     bench: Bench, layers: tuple[int, ...], windows: int
-) -> dict[int, tuple[Any, Exam, dict[str, Tensor]]]:
+) -> dict[int, tuple[Any, HeldOutBlocks, dict[str, Tensor]]]:
     """Learning and judging material of some layers."""
     found: dict[int, Any] = {}
     for data in islice(
@@ -153,12 +153,12 @@ def collect(
         if data.ffn.layer in layers:
             found[data.ffn.layer] = bench.learned(data)
     held = torch.cat([batch[:windows] for batch in bench.work.heldout().values()])
-    exams = {}
+    held_out = {}
     for data in islice(walk_layers(bench.work.model, held, "held out"), max(layers) + 1):
         if data.ffn.layer in layers:
-            exam = bench.exam(data)
-            exams[data.ffn.layer] = (found[data.ffn.layer], exam, bench.references(data, exam))
-    return exams
+            blocks = bench.blocks(data)
+            held_out[data.ffn.layer] = (found[data.ffn.layer], blocks, bench.references(data, blocks))
+    return held_out
 
 
 def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -167,15 +167,15 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> None:
-    """A line for every reference and form."""
+    """A line for every reference and variant."""
     done = held_keys(out)
     what = {"layers": list(layers), "windows": windows}
-    missing = [form for form in FORMS if bench.key(what | asdict(form)) not in done]
+    missing = [variant for variant in VARIANTS if bench.key(what | asdict(variant)) not in done]
     if not missing:
         return
     material = collect(bench, layers, windows)
     base = {
-        name: mean_of([figures(exam, scores[name]) for _, exam, scores in material.values()])
+        name: mean_of([choice_metrics(blocks, scores[name]) for _, blocks, scores in material.values()])
         for name in next(iter(material.values()))[2]
     }
     shared = bench.fixed | {
@@ -194,28 +194,28 @@ def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> N
     for name, row in base.items():
         if (key := bench.key(what | {"reference": name})) not in done:
             write(name, "reference", row, key)
-    for form in missing:
+    for variant in missing:
         start, rows, flops = time.perf_counter(), [], 0.0
-        for (learning, checking), exam, _ in material.values():
-            predictor = train_form(
-                form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
+        for (learning, checking), blocks, _ in material.values():
+            predictor = train_variant(
+                variant, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
             )
-            rows.append(figures(exam, predictor(exam.x)))
+            rows.append(choice_metrics(blocks, predictor(blocks.x)))
             flops = predictor.flops(bench.block) / (
-                6.0 * exam.x.shape[2] * exam.worth.shape[1] * bench.block
+                6.0 * blocks.x.shape[2] * blocks.worth.shape[1] * bench.block
             )
         write(
-            form.name,
-            "form",
-            asdict(form)
+            variant.name,
+            "variant",
+            asdict(variant)
             | mean_of(rows)
             | {"flops_share": flops, "seconds": (time.perf_counter() - start) / len(material)},
-            bench.key(what | asdict(form)),
+            bench.key(what | asdict(variant)),
         )
 
 
-def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
-    """A line with the KL of each form, trained in every layer."""
+def through_model(bench: Bench, out: Path, variants: list[Variant]) -> None:
+    """A line with the KL of each variant, trained in every layer."""
     settings, work = bench.settings, bench.work
     windows = work.heldout()
     dense = work.cached(
@@ -227,15 +227,15 @@ def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
     SELECTORS["variant"] = Selector(
         "variant", lambda scene: predictors[int(scene.layer.extra["layer"])](scene.blocks)
     )
-    for form in forms:
-        key = bench.key({"kl": asdict(form)})
+    for variant in variants:
+        key = bench.key({"kl": asdict(variant)})
         if key in held_keys(out):
             continue
-        for data in walk_layers(work.model, bench.windows, form.name):
+        for data in walk_layers(work.model, bench.windows, variant.name):
             with torch.enable_grad():
                 learning, checking = bench.learned(data)
-                predictors[data.ffn.layer] = train_form(
-                    form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
+                predictors[data.ffn.layer] = train_variant(
+                    variant, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
                 )
         layers = [
             replace(layer, extra={"layer": torch.tensor(i)})
@@ -247,9 +247,9 @@ def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
         found = summarise(fidelity_rows(work.model, plan, windows, dense), settings.fidelity.window)
         append(
             out,
-            {"key": key, "kind": "kl", "name": form.name}
+            {"key": key, "kind": "kl", "name": variant.name}
             | bench.fixed
-            | asdict(form)
+            | asdict(variant)
             | {"fidelity": found},
         )
 
@@ -272,11 +272,11 @@ def append(out: Path, line: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Compare all forms on a few layers, or run some of them through the model."""
+    """Compare all variants on a few layers, or run some of them through the model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = {form.name: form for form in FORMS}
+    names = {variant.name: variant for variant in VARIANTS}
     parser.add_argument("--kl", nargs="+", choices=sorted(names), default=[], metavar="FORM")
     parser.add_argument("--layers", type=int, nargs="+", default=list(LAYERS))
     parser.add_argument(

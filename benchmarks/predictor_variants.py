@@ -129,7 +129,9 @@ class Bench:
         """Scores of the rules that the variants are measured against."""
         layer = self.plan.layers[data.ffn.layer]
         act: Any = data.ffn.module.act_fn  # type: ignore[assignment]
-        scene = Scene(layer, blocks.x[0], blocks.x, data.activations, act, blocks.w_down.norm(dim=0), 0)
+        scene = Scene(
+            layer, blocks.x[0], blocks.x, data.activations, act, blocks.w_down.norm(dim=0), 0
+        )
         toward = (blocks.left @ blocks.w_down.T) @ blocks.w_down
         output = (2 * blocks.left * toward).mean(1) - blocks.worth
         return {
@@ -157,7 +159,11 @@ def collect(
     for data in islice(walk_layers(bench.work.model, held, "held out"), max(layers) + 1):
         if data.ffn.layer in layers:
             blocks = bench.blocks(data)
-            held_out[data.ffn.layer] = (found[data.ffn.layer], blocks, bench.references(data, blocks))
+            held_out[data.ffn.layer] = (
+                found[data.ffn.layer],
+                blocks,
+                bench.references(data, blocks),
+            )
     return held_out
 
 
@@ -175,7 +181,9 @@ def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> N
         return
     material = collect(bench, layers, windows)
     base = {
-        name: mean_of([choice_metrics(blocks, scores[name]) for _, blocks, scores in material.values()])
+        name: mean_of(
+            [choice_metrics(blocks, scores[name]) for _, blocks, scores in material.values()]
+        )
         for name in next(iter(material.values()))[2]
     }
     shared = bench.fixed | {

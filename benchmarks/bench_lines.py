@@ -29,6 +29,11 @@ def settings_parser(description: str | None, out: str) -> argparse.ArgumentParse
     return parser
 
 
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between them, for argparse. Raises ValueError otherwise."""
+    return [int(part) for part in text.split(",")]
+
+
 def with_defaults(settings: Sequence[str], defaults: Sequence[str]) -> list[str]:
     """`settings` with each default whose key they do not set."""
     given = {text.partition("=")[0] for text in settings}

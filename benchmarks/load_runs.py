@@ -1,9 +1,10 @@
-"""How long reading many runs takes, and how much memory: python benchmarks/load_runs.py --runs 2000
---records 200
+"""How long reading many runs takes, and how much memory it needs.
+
+python benchmarks/load_runs.py --runs 2000 --records 200
 
 Writes made-up runs into a temporary folder, reads every frame in a process of its own, prints the
-figures and, with --append FILE, adds them to it as a JSON line. Limits: 10 seconds, 2 GB; the exit
-code is 1 above them.
+measurements and, with --append FILE, adds them to it as a JSON line. The limits are 10 seconds and
+2 GB; the exit code is 1 above them.
 """
 
 import argparse

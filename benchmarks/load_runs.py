@@ -95,7 +95,6 @@ def result(key: str, draw: random.Random) -> dict[str, Any]:
         )
         for i in range(LAYERS)
     ]
-    made = {"metric": "f1", "category": "made up"}
     return schema.RunResult(
         schema_version=schema.SCHEMA_VERSION,
         run_key=key,
@@ -111,7 +110,7 @@ def result(key: str, draw: random.Random) -> dict[str, Any]:
         speed=speed(),
         layers=layers,
         flops=schema.FlopsFields(ratio=0.6, ideal=0.5, selector=0.0, compensator=0.1),
-        tasks={f"task_{i}": schema.TaskFields(**losses(draw), **made) for i in range(TASKS)},
+        tasks={f"task_{i}": schema.TaskFields(metric="f1", **losses(draw)) for i in range(TASKS)},
         mean=schema.LossFields(**losses(draw)),
         cost={"fit": 100.0},
     ).to_json()

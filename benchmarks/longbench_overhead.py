@@ -73,14 +73,15 @@ class Pairing:
         seconds = time.perf_counter() - start
         encode = self.tokenizer.encode
         self.tokens[records[0].record_id] = max(
-            1, *(len(encode(one["prediction"], add_special_tokens=False)) for one in answers)
+            1, *(len(encode(answer["prediction"], add_special_tokens=False)) for answer in answers)
         )
         return seconds
 
     def bare(self, spec: TaskSpec, records: list[TaskRecord]) -> float:
         """Seconds of generate on the same prompts; the evaluation must have run before."""
         ids = [
-            prompt_ids(self.tokenizer, spec, one, self.protocol.max_length).ids for one in records
+            prompt_ids(self.tokenizer, spec, record, self.protocol.max_length).ids
+            for record in records
         ]
         stops = ending(self.model, self.tokenizer, spec).stops
         return generate(self.model, self.tokenizer, ids, stops, self.tokens[records[0].record_id])

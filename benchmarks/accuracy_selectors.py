@@ -1,163 +1,196 @@
-"""KL to the dense model of selectors, compensators and schedulers on held-out text, all on the same
-windows.
+"""What an answer loses by each selector, compensator and scheduler at equal FLOPs.
 
-python benchmarks/accuracy_selectors.py --pairs static:surrogate,trained:surrogate,trained:none
-fidelity.windows=8 python benchmarks/accuracy_selectors.py --pairs trained:surrogate --vary
-hot_fraction=0,0.25,0.5,0.75,1 python benchmarks/accuracy_selectors.py --pairs trained:surrogate
---vary rank=16,32,64,128,256
+python benchmarks/accuracy_selectors.py --flops 0.60 --part heldout
+python benchmarks/accuracy_selectors.py --part test selector=trained,static compensator=surrogate
+python benchmarks/accuracy_selectors.py selector=probe selector.choice=spaced,norm scheduler=uniform
 
-One JSON line a pair and value goes to --out. What that file holds already is not measured again: a
-line's `key` names model, text, plan settings and windows. The dense hidden states are made once.
+The sparsity of each plan is solved so that whole prompts cost the share --flops of the dense FFN's
+FLOPs, selector, compensator and dense tokens included. A rule whose selector alone costs more is a
+bound: its own cost is left out (`selector_counted` is false in its line). KL and NLL increase of
+the continuation and of a copied passage are measured on the same windows for every plan.
+
+SETTINGS are those of `python -m ffbench`; several values of one are all combined. Without them
+every selector and token rule is measured with compensators none and surrogate and schedulers
+uniform and curvature. Combinations that do not exist are skipped and printed. Each plan appends a
+JSON line to --out; a line that is there already is not measured again.
 """
 
-import argparse
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-import torch
+from bench_lines import (
+    QUIET,
+    append,
+    arguments_of,
+    conditions,
+    keys_of,
+    settings_parser,
+    with_defaults,
+)
+from flops_target import Solution, TargetError, solve_sparsity, sparse_share
 
 from ffbench.cli.compose import jobs_of
-from ffbench.evaluation.fidelity import fidelity_rows, save_dense, summarise
-from ffbench.experiment import identity as keys
-from ffbench.experiment import pipeline
+from ffbench.cli.errors import guarded, refuse
+from ffbench.evaluation.bootstrap import interval
+from ffbench.evaluation.fidelity import measure, save_dense, summary
+from ffbench.experiment.fidelity_cases import fidelity_cases
+from ffbench.experiment.identity import calibration_name
+from ffbench.experiment.pipeline import Session
+from ffbench.experiment.stages import run_key
+from ffbench.methods.chosen import selector_defaults
 from ffbench.methods.flops import flops_of
-from ffbench.methods.selectors import SELECTORS
+from ffbench.methods.plan import SparsePlan
+from ffbench.methods.token_rules import TokenRule
+from ffbench.models.shapes import random_plan
 from ffbench.runs.identity import content_key
-from ffbench.runs.provenance import cpu_name, git_state
 from ffbench.settings import RunSettings
 from ffbench.validation import problems
 
-VARIED = {
-    "hot_fraction": ("selector", float),
-    "rank": ("compensator", int),
-    "block_size": (None, int),
-    "sparsity": (None, float),
-    "group_size": (None, int),
-    "blocks": (None, str),
-}
+SCRIPT = "accuracy_selectors.py"
+PLACEHOLDER = 0.5  # a sparsity for keys and sizes, until the real one is solved
 
 
-def changed(settings: RunSettings, name: str, value: str) -> RunSettings:
-    """The settings with one of VARIED set."""
-    part, kind = VARIED[name]
-    if part is None:
-        return replace(settings, **{name: kind(value)})
-    return replace(settings, **{part: replace(getattr(settings, part), **{name: kind(value)})})
+def defaults(part: str) -> list[str]:
+    """Settings of the whole grid."""
+    return [
+        *QUIET,
+        f"selector={','.join(sorted(selector_defaults()))}",
+        "compensator=none,surrogate",
+        "scheduler=uniform,curvature",
+        "fidelity.tails=[continuation,copy]",
+        f"fidelity.part={part}",
+        f"sparsity={PLACEHOLDER}",
+    ]
 
 
-def jobs(settings: RunSettings, pairs: list[str], vary: str | None) -> Iterator[RunSettings]:
-    """Settings of every pair and value."""
-    name, values = vary.split("=") if vary else ("", "")
-    for pair in pairs:
-        selector, compensator, scheduler = [*pair.split(":"), "uniform"][:3]
-        one = replace(
-            settings,
-            selector=replace(settings.selector, name=selector),
-            compensator=replace(settings.compensator, name=compensator),
-            scheduler=replace(settings.scheduler, name=scheduler),
-        )
-        yield from (changed(one, name, value) for value in values.split(",")) if vary else (one,)
-
-
-def key_of(settings: RunSettings) -> str:
-    """Names everything that changes a line's figures, but the program."""
-    return content_key(
-        keys.heldout_identity(settings)
-        | keys.training_identity(settings)
-        | {"plan": asdict(keys.plan_settings(settings))}
+def name_of(settings: RunSettings) -> str:
+    """Selector, compensator and scheduler with their parameters, for people."""
+    nodes = (settings.selector, settings.compensator, settings.scheduler)
+    return " ".join(
+        node["name"] + "".join(f" {k}={v}" for k, v in node.items() if k != "name")
+        for node in nodes
     )
 
 
-def line_of(
-    settings: RunSettings, work: pipeline.Workbench, windows: dict[str, torch.Tensor], dense: Path
-) -> dict[str, Any]:
-    """Figures of one plan."""
-    plan = pipeline.train(settings, work.model, work.tokenizer, work.cached)
-    figures = summarise(
-        fidelity_rows(work.model, plan, windows, dense, settings.kernel.backend),
-        settings.fidelity.window,
-    )
-    s = settings
+def key_of(settings: RunSettings, flops: float) -> str:
+    """Names everything that changes a line, versions of the code's stages included."""
+    return content_key({"run": run_key(settings), "flops": flops})
+
+
+def solved(settings: RunSettings, flops: float) -> tuple[RunSettings, Solution]:
+    """The settings with the sparsity that has the ratio; sizes from a random plan, no training.
+
+    Raises TargetError if there is none.
+    """
+    session = Session(settings)
+    plan = random_plan(session.model, session.stages.plan_settings)
+    solution = solve_sparsity(plan, flops, sparse_share(settings))
+    return replace(settings, sparsity=solution.sparsity), solution
+
+
+def fidelity_of(session: Session, plan: SparsePlan) -> dict[str, Any]:
+    """Fidelity of a plan as in a run's result, without the rows of single windows."""
+    s = session.settings
+    stage = session.stages.dense_tails
+    assert stage is not None, "problems() refuses fidelity without windows"
+    cases = fidelity_cases(s, session.tokenizer)
+    dense = session.cached(stage, lambda folder: save_dense(session.model, cases, folder))
+    measured = measure(session.model, plan, cases, dense, s.kernel.backend)
+    used = flops_of(plan).whole_prompt(measured.density)
+    values = summary(measured, used, interval)
+    values.pop("rows")
+    return values
+
+
+def plan_line(settings: RunSettings, flops: float) -> dict[str, Any]:
+    """What one plan is and what it costs the answers."""
+    at_target, solution = solved(settings, flops)
+    session = Session(at_target)
+    plan, s = session.trained_plan(), at_target
+    nodes = {"selector": s.selector, "compensator": s.compensator, "scheduler": s.scheduler}
+    parameters = {
+        kind: {name: value for name, value in node.items() if name != "name"}
+        for kind, node in nodes.items()
+    }
     return {
-        "key": key_of(s),
-        "selector": s.selector.name,
-        "compensator": s.compensator.name,
-        "scheduler": s.scheduler.name,
-        "sparsity": s.sparsity,
-        "hot_fraction": s.selector.hot_fraction,
-        "rank": s.compensator.rank,
-        "block_size": s.block_size,
-        "group_size": s.group_size,
-        "blocks": s.blocks,
+        "key": key_of(settings, flops),
         "model": s.model.name,
-        "block_wise": SELECTORS[s.selector.name].block_wise,
+        "dtype": str(session.model.dtype).removeprefix("torch."),
+        **{kind: node["name"] for kind, node in nodes.items()},
+        "parameters": parameters,
+        "per_token": isinstance(plan.settings.selector, TokenRule),
+        "sparsity": s.sparsity,
+        "block_size": s.block_size,
+        "blocks": s.blocks,
+        "hot_fraction": s.hot_fraction,
+        "group_size": s.group_size,
+        "calibration_text": calibration_name(s),
         "calibration_tokens": s.calibration.tokens,
-        "flops": flops_of(plan),
-        "fidelity": figures,
-        "cpu": cpu_name(),
-        "threads": torch.get_num_threads(),
-        "git_sha": git_state()[0],
+        "objective": s.objective.weights(),
+        "part": s.fidelity.part,
+        "flops_target": flops,
+        "selector_counted": solution.selector_counted,
+        "flops": asdict(flops_of(plan)),
+        "fidelity": fidelity_of(session, plan),
+        "device": str(session.model.device),
     }
 
 
-def main() -> None:
-    """Print and append one JSON line a plan that the file does not hold."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def valid_settings(arguments: Sequence[str], part: str) -> tuple[list[RunSettings], list[str]]:
+    """The settings of every valid combination, and the problems of the others."""
+    valid, skipped = [], []
+    for job in jobs_of(with_defaults(arguments, defaults(part))):
+        found = list(problems(job.settings))
+        if not job.settings.fidelity.windows:
+            found.append("fidelity.windows: 0; this benchmark measures fidelity, choose 1 or more")
+        if found:
+            skipped.append(f"{name_of(job.settings)}: {'; '.join(found)}")
+        else:
+            valid.append(job.settings)
+    return valid, skipped
+
+
+def shown(line: dict[str, Any]) -> str:
+    """One line for people."""
+    tails = line["fidelity"]["tails"]
+    kl = ", ".join(f"{name} KL {tail['kl']:.4f}" for name, tail in tails.items())
+    return f"sparsity {line['sparsity']:.4f}, FLOPs {line['fidelity']['flops_used']:.4f}, {kl}"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Measure every plan that --out does not have yet."""
+    parser = settings_parser(__doc__, "benchmarks/results/baselines.jsonl")
     parser.add_argument(
-        "--pairs",
-        type=lambda text: text.split(","),
-        required=True,
-        help="selector:compensator[:scheduler], with commas between",
+        "--flops", type=float, default=0.6, help="FFN FLOPs of whole prompts over dense"
     )
-    parser.add_argument(
-        "--vary",
-        help=f"NAME=VALUE,VALUE: every pair at each value; NAME is one of {', '.join(VARIED)}",
-    )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/selectors.jsonl"))
-    options, words = parser.parse_known_args()
-    if options.vary and options.vary.split("=")[0] not in VARIED:
-        parser.error(
-            f"--vary: {options.vary!r}; expected NAME=VALUE,... with NAME one of {', '.join(VARIED)}"
-        )
-    settings = jobs_of(words)[0].settings
-    every = list(jobs(settings, options.pairs, options.vary))
-    found = sorted({problem for one in every for problem in problems(one)})
-    if found:
-        parser.error("\n".join(found))
-    lines = (
-        [json.loads(line) for line in options.out.read_text().splitlines()]
-        if options.out.exists()
-        else []
-    )
-    done = {line.get("key") for line in lines}
-    missing = [one for one in every if key_of(one) not in done]
+    parser.add_argument("--part", choices=("heldout", "test"), default="heldout")
+    options = parser.parse_intermixed_args(list(arguments))
+    if not 0 < options.flops < 1:
+        return refuse([f"--flops: {options.flops} is not between 0 and 1"])
+    every, skipped = valid_settings(options.settings, options.part)
+    if not every:
+        return refuse(skipped)
+    for text in skipped:
+        print(f"skipped {text}")
+    done = keys_of(options.out)
+    missing = [one for one in every if key_of(one, options.flops) not in done]
     print(f"{len(every)} plans, {len(missing)} to measure", flush=True)
-    if not missing:
-        return
-    work = pipeline.Workbench(settings)
-    windows = work.heldout()
-    dense = work.cached(
-        "hidden",
-        keys.heldout_identity(settings),
-        lambda path: save_dense(work.model, windows, path),
-    )
-    for one in missing:
-        line = line_of(one, work, windows, dense)
-        with options.out.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        name = f"{line['selector']}:{line['compensator']}:{line['scheduler']}"
-        print(
-            name,
-            options.vary or "",
-            {kind: round(line["fidelity"][kind]["kl"], 4) for kind in line["fidelity"]},
-            flush=True,
-        )
+    for settings in missing:
+        try:
+            line = plan_line(settings, options.flops)
+        except TargetError as error:
+            print(f"skipped {name_of(settings)}: {error}", flush=True)
+            continue
+        append(options.out, line | conditions(SCRIPT, arguments, line["device"]))
+        print(f"{name_of(settings)}: {shown(line)}", flush=True)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; every error is one line."""
+    return guarded(lambda: run(arguments_of(arguments)))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,9 +1,10 @@
-"""How long reading many runs takes, and how much memory: python benchmarks/load_runs.py --runs 2000
---records 200
+"""How long reading many runs takes, and how much memory it needs.
+
+python benchmarks/load_runs.py --runs 2000 --records 200
 
 Writes made-up runs into a temporary folder, reads every frame in a process of its own, prints the
-figures and, with --append FILE, adds them to it as a JSON line. Limits: 10 seconds, 2 GB; the exit
-code is 1 above them.
+measurements and, with --append FILE, adds them to it as a JSON line. The limits are 10 seconds and
+2 GB; the exit code is 1 above them.
 """
 
 import argparse
@@ -12,106 +13,107 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ffbench.runs import schema
+from ffbench.runs.provenance import cpu_name, git_state
+
 LIMIT_SECONDS, LIMIT_GIGABYTES = 10.0, 2.0
-LAYERS, TASKS = 30, 8
-READER = """
+LAYERS, TASKS, WINDOWS = 30, 8, 32
+FRAMES = ("runs", "tasks", "groups", "layers", "timings", "fidelity", "windows", "answers")
+READING = """
 import json, resource, sys, time
 from ffanalysis import load
 start = time.perf_counter()
 seconds, rows = {}, {}
-for read in (load.runs, load.tasks, load.groups, load.layers, load.timings, load.answers):
+for name in sys.argv[2:]:
     begun = time.perf_counter()
-    frame = read(sys.argv[1])
-    seconds[read.__name__], rows[read.__name__] = time.perf_counter() - begun, len(frame)
+    frame = getattr(load, name)(sys.argv[1])
+    seconds[name], rows[name] = time.perf_counter() - begun, len(frame)
     del frame
-total = time.perf_counter() - start
-print(json.dumps({"seconds": total, "cpu_seconds": time.process_time(), "by_frame": seconds, "rows": rows,
-                  "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
+print(json.dumps({
+    "seconds": time.perf_counter() - start,
+    "cpu_seconds": time.process_time(),
+    "by_frame": seconds,
+    "rows": rows,
+    "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}))
 """
+
+
+def losses(draw: random.Random) -> dict[str, Any]:
+    """Losses of one task or mean."""
+    names = [field.name for field in fields(schema.LossFields) if field.name != "power"]
+    return {name: draw.random() for name in names} | {"n": 25}
+
+
+def fidelity(draw: random.Random) -> schema.FidelityFields:
+    """Fidelity with every tail and its windows."""
+    names = [field.name for field in fields(schema.TailFidelity) if field.name != "n"]
+    tails = {
+        tail: schema.TailFidelity(n=WINDOWS, **{name: draw.random() for name in names})
+        for tail in schema.TAILS
+    }
+    rows = [
+        schema.FidelityRow(
+            text=text,
+            document=f"document {i}",
+            context=1536,
+            tail=tail,
+            tokens=255,
+            kl=draw.random(),
+            nll_dense=2.0,
+            nll_sparse=2.1,
+            top1_agreement=0.9,
+        )
+        for tail in schema.TAILS
+        for text in ("prose", "code")
+        for i in range(WINDOWS // 2)
+    ]
+    return schema.FidelityFields(
+        contexts=[1536], tails=tails, by_text={"prose": tails, "code": tails}, rows=rows
+    )
+
+
+def speed() -> schema.SpeedFields:
+    """Speedups at four prompt lengths."""
+    ratio = schema.SpeedRatio(tokens=2048, ratio=1.2, p20=1.1, p80=1.3, dense_s=2.0, sparse_s=1.7)
+    return schema.SpeedFields(ffn=ratio, ttft=[ratio] * 4, threads=2, cpu="made up")
 
 
 def result(key: str, draw: random.Random) -> dict[str, Any]:
     """A result as large as a real one."""
-    figures = {
-        "n": 25,
-        "score": draw.random(),
-        "score_dense": draw.random(),
-        "loss_abs": draw.random(),
-        "loss_abs_low": 0.0,
-        "loss_abs_high": 1.0,
-        "loss_rel": 0.1,
-        "loss_rel_low": 0.0,
-        "loss_rel_high": 0.2,
-        "nll": 1.0,
-        "nll_dense": 1.0,
-    }
-    near = {
-        "windows": 16,
-        "window_tokens": 2048,
-        "kl": draw.random(),
-        "kl_low": 0.1,
-        "kl_high": 0.9,
-        "top1_agreement": 0.8,
-        "ppl_ratio": 1.2,
-        "ppl_dense": 8.0,
-    }
-    speed = {
-        "tokens": 2048,
-        "ratio": 1.2,
-        "p20": 1.1,
-        "p80": 1.3,
-        "dense_s": 2.0,
-        "sparse_s": 1.7,
-        "rounds": 9,
-    }
-    return {
-        "schema_version": 1,
-        "run_key": key,
-        "model": "made_up",
-        "dtype": "float32",
-        "sparsity": 0.5,
-        "task": "made_up",
-        "protocol": "whole",
-        "selector": "trained",
-        "compensator": "surrogate",
-        "scheduler": "uniform",
-        "block_size": 128,
-        "hot_fraction": 0.0,
-        "rank": 128,
-        "group_size": 1,
-        "density_used": 0.56,
-        "recall_at_k": 0.8,
-        "retained_energy": 0.9,
-        "tasks": {
-            f"task_{i}": figures | {"metric": "f1", "category": "made up"} for i in range(TASKS)
-        },
-        "mean": figures,
-        "fidelity": dict.fromkeys(("prose", "code", "mean"), near),
-        "categories": None,
-        "buckets": None,
-        "speed": {
-            "ffn": speed,
-            "ttft": [speed] * 4,
-            "threads": 2,
-            "cpu": "made up",
-            "backend": "native",
-        },
-        "layers": [
-            {
-                "layer": i,
-                "kept": 768,
-                "density": 0.5,
-                "recall_at_k": draw.random(),
-                "retained_energy": draw.random(),
-            }
-            for i in range(LAYERS)
-        ],
-        "flops": {"ratio": 0.6, "ideal": 0.5, "selector": 0.0, "compensator": 0.1},
-        "cost": {"fit": 100.0},
-    }
+    layers = [
+        schema.LayerFields(
+            layer=i,
+            kept=768,
+            density=0.5,
+            recall_at_k=draw.random(),
+            retained_energy=draw.random(),
+        )
+        for i in range(LAYERS)
+    ]
+    return schema.RunResult(
+        schema_version=schema.SCHEMA_VERSION,
+        run_key=key,
+        model="made_up",
+        dtype="float32",
+        sparsity=0.5,
+        task="made_up",
+        selector="trained",
+        compensator="surrogate",
+        scheduler="uniform",
+        block_size=128,
+        fidelity=fidelity(draw),
+        speed=speed(),
+        layers=layers,
+        flops=schema.FlopsFields(ratio=0.6, ideal=0.5, selector=0.0, compensator=0.1),
+        tasks={f"task_{i}": schema.TaskFields(metric="f1", **losses(draw)) for i in range(TASKS)},
+        mean=schema.LossFields(**losses(draw)),
+        cost={"fit": 100.0},
+    ).to_json()
 
 
 def write(folder: Path, runs: int, records: int) -> int:
@@ -154,15 +156,6 @@ def write(folder: Path, runs: int, records: int) -> int:
     return written
 
 
-def cpu_name() -> str:
-    """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
-        "unknown",
-    )
-
-
 def main() -> int:
     """0 within the limits, 1 above them."""
     parser = argparse.ArgumentParser(
@@ -170,25 +163,18 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--records", type=int, default=200)
-    parser.add_argument("--append", type=Path, help="add the figures to this file as a JSON line")
+    parser.add_argument("--append", type=Path, help="file that gets the JSON line")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         written = write(Path(folder), options.runs, options.records)
         done = subprocess.run(
-            [sys.executable, "-c", READER, folder],
+            [sys.executable, "-c", READING, folder, *FRAMES],
             capture_output=True,
             text=True,
             check=True,
             cwd=Path(__file__).parents[1],
         )
-    sha = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
-    figures = {
+    measured = {
         "runs": options.runs,
         "records": options.records,
         "bytes": written,
@@ -197,13 +183,13 @@ def main() -> int:
         "limit_gigabytes": LIMIT_GIGABYTES,
         "cpu": cpu_name(),
         "threads": 1,
-        "git_sha": sha or None,
+        "git_sha": git_state()[0],
     }
-    print(json.dumps(figures))
+    print(json.dumps(measured))
     if options.append:
         with options.append.open("a") as file:
-            file.write(json.dumps(figures) + "\n")
-    return int(figures["seconds"] > LIMIT_SECONDS or figures["peak_gigabytes"] > LIMIT_GIGABYTES)
+            file.write(json.dumps(measured) + "\n")
+    return int(measured["seconds"] > LIMIT_SECONDS or measured["peak_gigabytes"] > LIMIT_GIGABYTES)
 
 
 if __name__ == "__main__":

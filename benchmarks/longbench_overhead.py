@@ -1,35 +1,37 @@
-"""Cost of an evaluation over the bare `model.generate` on the same prompts, dense, pair by pair.
+r"""Cost of an evaluation over bare `model.generate` on the same prompts, dense, pair by pair.
 
-python benchmarks/longbench_overhead.py model=smollm2_135m task=longbench task.data_dir=FOLDER
-task.limit=2 \ 'task.tasks=[trec_e,lcc,qasper,samsum_e]' --rounds 3
+python benchmarks/longbench_overhead.py model=smollm2_135m task=longbench task.data_dir=FOLDER \
+    task.limit=2 'task.tasks=[trec_e,lcc,qasper,samsum_e]' --rounds 3
 
 An evaluation reads the records' text, makes the prompts, prefills once, scores the gold answer and
-a greedy one, and writes the answer through to the disk. Beside it `generate` on the ready token
-ids, asked for as many tokens as the evaluation's answer has, so that its stop rules win nothing.
-Every batch is measured `--rounds` times, the order of the sides changing; one more pair before is a
-warm-up. The ratio is the median over all pairs, with p20 and p80. The last line is JSON.
+a greedy one, and writes the answer through to the disk. It is compared with `generate` on the ready
+token ids, which makes as many tokens as the evaluation's answer has, so that its stop rules win
+nothing. Every batch is measured --rounds times, with the order of the two sides changing; one more
+pair before is a warm-up. The ratio is the median over all pairs, with p20 and p80. The line is
+appended to --out.
 """
 
-import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from bench_lines import append, arguments_of, conditions, settings_parser, single_job
 
-from ffbench.cli.compose import jobs_of
+from ffbench.cli.errors import guarded, refuse
 from ffbench.evaluation.answers import Protocol, evaluate
 from ffbench.evaluation.decoding import ending
 from ffbench.evaluation.prompts import prompt_ids
-from ffbench.experiment import identity as keys
+from ffbench.experiment.identity import model_spec, work_of
 from ffbench.models.loading import load_model
 from ffbench.runs.answers import AnswerLog
-from ffbench.runs.provenance import cpu_name, git_state
 from ffbench.tasks.base import TaskRecord, TaskSpec
-from ffbench.validation import problems
+
+SCRIPT = "longbench_overhead.py"
 
 
 def generate(
@@ -37,8 +39,9 @@ def generate(
 ) -> float:
     """Seconds of bare generation of `tokens` new ids after left-padded prompts."""
     width, pad = max(map(len, ids)), tokenizer.pad_token_id or 0
-    rows = torch.tensor([[pad] * (width - len(one)) + one for one in ids])
-    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids])
+    rows = torch.tensor([[pad] * (width - len(row)) + row for row in ids]).to(model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+    mask = mask.to(model.device)
     start = time.perf_counter()
     model.generate(
         rows,
@@ -70,14 +73,15 @@ class Pairing:
         seconds = time.perf_counter() - start
         encode = self.tokenizer.encode
         self.tokens[records[0].record_id] = max(
-            1, *(len(encode(one["prediction"], add_special_tokens=False)) for one in answers)
+            1, *(len(encode(answer["prediction"], add_special_tokens=False)) for answer in answers)
         )
         return seconds
 
     def bare(self, spec: TaskSpec, records: list[TaskRecord]) -> float:
         """Seconds of generate on the same prompts; the evaluation must have run before."""
         ids = [
-            prompt_ids(self.tokenizer, spec, one, self.protocol.max_length).ids for one in records
+            prompt_ids(self.tokenizer, spec, record, self.protocol.max_length).ids
+            for record in records
         ]
         stops = ending(self.model, self.tokenizer, spec).stops
         return generate(self.model, self.tokenizer, ids, stops, self.tokens[records[0].record_id])
@@ -101,61 +105,73 @@ class Pairing:
         }
 
 
-def main() -> int:
-    """Print each pair and, last, one JSON line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def timed_pairs(
+    pairing: Pairing, batches: list[tuple[TaskSpec, list[TaskRecord]]], rounds: int
+) -> list[dict[str, float]]:
+    """Seconds of every pair, each printed as it comes; the first pair of all is a warm-up."""
+    pairing.pair(*batches[0])
+    rows = []
+    for spec, records in batches * rounds:
+        rows.append(pairing.pair(spec, records))
+        print(spec.name, {name: round(value, 3) for name, value in rows[-1].items()}, flush=True)
+    return rows
+
+
+def ratios(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Evaluation over generation: median and spread over pairs, and of all seconds together."""
+    pairs = [row["evaluate"] / row["generate"] for row in rows]
+    low, middle, high = np.percentile(pairs, [20, 50, 80])
+    totals = {side: sum(row[side] for row in rows) for side in ("evaluate", "generate", "records")}
+    return {
+        "pairs": len(rows),
+        "ratio": float(middle),
+        "ratio_p20": float(low),
+        "ratio_p80": float(high),
+        "ratio_of_totals": totals["evaluate"] / totals["generate"],
+        "seconds_per_record": totals["evaluate"] / totals["records"],
+    }
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print each pair; append and print one JSON line."""
+    parser = settings_parser(__doc__, "benchmarks/results/longbench_overhead.jsonl")
     parser.add_argument("--rounds", type=int, default=3, help="pairs of every batch")
-    options, words = parser.parse_known_args()
-    settings = jobs_of([*words, "sparsity=0"])[0].settings
-    found = problems(settings)
-    if found:
-        parser.error("; ".join(found))
-    task, work = settings.task, keys.work_of(settings)
-    model, tokenizer = load_model(keys.model_spec(settings))
+    options = parser.parse_intermixed_args(list(arguments))
+    defaults = ["tracker=none", "speed.rounds=0", "sparsity=0"]
+    settings = single_job(options.settings, defaults).settings
+    task, work = settings.task, work_of(settings)
+    if not work or options.rounds < 1:
+        return refuse(["nothing to time: give task=NAME with tasks, and --rounds of 1 or more"])
+    model, tokenizer = load_model(model_spec(settings))
     size = task.batch_size
     batches = [
         (spec, records[i : i + size])
         for spec, records in work
         for i in range(0, len(records), size)
     ]
+    protocol = Protocol(task.max_length, size, backend=settings.kernel.backend)
     with tempfile.TemporaryDirectory() as folder:
-        pairing = Pairing(model, tokenizer, Protocol(task.max_length, size), Path(folder))
-        pairing.pair(*batches[0])
-        rows = []
-        for spec, records in batches * options.rounds:
-            rows.append(pairing.pair(spec, records))
-            print(
-                spec.name, {name: round(value, 3) for name, value in rows[-1].items()}, flush=True
-            )
-    low, middle, high = np.percentile(
-        [row["evaluate"] / row["generate"] for row in rows], [20, 50, 80]
-    )
-    totals = {side: sum(row[side] for row in rows) for side in ("evaluate", "generate", "records")}
-    print(
-        json.dumps(
-            {
-                "benchmark": "longbench_overhead",
-                "model": settings.model.name,
-                "dtype": settings.model.dtype,
-                "tasks": task.tasks,
-                "records": sum(len(records) for _, records in batches),
-                "pairs": len(rows),
-                "batch_size": size,
-                "max_length": task.max_length,
-                "ratio": middle,
-                "ratio_p20": low,
-                "ratio_p80": high,
-                "ratio_of_totals": totals["evaluate"] / totals["generate"],
-                "seconds_a_record": totals["evaluate"] / totals["records"],
-                "threads": torch.get_num_threads(),
-                "cpu": cpu_name(),
-                "git_sha": git_state()[0],
-            }
+        rows = timed_pairs(
+            Pairing(model, tokenizer, protocol, Path(folder)), batches, options.rounds
         )
-    )
+    line = {
+        "benchmark": "longbench_overhead",
+        "model": settings.model.name,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "tasks": list(task.tasks),
+        "records": sum(len(records) for _, records in batches),
+        "batch_size": size,
+        "max_length": task.max_length,
+    }
+    line |= ratios(rows) | conditions(SCRIPT, arguments, str(model.device))
+    append(options.out, line)
+    print(json.dumps(line))
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; every error is one line."""
+    return guarded(lambda: run(arguments_of(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,83 +1,91 @@
-"""What a map of the output gains where it is fitted on the sparse model's inputs, over the dense
-model's.
+"""What a map of the output gains if it is fitted on the sparse model's inputs, not the dense one's.
 
-python benchmarks/map_inputs.py [hydra words]
+python benchmarks/map_inputs.py [SETTING=VALUE ...]
 
-The plan is that of the words (default: the main job's at sparsity 0.5). One JSON line a kind of
-input goes to --out.
+The plan is that of the SETTINGS, with a map of rank 104 unless compensator.output_map_rank says
+otherwise. Both maps are judged on the same windows; one JSON line per kind of inputs goes to --out.
 """
 
-import argparse
-import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
-import torch
+from bench_lines import QUIET, append, arguments_of, conditions, settings_parser, single_job
 
-from ffbench.cli.compose import jobs_of
-from ffbench.evaluation.fidelity import fidelity_rows, save_dense, summarise
-from ffbench.experiment import identity as keys
-from ffbench.experiment import pipeline
+from ffbench.cli.errors import guarded, refuse
+from ffbench.evaluation.bootstrap import interval
+from ffbench.evaluation.fidelity import measure, save_dense, summary
 from ffbench.experiment.calibration import training_text
-from ffbench.runs.provenance import cpu_name, git_state
-from ffbench.training.output_map import fit_leftover_maps
+from ffbench.experiment.fidelity_cases import fidelity_cases
+from ffbench.experiment.pipeline import Session
+from ffbench.methods.flops import flops_of
+from ffbench.methods.plan import SparsePlan
+from ffbench.settings import RunSettings
+from ffbench.training.output_map import fit_output_maps
 from ffbench.training.plan_builder import MAP_WINDOWS
-from ffbench.validation import problems
+
+SCRIPT = "map_inputs.py"
+RANK = 104  # with rank 64 of the estimate as many FLOPs as rank 128 of the estimate alone
+INPUTS = ("sparse", "dense")
 
 
-def main() -> None:
-    """Fit both, judge both on the same held-out windows, print and append a line each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/map_inputs.jsonl"))
-    options, words = parser.parse_known_args()
-    every = jobs_of(["compensator=surrogate_map", *words])
-    found = [problem for job in every for problem in problems(job.settings)]
-    if found or len(every) > 1:
-        parser.error("\n".join(found) or f"the words make {len(every)} plans; give one value each")
-    settings = every[0].settings
-    rank = settings.compensator.map_rank
-    bare = replace(
-        settings, compensator=replace(settings.compensator, name="surrogate", map_rank=0)
-    )
-    work = pipeline.Workbench(settings)
-    plan = pipeline.train(bare, work.model, work.tokenizer, work.cached)
-    text = training_text(settings, work.tokenizer).calibration
-    windows = work.heldout()
-    dense = work.cached(
-        "hidden",
-        keys.heldout_identity(settings),
-        lambda path: save_dense(work.model, windows, path),
-    )
-    for inputs in ("sparse", "dense"):
-        maps = fit_leftover_maps(
-            work.model, plan, text[:: max(1, len(text) // MAP_WINDOWS)], rank, inputs == "dense"
-        )
-        mapped = replace(
-            plan,
-            settings=keys.plan_settings(settings),
-            layers=[
-                replace(layer, output_map=one) for layer, one in zip(plan.layers, maps, strict=True)
-            ],
-        )
-        figures = summarise(
-            fidelity_rows(work.model, mapped, windows, dense, settings.kernel.backend),
-            settings.fidelity.window,
-        )
+def without_map(settings: RunSettings) -> RunSettings:
+    """The settings of the plan that the maps are fitted to."""
+    bare = {"output_map_rank": 0, "tune_steps": 0}
+    return replace(settings, compensator=settings.compensator | bare)
+
+
+def mapped_plan(session: Session, plan: SparsePlan, rank: int, inputs: str) -> SparsePlan:
+    """The plan with maps fitted on one kind of inputs."""
+    text = training_text(session.settings, session.tokenizer).calibration
+    windows = text[:: max(1, len(text) // MAP_WINDOWS)]
+    maps = fit_output_maps(session.model, plan, windows, rank, dense_inputs=inputs == "dense")
+    layers = [
+        replace(layer, compensation=layer.compensation.with_output_map(output_map))
+        for layer, output_map in zip(plan.layers, maps, strict=True)
+    ]
+    return replace(plan, layers=layers)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Fit both, measure both, append and print a line for each."""
+    parser = settings_parser(__doc__, "benchmarks/results/map_inputs.jsonl")
+    options = parser.parse_intermixed_args(list(arguments))
+    defaults = [*QUIET, "compensator=surrogate", f"compensator.output_map_rank={RANK}"]
+    settings = single_job(options.settings, defaults).settings
+    rank = settings.compensator.get("output_map_rank", 0)
+    if not rank:
+        return refuse(["compensator.output_map_rank: 0 is no map; choose 1 or more"])
+    session = Session(without_map(settings))
+    stage = session.stages.dense_tails
+    if stage is None:
+        return refuse(["fidelity.windows: 0 is too small; choose 1 or more"])
+    plan = session.trained_plan()
+    cases = fidelity_cases(settings, session.tokenizer)
+    dense = session.cached(stage, lambda folder: save_dense(session.model, cases, folder))
+    for inputs in INPUTS:
+        mapped = mapped_plan(session, plan, rank, inputs)
+        measured = measure(session.model, mapped, cases, dense, settings.kernel.backend)
+        flops = flops_of(mapped)
+        fidelity = summary(measured, flops.whole_prompt(measured.density), interval)
+        fidelity.pop("rows")
         line = {
             "inputs": inputs,
-            "plan": asdict(mapped.settings),
             "model": settings.model.name,
-            "fidelity": figures,
-            "cpu": cpu_name(),
-            "threads": torch.get_num_threads(),
-            "git_sha": git_state()[0],
+            "plan": mapped.settings.as_dict(),
+            "output_map_rank": rank,
+            "flops": asdict(flops),
+            "fidelity": fidelity,
         }
-        with options.out.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(inputs, {kind: round(one["kl"], 4) for kind, one in figures.items()}, flush=True)
+        append(options.out, line | conditions(SCRIPT, arguments, str(session.model.device)))
+        kl = {name: round(tail["kl"], 4) for name, tail in fidelity["tails"].items()}
+        print(f"{inputs} inputs: KL {kl}", flush=True)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; every error is one line."""
+    return guarded(lambda: run(arguments_of(arguments)))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

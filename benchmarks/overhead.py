@@ -1,15 +1,14 @@
-"""What orchestration costs beside the work: composing, keys, store and tracking in a default run,
-and a sweep that is done.
+"""What orchestration costs compared with the work: composing, keys, store, tracking, a done sweep.
 
 python benchmarks/overhead.py --out benchmarks/results/overhead.json
 
-The parts are measured one by one with the default settings: the first composition of a process
-whole (median of five processes), of the others the worst of five rounds, since the first round
-hashes the weights, asks git and starts W&B's service. They are set against the stages that a run of
-the default sweep computes for itself, when everything shared is cached already: the shortest run
-there is. Those seconds come from the runs in benchmarks/results/default. The sweep that is done has
-200 jobs of the default model, whose folders are made here from one of those results; it is timed as
-a process of its own.
+The parts are measured one by one with the default settings. The first composition of a process is
+the median of five processes; each other part is the worst of five rounds, since the first round
+hashes the weights, asks git and starts W&B's service. They are compared with the stages that a run
+of the default sweep computes for itself when everything shared is cached: the shortest run there
+is. Those seconds come from the runs in benchmarks/results/default. The done sweep has 200 jobs of
+the default model, whose folders are made here from one of those results; it is timed as a process
+of its own.
 """
 
 import argparse
@@ -31,7 +30,13 @@ ROUNDS = 5
 JOBS = 200
 OWN = ("selection", "fidelity", "speed", "evaluate")
 RECORDED = Path(__file__).parent / "results" / "default"
-FIRST = "import time; t = time.perf_counter(); from ffbench.cli.compose import jobs_of; jobs_of([]); print(time.perf_counter() - t)"
+FIRST = """
+import time
+start = time.perf_counter()
+from ffbench.cli.compose import jobs_of
+jobs_of([])
+print(time.perf_counter() - start)
+"""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -59,8 +64,8 @@ def first_composition() -> float:
 
 def recorded() -> list[dict[str, Any]]:
     """Results of the recorded runs that have a plan."""
-    found = [json.loads(path.read_text()) for path in sorted(RECORDED.glob("runs/*/result.json"))]
-    return [result for result in found if result["sparsity"] > 0]
+    results = [json.loads(path.read_text()) for path in sorted(RECORDED.glob("runs/*/result.json"))]
+    return [result for result in results if result["sparsity"] > 0]
 
 
 def store_costs(folder: Path, answers: int) -> dict[str, float]:
@@ -69,7 +74,7 @@ def store_costs(folder: Path, answers: int) -> dict[str, float]:
     """
     from ffbench.cli.compose import jobs_of
     from ffbench.cli.pictures import draw_run
-    from ffbench.experiment.identity import run_key
+    from ffbench.experiment.stages import run_key
     from ffbench.runs.provenance import collect
     from ffbench.runs.store import RunStore
     from ffbench.tracking.mirror import mirror
@@ -110,10 +115,10 @@ def store_costs(folder: Path, answers: int) -> dict[str, float]:
 def done_sweep(folder: Path) -> dict[str, float]:
     """Seconds of a sweep of 200 jobs that are all done, and of its dry run."""
     from ffbench.cli.compose import jobs_of
-    from ffbench.experiment.identity import run_key
+    from ffbench.experiment.stages import run_key
 
-    words = [f"seed=range(0,{JOBS})", f"output_dir={folder}"]
-    for job in jobs_of(words):
+    overrides = [f"seed=range(0,{JOBS})", f"output_dir={folder}"]
+    for job in jobs_of(overrides):
         run = folder / "runs" / run_key(job.settings)
         shutil.copytree(RECORDED / "runs" / recorded()[0]["run_key"], run)
         result = json.loads((run / "result.json").read_text()) | {"run_key": run.name}
@@ -122,7 +127,7 @@ def done_sweep(folder: Path) -> dict[str, float]:
     def whole(*more: str) -> float:
         begin = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "ffbench", *words, *more],
+            [sys.executable, "-m", "ffbench", *overrides, *more],
             env=environment(),
             capture_output=True,
             text=True,
@@ -135,7 +140,7 @@ def done_sweep(folder: Path) -> dict[str, float]:
 
 
 def measure() -> dict[str, Any]:
-    """Every figure."""
+    """Every measurement."""
     results = recorded()
     answers = sum(task["n"] for task in results[0]["tasks"].values())
     work = min(sum(result["cost"][stage] for stage in OWN) for result in results)
@@ -159,15 +164,15 @@ def measure() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure and print; write the JSON to --out."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     os.environ |= {"WANDB_MODE": "offline"}
-    figures = measure()
-    text = json.dumps(figures, indent=1)
+    measured = measure()
+    text = json.dumps(measured, indent=1)
     print(text)
     if options.out:
         options.out.write_text(text + "\n")

@@ -1,302 +1,232 @@
-"""Forms of the trained predictor, trained on the same calibration activations and judged on the
-same held-out blocks.
+"""Variants of the trained predictor: trained on the same activations, judged on the same blocks.
 
-python benchmarks/predictor_variants.py                                      # every form on a few
-layers python benchmarks/predictor_variants.py --kl mean-linear-prior-residual-log  # one form in
-all layers, through the model
+python benchmarks/predictor_variants.py --layers 3,9,15
+python benchmarks/predictor_variants.py --kl mean-linear-prior-residual-log
 
-Lines go to --out; what it holds already (by `key`) is not done again. A quarter of the calibration
-windows decides when training stops; nothing is chosen on held-out text. `reference` lines: the
-static prior, the oracle, the predictor that plans use (`closed_form`) and probe tokens.
+Without --kl every variant is compared on a few layers; with it the named ones are trained in every
+layer and run through the model. Lines go to --out; a line that is there already (by `key`) is not
+made again. A quarter of the calibration windows decides when training stops; nothing is chosen on
+held-out text. Lines of kind `reference`: the static prior, the oracle, the predictor that plans use
+(`closed_form`) and probe tokens. SETTINGS are those of `python -m ffbench`.
 """
 
-import argparse
-import json
 import time
-from dataclasses import asdict, replace
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from bench_lines import (
+    QUIET,
+    append,
+    arguments_of,
+    conditions,
+    keys_of,
+    numbers,
+    settings_parser,
+    single_job,
+)
 from torch import Tensor
-from variants.data import Examples, examples
-from variants.form import BlockPredictor, Form
-from variants.judging import Exam, figures
-from variants.training import train_form
+from variants.bench import RATE, Bench, Material, material_of
+from variants.metrics import choice_metrics
+from variants.predictor import BlockPredictor, Variant
+from variants.training import train_variant
 
-from ffbench.cli.compose import jobs_of
-from ffbench.evaluation.fidelity import fidelity_rows, save_dense, summarise
-from ffbench.experiment import identity as keys
-from ffbench.experiment import pipeline
-from ffbench.experiment.calibration import calibration_windows
-from ffbench.methods.compensators.surrogate import residual_energy
-from ffbench.methods.plan import SparsePlan
-from ffbench.methods.selectors import SELECTORS, Scene, Selector
+from ffbench.cli.errors import guarded, refuse
+from ffbench.evaluation.bootstrap import interval
+from ffbench.evaluation.fidelity import measure, save_dense, summary
+from ffbench.experiment.fidelity_cases import fidelity_cases
+from ffbench.methods.flops import flops_of
+from ffbench.methods.plan import LayerPlan, SparsePlan
+from ffbench.methods.selectors import Selector, SelectorInputs
+from ffbench.methods.tensors import AxisTensors
 from ffbench.models.adapters import gated_ffns
-from ffbench.runs.identity import content_key
-from ffbench.runs.provenance import cpu_name, git_state
-from ffbench.training.layer_walk import LayerData, walk_layers
+from ffbench.training.layer_walk import walk_layers
 
-BASE = Form()
-FORMS = [
-    BASE,
-    Form(prior=False),
-    Form(pooling="max"),
-    Form(pooling="attention"),
-    Form(head="low_rank"),
-    Form(head="low_rank", width=32),
-    Form(head="mlp"),
-    Form(head="mlp", prior=False),
-    Form(target="griffin"),
-    Form(target="output"),
-    Form(loss="bce"),
-    Form(loss="listwise"),
-    Form(target="output", loss="listwise"),
-    Form(pooling="attention", head="mlp"),
-    Form(pooling="attention", head="low_rank", loss="listwise"),
-    Form(head="low_rank", loss="listwise"),
-    Form(pooling="token", head="low_rank", width=32),
+SCRIPT = "predictor_variants.py"
+VARIANTS = [
+    Variant(),
+    Variant(prior=False),
+    Variant(pooling="max"),
+    Variant(pooling="attention"),
+    Variant(head="low_rank"),
+    Variant(head="low_rank", width=32),
+    Variant(head="mlp"),
+    Variant(head="mlp", prior=False),
+    Variant(target="griffin"),
+    Variant(target="output"),
+    Variant(loss="bce"),
+    Variant(loss="listwise"),
+    Variant(target="output", loss="listwise"),
+    Variant(pooling="attention", head="mlp"),
+    Variant(pooling="attention", head="low_rank", loss="listwise"),
+    Variant(head="low_rank", loss="listwise"),
+    Variant(pooling="token", head="low_rank", width=32),
 ]
-LAYERS = (3, 9, 15)
-RATE = 2e-4
 
 
-class Bench:
-    """The model with its plan, and the text to learn from and to judge on."""
+@dataclass(frozen=True)
+class VariantSelector(Selector):
+    """Scores of the trained predictors, each found by its layer's number; not registered."""
 
-    def __init__(self, words: list[str], steps: int, every: int) -> None:
-        self.settings = jobs_of(words)[0].settings
-        self.work, self.steps = pipeline.Workbench(self.settings), steps
-        self.plan = pipeline.train(
-            self.settings, self.work.model, self.work.tokenizer, self.work.cached
-        )
-        self.block, self.kept = self.settings.block_size, self.plan.layers[0].kept
-        c = self.settings.calibration
-        both = calibration_windows(self.work.tokenizer, max(c.tokens // 2, c.window), c.window)
-        self.windows = torch.cat(list(both.values()))[::every]
-        self.fixed = {
-            "model": self.settings.model.name,
-            "sparsity": self.settings.sparsity,
-            "block_size": self.block,
-            "rank": self.settings.compensator.rank,
-            "steps": steps,
-            "windows_learned": len(self.windows),
-            "rate": RATE,
-            "cpu": cpu_name(),
-            "threads": torch.get_num_threads(),
-            "git_sha": git_state()[0],
-        }
+    name: ClassVar[str] = "variant"
+    predictors: ClassVar[dict[int, BlockPredictor]] = {}
 
-    def key(self, what: dict[str, Any]) -> str:
-        """Names a line."""
-        return content_key(
-            keys.training_identity(self.settings)
-            | keys.heldout_identity(self.settings)
-            | {
-                "plan": asdict(keys.plan_settings(self.settings)),
-                "steps": self.steps,
-                "learned": len(self.windows),
-                "rate": RATE,
-            }
-            | what
-        )
+    def scores(self, inputs: SelectorInputs) -> Tensor:
+        """The log-scores of the layer's predictor."""
+        number = int(inputs.layer.selector_tensors["layer"])
+        return self.predictors[number](inputs.blocks)
 
-    def learned(self, data: LayerData) -> tuple[Examples, Examples]:
-        """Examples to learn from, and those that decide when to stop: every fourth window."""
-        every = examples(data, self.plan.layers[data.ffn.layer].surrogate)
-        check = torch.arange(len(every.x)) % 4 == 3
-        return tuple(
-            Examples(every.x[part], {name: one[part] for name, one in every.worth.items()})  # type: ignore[return-value]
-            for part in (~check, check)
-        )
-
-    def exam(self, data: LayerData) -> Exam:
-        """Held-out blocks of a layer."""
-        layer, w_down = self.plan.layers[data.ffn.layer], data.ffn.w_down.float()
-        xs, lefts, dense = [], [], []
-        for x, a in data:
-            whole = len(x) // self.block * self.block
-            x, a = x[:whole].float(), a[:whole].float()
-            xs.append(x.view(-1, self.block, x.shape[1]))
-            lefts.append((a - layer.surrogate.estimate(x)).view(-1, self.block, a.shape[1]))
-            dense.append((a @ w_down.T).square().sum(1).view(-1, self.block).sum(1))
-        x, left = torch.cat(xs), torch.cat(lefts)
-        worth = residual_energy(left, torch.zeros(()), w_down.norm(dim=0)).mean(1)
-        return Exam(x, left, worth, torch.cat(dense), w_down, self.kept)
-
-    def references(self, data: LayerData, exam: Exam) -> dict[str, Tensor]:
-        """Scores of the rules that the forms are measured against."""
-        layer = self.plan.layers[data.ffn.layer]
-        act: Any = data.ffn.module.act_fn  # type: ignore[assignment]
-        scene = Scene(layer, exam.x[0], exam.x, data.activations, act, exam.w_down.norm(dim=0), 0)
-        toward = (exam.left @ exam.w_down.T) @ exam.w_down
-        output = (2 * exam.left * toward).mean(1) - exam.worth
-        return {
-            "static": SELECTORS["static"](scene),
-            "closed_form": SELECTORS["trained"](scene),
-            "probe": SELECTORS["probe"](scene),
-            "oracle": exam.worth,
-            "oracle_output": output,
-        }
+    def flops(self, layer: LayerPlan, d: int, block_size: int) -> float:
+        """Those of the layer's predictor, shared by the block's tokens."""
+        number = int(layer.selector_tensors["layer"])
+        return self.predictors[number].flops(block_size) / block_size
 
 
-@torch.no_grad()
-def collect(
-    bench: Bench, layers: tuple[int, ...], windows: int
-) -> dict[int, tuple[Any, Exam, dict[str, Tensor]]]:
-    """Learning and judging material of some layers."""
-    found: dict[int, Any] = {}
-    for data in islice(
-        walk_layers(bench.work.model, bench.windows, "calibration"), max(layers) + 1
-    ):
-        if data.ffn.layer in layers:
-            found[data.ffn.layer] = bench.learned(data)
-    held = torch.cat([batch[:windows] for batch in bench.work.heldout().values()])
-    exams = {}
-    for data in islice(walk_layers(bench.work.model, held, "held out"), max(layers) + 1):
-        if data.ffn.layer in layers:
-            exam = bench.exam(data)
-            exams[data.ffn.layer] = (found[data.ffn.layer], exam, bench.references(data, exam))
-    return exams
-
-
-def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Means over layers."""
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 
-def compare(bench: Bench, out: Path, layers: tuple[int, ...], windows: int) -> None:
-    """A line for every reference and form."""
-    done = held_keys(out)
+def gaps_closed(row: dict[str, float], base: dict[str, dict[str, float]]) -> dict[str, float]:
+    """How far a row is from the static prior (0) to the oracle (1)."""
+    low, high = base["static"], base["oracle"]
+    return {
+        f"{name}_gap_closed": (row[name] - low[name]) / (high[name] - low[name])
+        for name in ("retained_energy", "output_error")
+    }
+
+
+def variant_row(bench: Bench, variant: Variant, material: Material) -> dict[str, Any]:
+    """One variant trained on each layer: metrics, share of the FFN's FLOPs, seconds per layer."""
+    start, rows, share = time.perf_counter(), [], 0.0
+    for (learning, checking), blocks, _ in material.values():
+        predictor = train_variant(
+            variant, learning, checking, bench.block_size, bench.kept, bench.steps, rate=RATE
+        )
+        rows.append(choice_metrics(blocks, predictor(blocks.x)))
+        d, f = blocks.w_down.shape
+        share = predictor.flops(bench.block_size) / (6.0 * d * f * bench.block_size)
+    seconds = (time.perf_counter() - start) / len(material)
+    return mean_of(rows) | {"flops_share": share, "seconds": seconds}
+
+
+def compare_on_layers(
+    bench: Bench, layers: Sequence[int], windows: int, done: set[str], write: Callable[..., None]
+) -> None:
+    """A line for every reference and variant."""
     what = {"layers": list(layers), "windows": windows}
-    missing = [form for form in FORMS if bench.key(what | asdict(form)) not in done]
+    missing = [variant for variant in VARIANTS if bench.key(what | asdict(variant)) not in done]
     if not missing:
         return
-    material = collect(bench, layers, windows)
+    material = material_of(bench, layers, windows)
+    names = next(iter(material.values()))[2]
     base = {
-        name: mean_of([figures(exam, scores[name]) for _, exam, scores in material.values()])
-        for name in next(iter(material.values()))[2]
-    }
-    shared = bench.fixed | {
-        "layers": list(layers),
-        "blocks": len(next(iter(material.values()))[1].x),
-    }
-
-    def write(name: str, kind: str, row: dict[str, Any], key: str) -> None:
-        low, high = base["static"], base["oracle"]
-        closed = {
-            f"{one}_gap_closed": (row[one] - low[one]) / (high[one] - low[one])
-            for one in ("retained_energy", "output_error")
-        }
-        append(out, {"key": key, "kind": kind, "name": name} | shared | row | closed)
-
-    for name, row in base.items():
-        if (key := bench.key(what | {"reference": name})) not in done:
-            write(name, "reference", row, key)
-    for form in missing:
-        start, rows, flops = time.perf_counter(), [], 0.0
-        for (learning, checking), exam, _ in material.values():
-            predictor = train_form(
-                form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
-            )
-            rows.append(figures(exam, predictor(exam.x)))
-            flops = predictor.flops(bench.block) / (
-                6.0 * exam.x.shape[2] * exam.worth.shape[1] * bench.block
-            )
-        write(
-            form.name,
-            "form",
-            asdict(form)
-            | mean_of(rows)
-            | {"flops_share": flops, "seconds": (time.perf_counter() - start) / len(material)},
-            bench.key(what | asdict(form)),
+        name: mean_of(
+            [choice_metrics(blocks, scores[name]) for _, blocks, scores in material.values()]
         )
+        for name in names
+    }
+    shared = {"layers": list(layers), "blocks": len(next(iter(material.values()))[1].x)}
+    for name, row in base.items():
+        key = bench.key(what | {"reference": name})
+        if key not in done:
+            write(key, "reference", name, shared | row | gaps_closed(row, base))
+    for variant in missing:
+        row = variant_row(bench, variant, material)
+        values = shared | asdict(variant) | row | gaps_closed(row, base)
+        write(bench.key(what | asdict(variant)), "form", variant.name, values)
 
 
-def through_model(bench: Bench, out: Path, forms: list[Form]) -> None:
-    """A line with the KL of each form, trained in every layer."""
-    settings, work = bench.settings, bench.work
-    windows = work.heldout()
-    dense = work.cached(
-        "hidden",
-        keys.heldout_identity(settings),
-        lambda path: save_dense(work.model, windows, path),
-    )
-    predictors: dict[int, BlockPredictor] = {}
-    SELECTORS["variant"] = Selector(
-        "variant", lambda scene: predictors[int(scene.layer.extra["layer"])](scene.blocks)
-    )
-    for form in forms:
-        key = bench.key({"kl": asdict(form)})
-        if key in held_keys(out):
+def through_model(
+    bench: Bench, variants: Sequence[Variant], done: set[str], write: Callable[..., None]
+) -> None:
+    """A line with the fidelity of each variant, trained in every layer."""
+    session, s = bench.session, bench.settings
+    stage = session.stages.dense_tails
+    assert stage is not None, "run() refuses fidelity without windows"
+    cases = fidelity_cases(s, session.tokenizer)
+    dense = session.cached(stage, lambda folder: save_dense(session.model, cases, folder))
+    layers = [
+        replace(
+            layer, selector_tensors=AxisTensors({"layer": torch.tensor([i])}, {"layer": ("one",)})
+        )
+        for i, layer in enumerate(bench.plan.layers)
+    ]
+    for variant in variants:
+        key = bench.key({"kl": asdict(variant)})
+        if key in done:
             continue
-        for data in walk_layers(work.model, bench.windows, form.name):
+        for data in walk_layers(session.model, bench.windows, variant.name):
             with torch.enable_grad():
                 learning, checking = bench.learned(data)
-                predictors[data.ffn.layer] = train_form(
-                    form, learning, checking, bench.block, bench.kept, bench.steps, rate=RATE
+                VariantSelector.predictors[data.ffn.layer] = train_variant(
+                    variant,
+                    learning,
+                    checking,
+                    bench.block_size,
+                    bench.kept,
+                    bench.steps,
+                    rate=RATE,
                 )
-        layers = [
-            replace(layer, extra={"layer": torch.tensor(i)})
-            for i, layer in enumerate(bench.plan.layers)
-        ]
-        plan = SparsePlan(
-            replace(bench.plan.settings, selector="variant"), bench.plan.fingerprint, layers
-        )
-        found = summarise(fidelity_rows(work.model, plan, windows, dense), settings.fidelity.window)
-        append(
-            out,
-            {"key": key, "kind": "kl", "name": form.name}
-            | bench.fixed
-            | asdict(form)
-            | {"fidelity": found},
-        )
+        settings = replace(bench.plan.settings, selector=VariantSelector())
+        plan = SparsePlan(settings, bench.plan.fingerprint, layers)
+        measured = measure(session.model, plan, cases, dense, s.kernel.backend)
+        used = flops_of(plan).whole_prompt(measured.density)
+        fidelity = summary(measured, used, interval)
+        fidelity.pop("rows")
+        write(key, "kl", variant.name, asdict(variant) | {"fidelity": fidelity})
 
 
-def held_keys(out: Path) -> set[str]:
-    """Keys of the lines that a file holds."""
-    return (
-        {json.loads(line)["key"] for line in out.read_text().splitlines()}
-        if out.exists()
-        else set()
-    )
-
-
-def append(out: Path, line: dict[str, Any]) -> None:
-    """Add a line and show it."""
-    with out.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    shown = {name: round(value, 4) for name, value in line.items() if isinstance(value, float)}
-    print(line["name"], line["fidelity"]["mean"]["kl"] if "fidelity" in line else shown, flush=True)
-
-
-def main() -> None:
-    """Compare all forms on a few layers, or run some of them through the model."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    names = {form.name: form for form in FORMS}
-    parser.add_argument("--kl", nargs="+", choices=sorted(names), default=[], metavar="FORM")
-    parser.add_argument("--layers", type=int, nargs="+", default=list(LAYERS))
+def run(arguments: Sequence[str]) -> int:
+    """Compare all variants on a few layers, or run some of them through the model."""
+    names = {variant.name: variant for variant in VARIANTS}
+    parser = settings_parser(__doc__, "benchmarks/results/predictors.jsonl")
     parser.add_argument(
-        "--windows", type=int, default=2, help="held-out windows a text for the comparison"
+        "--kl", action="append", choices=sorted(names), metavar="VARIANT", help="may be repeated"
     )
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument(
-        "--every", type=int, default=1, help="learn from every n-th calibration window"
-    )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/predictors.jsonl"))
-    options, words = parser.parse_known_args()
-    bench = Bench(words, options.steps, options.every)
-    count = len(gated_ffns(bench.work.model))
+    parser.add_argument("--layers", type=numbers, default=[3, 9, 15], metavar="N,N")
+    parser.add_argument("--windows", type=int, default=2, help="held-out windows per text")
+    parser.add_argument("--steps", type=int, default=100, help="of training")
+    parser.add_argument("--every", type=int, default=1, help="learn from every n-th window")
+    options = parser.parse_intermixed_args(list(arguments))
+    # every layer keeps the same number of neurons, and the compensator is a closed form
+    settings = single_job(options.settings, [*QUIET, "scheduler=uniform"]).settings
+    if options.kl and not settings.fidelity.windows:
+        return refuse(["fidelity.windows: 0 is too small; choose 1 or more"])
+    bench = Bench(settings, options.steps, options.every)
+    count = len(gated_ffns(bench.session.model))
     if max(options.layers) >= count:
-        parser.error(f"--layers: the model has layers 0 to {count - 1}")
+        return refuse([f"--layers: {max(options.layers)}; the model has layers 0 to {count - 1}"])
+    write = writer(bench, options.out, arguments)
+    done = keys_of(options.out)
     if options.kl:
-        through_model(bench, options.out, [names[name] for name in options.kl])
+        through_model(bench, [names[name] for name in options.kl], done, write)
     else:
-        compare(bench, options.out, tuple(options.layers), options.windows)
+        compare_on_layers(bench, options.layers, options.windows, done, write)
+    return 0
+
+
+def writer(bench: Bench, out: Path, arguments: Sequence[str]) -> Callable[..., None]:
+    """A function that appends and prints a line."""
+    fixed = bench.fixed() | conditions(SCRIPT, arguments, str(bench.session.model.device))
+
+    def write(key: str, kind: str, name: str, values: dict[str, Any]) -> None:
+        append(out, {"key": key, "kind": kind, "name": name} | fixed | values)
+        shown = {n: round(value, 4) for n, value in values.items() if isinstance(value, float)}
+        if kind == "kl":
+            tails = values["fidelity"]["tails"]
+            shown = {tail: round(row["kl"], 4) for tail, row in tails.items()}
+        print(name, shown, flush=True)
+
+    return write
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; every error is one line."""
+    return guarded(lambda: run(arguments_of(arguments)))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

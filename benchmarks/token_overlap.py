@@ -13,7 +13,7 @@ def top_mask(energy: Tensor, kept: int) -> Tensor:
 
 
 def whole_blocks(rows: Tensor, block: int) -> Tensor:
-    """Whole blocks [n, block, f] of rows [T, f]. Raises ValueError when none fits."""
+    """Whole blocks [n, block, f] of rows [T, f]. Raises ValueError if none fits."""
     count = len(rows) // block
     if not count:
         raise ValueError(f"union: {len(rows)} tokens hold no whole block of {block}")

@@ -1,101 +1,119 @@
-"""Union of the tokens' neurons, and energy that one set can hold, against block size, on held-out
-text.
+"""How far the tokens of a block agree on their neurons, against block size, on held-out text.
 
-python benchmarks/union_mass.py python benchmarks/union_mass.py model=tiny_llama block_size=32
-fidelity.window=512 compensator.rank=8 --out /tmp/union.jsonl
+python benchmarks/union_mass.py
+python benchmarks/union_mass.py model=tiny_llama compensator.rank=8 --length 512 --windows 1
 
-A token's own set is its best half of the neurons by (a_j |Wd_j|)^2. `mass` is that energy in the
-block's own best half, `mass_residual` the same with the energy that the surrogate leaves over.
-Block 1 is free choice by token. The first 128 tokens of each window are left out. Writes a line a
-text, layer and block size, and their mean with layer null.
+A token's own set is its best share of the neurons by (a_j |Wd_j|)^2, as many as the density keeps.
+`union` is the share of neurons that any token of the block has in its set. `mass` is the energy in
+the block's own best set of that size, `mass_residual` the same with the energy that the
+compensator's estimate leaves. Block size 1 lets every token choose freely. The first 128 tokens of
+each window are left out. The file gets a line per text, layer and block size, and their means over
+the layers with layer null.
 """
 
-import argparse
 import json
-from collections import defaultdict
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from bench_lines import arguments_of, conditions, settings_parser, single_job
 from token_overlap import mass_share, top_mask, union_share
+from torch import Tensor
 
-from ffbench.cli.compose import jobs_of
-from ffbench.experiment import pipeline
-from ffbench.methods.compensators.surrogate import residual_energy
-from ffbench.runs.provenance import cpu_name, git_state
+from ffbench.cli.errors import guarded
+from ffbench.experiment.calibration import heldout_windows
+from ffbench.experiment.pipeline import Session
+from ffbench.methods.compensators import CompensatorState
+from ffbench.methods.energy import residual_energy
 from ffbench.training.layer_walk import LayerData, walk_layers
 
-BLOCKS = (1, 16, 32, 64, 128, 256, 512)
+SCRIPT = "union_mass.py"
+BLOCK_SIZES = (1, 16, 32, 64, 128, 256, 512)
 FIELDS = ("union", "mass", "mass_residual")
+Values = dict[str, float]
 
 
-def layer_lines(
-    data: LayerData, surrogate: Any, windows: int, density: float, blocks: list[int]
-) -> dict[int, dict]:
-    """Means over the windows of one layer, by block size."""
-    norms, sums = (
-        data.ffn.w_down.float().norm(dim=0),
-        {size: dict.fromkeys(FIELDS, 0.0) for size in blocks},
+def window_values(energy: Tensor, residual: Tensor, kept: int, size: int) -> Values:
+    """The FIELDS of one window: energy and residual energy [T, f], blocks of `size` tokens."""
+    chosen = top_mask(energy, kept)
+    values = (
+        union_share(chosen, size),
+        mass_share(energy, size, kept),
+        mass_share(residual, size, kept),
     )
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def mean_of(rows: Sequence[Values]) -> Values:
+    """Means by name."""
+    return {name: sum(row[name] for row in rows) / len(rows) for name in FIELDS}
+
+
+def layer_values(data: LayerData, state: CompensatorState, density: float) -> dict[int, Values]:
+    """Means over the windows of one layer, by block size."""
+    norms = data.ffn.w_down.float().norm(dim=0)
+    rows: dict[int, list[Values]] = {}
     for x, a in data:
-        plain = (a.float() * norms).square()
-        left = residual_energy(a, surrogate.estimate(x), norms)
+        energy = (a.float() * norms).square()
+        residual = residual_energy(a, state.estimate(x), norms)
         kept = round(density * a.shape[1])
-        chosen = top_mask(plain, kept)
-        for size in blocks:
-            values = (
-                union_share(chosen, size),
-                mass_share(plain, size, kept),
-                mass_share(left, size, kept),
-            )
-            for name, value in zip(FIELDS, values, strict=True):
-                sums[size][name] += value / windows
-    return sums
+        for size in BLOCK_SIZES:
+            if size <= len(x):
+                rows.setdefault(size, []).append(window_values(energy, residual, kept, size))
+    return {size: mean_of(values) for size, values in rows.items()}
+
+
+def text_lines(model: Any, plan: Any, text: str, windows: Tensor, density: float) -> list[dict]:
+    """Lines of one text: every layer and block size, then the means over layers."""
+    lines: list[dict[str, Any]] = []
+    by_size: dict[int, list[Values]] = {}
+    for data in walk_layers(model, windows, f"overlap: {text}"):
+        state = plan.layers[data.ffn.layer].on(windows.device).compensation
+        for size, values in layer_values(data, state, density).items():
+            lines.append({"text": text, "layer": data.ffn.layer, "block_size": size} | values)
+            by_size.setdefault(size, []).append(values)
+    means = [
+        {"text": text, "layer": None, "block_size": size} | mean_of(rows)
+        for size, rows in by_size.items()
+    ]
+    return lines + means
 
 
 @torch.no_grad()
-def main() -> None:
+def run(arguments: Sequence[str]) -> int:
     """Write the lines and print the means."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/union.jsonl"))
-    parser.add_argument("--windows", type=int, default=2, help="held-out windows a text")
-    options, words = parser.parse_known_args()
-    settings = jobs_of(words)[0].settings
-    work = pipeline.Workbench(settings)
-    plan = pipeline.train(settings, work.model, work.tokenizer, work.cached)
+    parser = settings_parser(__doc__, "benchmarks/results/union.jsonl")
+    parser.add_argument("--windows", type=int, default=2, help="held-out windows per text")
+    parser.add_argument("--length", type=int, default=2048, help="tokens per window")
+    options = parser.parse_intermixed_args(list(arguments))
+    settings = single_job(options.settings).settings
+    session = Session(settings)
+    plan, density = session.trained_plan(), 1 - settings.sparsity
+    device = session.model.device
     fixed = {
         "model": settings.model.name,
-        "density": 1 - settings.sparsity,
-        "cpu": cpu_name(),
-        "threads": torch.get_num_threads(),
-        "git_sha": git_state()[0],
+        "density": density,
         "windows": options.windows,
-        "rank": plan.layers[0].surrogate.rank,
-    }
+        "window_tokens": options.length,
+        "rank": plan.layers[0].compensation.feature_width,
+    } | conditions(SCRIPT, arguments, str(device))
     lines = []
-    for text, batch in work.heldout().items():
-        batch = batch[: options.windows]
-        sums: dict[int, dict[str, float]] = defaultdict(lambda: dict.fromkeys(FIELDS, 0.0))
-        for i, data in enumerate(walk_layers(work.model, batch, f"union: {text}")):
-            blocks = [size for size in BLOCKS if size <= len(data.inputs[0])]
-            found = layer_lines(
-                data, plan.layers[i].surrogate, len(batch), 1 - settings.sparsity, blocks
-            )
-            for size, values in found.items():
-                lines.append(fixed | {"text": text, "layer": i, "block": size} | values)
-                for name, value in values.items():
-                    sums[size][name] += value / len(plan.layers)
-        lines += [
-            fixed | {"text": text, "layer": None, "block": size} | values
-            for size, values in sums.items()
-        ]
-    options.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tokens = options.windows * options.length
+    for text, windows in heldout_windows(session.tokenizer, tokens, options.length).items():
+        lines += text_lines(session.model, plan, text, windows.to(device), density)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text("".join(json.dumps(fixed | line) + "\n" for line in lines))
     for line in lines:
         if line["layer"] is None:
-            print(line["text"], line["block"], {name: round(line[name], 3) for name in FIELDS})
+            values = ", ".join(f"{name} {line[name]:.3f}" for name in FIELDS)
+            print(f"{line['text']}, block size {line['block_size']}: {values}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; every error is one line."""
+    return guarded(lambda: run(arguments_of(arguments)))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

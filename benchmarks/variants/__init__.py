@@ -1,1 +1,1 @@
-"""Forms that a trained predictor could have, trained and judged alike (our designs)."""
+"""Variants of the trained predictor, trained and measured in the same way (our designs)."""

@@ -1,25 +1,25 @@
-"""Train a form on one layer's examples."""
+"""Train one variant on one layer's examples."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from variants.data import Examples
-from variants.form import BlockPredictor, Form
+from variants.predictor import BlockPredictor, Variant
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
-BATCH = 48
-CHECK_EVERY = 25
-STRIDE = 32
+BATCH = 48  # blocks per step
+CHECK_EVERY = 25  # steps between two looks at the checking part
+STRIDE = 32  # tokens between the starts of training blocks, which overlap
 
 
-def loss_of(form: Form, scores: Tensor, worth: Tensor, kept: int) -> Tensor:
+def loss_of(variant: Variant, scores: Tensor, worth: Tensor, kept: int) -> Tensor:
     """The loss of log-scores [n, f] against the worth of neurons [n, f]."""
-    if form.loss == "log":
+    if variant.loss == "log":
         floor = worth.clamp_min(0).mean(1, keepdim=True) * 1e-3 + 1e-30
         return mse_loss(scores, worth.maximum(floor).log())
-    if form.loss == "bce":
+    if variant.loss == "bce":
         labels = torch.zeros_like(worth).scatter_(1, worth.topk(kept, dim=1).indices, 1.0)
         return binary_cross_entropy_with_logits(
             scores - scores.detach().median(1, keepdim=True).values, labels
@@ -43,8 +43,8 @@ def kept_share(scores: Tensor, worth: Tensor, kept: int) -> float:
     return (worth.gather(1, scores.topk(kept, dim=1).indices).sum(1) / best).mean().item()
 
 
-def train_form(
-    form: Form,
+def train_variant(
+    variant: Variant,
     learning: Examples,
     checking: Examples,
     block: int,
@@ -56,14 +56,14 @@ def train_form(
     """AdamW on blocks drawn from `learning`; the state that keeps most worth on `checking` is
     returned.
 
-    The same number of blocks is seen by every form. Both parts are calibration text.
+    Every variant sees the same number of blocks. Both parts are calibration text.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         flat = learning.x.flatten(0, 1)
         predictor = BlockPredictor(
-            form, flat.mean(0), flat.std(0).clamp_min(1e-6), prior_of(learning, form.target)
+            variant, flat.mean(0), flat.std(0).clamp_min(1e-6), prior_of(learning, variant.target)
         )
     parts = [one for name, one in predictor.named_parameters() if name != "offset"]
     optimizer = torch.optim.AdamW(
@@ -75,8 +75,8 @@ def train_form(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     starts = learning.starts(block, STRIDE)
-    predictor.standardise(learning.blocks(block, starts, form.target)[0])
-    x_check, worth_check = checking.blocks(block, checking.starts(block, block), form.target)
+    predictor.standardise(learning.blocks(block, starts, variant.target)[0])
+    x_check, worth_check = checking.blocks(block, checking.starts(block, block), variant.target)
     best, state = -1.0, None
     for step in range(steps + 1):
         if step % CHECK_EVERY == 0 or step == steps:
@@ -90,8 +90,8 @@ def train_form(
         if step == steps:
             break
         chosen = starts[torch.randint(len(starts), (BATCH,), generator=generator)]
-        x, worth = learning.blocks(block, chosen, form.target)
-        loss = loss_of(form, predictor(x), worth, kept)
+        x, worth = learning.blocks(block, chosen, variant.target)
+        loss = loss_of(variant, predictor(x), worth, kept)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -141,11 +141,11 @@ def valid_settings(arguments: Sequence[str], part: str) -> tuple[list[RunSetting
     """The settings of every valid combination, and the problems of the others."""
     valid, skipped = [], []
     for job in jobs_of(with_defaults(arguments, defaults(part))):
-        found = list(problems(job.settings))
+        refused = list(problems(job.settings))
         if not job.settings.fidelity.windows:
-            found.append("fidelity.windows: 0; this benchmark measures fidelity, choose 1 or more")
-        if found:
-            skipped.append(f"{name_of(job.settings)}: {'; '.join(found)}")
+            refused.append("fidelity.windows: 0 is too small; choose 1 or more")
+        if refused:
+            skipped.append(f"{name_of(job.settings)}: {'; '.join(refused)}")
         else:
             valid.append(job.settings)
     return valid, skipped

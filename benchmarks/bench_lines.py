@@ -16,7 +16,7 @@ QUIET = ("task=none", "tracker=none", "speed.rounds=0")
 
 
 def settings_parser(description: str | None, out: str) -> argparse.ArgumentParser:
-    """A parser with --out and the SETTING=VALUE words of `python -m ffbench`."""
+    """A parser with --out and the SETTING=VALUE arguments of `python -m ffbench`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,11 +43,11 @@ def with_defaults(settings: Sequence[str], defaults: Sequence[str]) -> list[str]
 def single_job(settings: Sequence[str], defaults: Sequence[str] = QUIET) -> Job:
     """The one valid job that the settings make. Raises ConfigProblems otherwise."""
     jobs = jobs_of(with_defaults(settings, defaults))
-    found = [problem for job in jobs for problem in problems(job.settings)]
+    refused = [problem for job in jobs for problem in problems(job.settings)]
     if len(jobs) > 1:
-        found.append(f"the settings make {len(jobs)} plans; give one value of each setting")
-    if found:
-        raise ConfigProblems(list(dict.fromkeys(found)))
+        refused.append(f"the settings make {len(jobs)} plans; give one value of each setting")
+    if refused:
+        raise ConfigProblems(list(dict.fromkeys(refused)))
     return jobs[0]
 
 

@@ -17,15 +17,15 @@ D, F = 6, 10
 def test_worths_against_loops() -> None:
     g = torch.Generator().manual_seed(0)
     a, left, down = (torch.randn(*shape, generator=g) for shape in ((4, F), (4, F), (D, F)))
-    found = worth_of(a, left, down)
+    worths = worth_of(a, left, down)
     for t in range(4):
         error = down @ left[t]
         for j in range(F):
             share = left[t, j] * down[:, j]
-            assert found["residual"][t, j] == pytest.approx(float(share @ share), rel=1e-4)
+            assert worths["residual"][t, j] == pytest.approx(float(share @ share), rel=1e-4)
             gain = float(error @ error - (error - share) @ (error - share))
-            assert found["output"][t, j] == pytest.approx(gain, rel=1e-3, abs=1e-4)
-            assert found["griffin"][t, j] == pytest.approx(
+            assert worths["output"][t, j] == pytest.approx(gain, rel=1e-3, abs=1e-4)
+            assert worths["griffin"][t, j] == pytest.approx(
                 float(a[t, j] ** 2 / (a[t] @ a[t])), rel=1e-4
             )
 

@@ -99,9 +99,7 @@ def test_one_problem(words: list[str], text: str) -> None:
 
 
 def test_every_setting_can_be_set() -> None:
-    assert {"sparsity", "hot_fraction", "tracker.timeout", "speed.lengths"} <= set(
-        setting_keys()
-    )
+    assert {"sparsity", "hot_fraction", "tracker.timeout", "speed.lengths"} <= set(setting_keys())
     assert jobs_of(["speed.lengths=[512,1024]"])[0].settings.speed.lengths == [512, 1024]
 
 

@@ -36,7 +36,8 @@ def test_k_neurons_are_kept(model: Any, name: str, hot: float, group: int, befor
         blocks = torch.randn(4, BLOCK, 64, generator=g)
         rows = chooser.dynamic(torch.randn(before, 64, generator=g), blocks)
         assert len(rows) == 4 and layer.hot == round(hot * layer.kept / group) * group
-        assert chooser.neurons(rows).shape == (4, layer.kept)
+        neurons, real = chooser.neurons(rows)
+        assert neurons.shape == (4, layer.kept) and real is None
         for row in rows:
             assert len(row) == layer.kept - layer.hot and row.dtype == torch.int64
             assert (row.diff() > 0).all() and ((row >= layer.hot) & (row < 160)).all()

@@ -60,7 +60,7 @@ def test_a_run_and_a_plan(location: Path, tmp_path: Path, capsys: pytest.Capture
     result = json.loads(next(tmp_path.glob("out/runs/*/result.json")).read_text())
     assert (
         result["model"] == "mine"
-        and result["fidelity"]["mean"]["kl"] > 0
+        and result["fidelity"]["prompt"]["kl"] > 0
         and result["speed"]["ttft"]
     )
     assert main(["plan", "save", str(tmp_path / "plan"), *words]) == 0

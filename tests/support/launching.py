@@ -88,7 +88,7 @@ def check_done(output: Path, jobs: int) -> None:
     made once; dense answers that two jobs computed would stand twice in the log."""
     assert [run.state().state for run in runs(output)] == ["done"] * jobs
     results = [run.result() for run in runs(output)]
-    for stage in ("fit", "hidden", "answers"):
+    for stage in ("fit", "dense_tails", "answers"):
         seconds = {result["cost"][stage] for result in results if stage in result["cost"]}
         assert len(seconds) == 1, f"stage {stage} was made {len(seconds)} times"
     for log in (

@@ -187,9 +187,9 @@ def test_figures_and_tables_of_a_result() -> None:
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
-        ({"fidelity": {"mean": {"kl": 0.25}}, "flops": {"ratio": 0.6}}, 0.85),
+        ({"fidelity": {"tails": {"copy": {"kl": 0.25}}}, "flops": {"ratio": 0.6}}, 0.85),
         ({"fidelity": None, "flops": None}, None),
-        ({"fidelity": {"mean": {"kl": None}}, "flops": {"ratio": 0.6}}, None),
+        ({"fidelity": {"tails": {"copy": {"kl": None}}}, "flops": {"ratio": 0.6}}, None),
         ({}, None),
     ],
 )

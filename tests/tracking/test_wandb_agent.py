@@ -15,6 +15,7 @@ from launching import REPOSITORY, TINY, runs, wait_until, worker_of
 from wandb_server import ENTITY, FakeRun, FakeWandb
 
 from ffbench.runs.store import INTERRUPTED
+from ffbench.tracking.mirror import result_objective
 
 SWEEPS = REPOSITORY / "sweeps"
 WORDS = [word for word in TINY if word != "tracker=none"]
@@ -99,7 +100,7 @@ def test_a_grid_keeps_nested_configs_and_shows_failures_as_states(
         assert run.config["selector"]["value"] == "static", "the sweep's own flat key"
         nested = run.config["cfg"]["value"]
         assert (
-            nested["selector"] == {"name": "static", "hot_fraction": 0.0}
+            nested["selector"] == {"name": "static", "statistic": "residual"}
             and nested["sparsity"] == sparsity
         )
     states = {run.config()["sparsity"]: run.state() for run in runs(tmp_path / "out")}
@@ -125,9 +126,7 @@ def test_a_random_search_is_worked_off(
     results = {run.result()["sparsity"]: run.result() for run in runs(tmp_path / "out")}
     for run in found:
         result = results[run.config["sparsity"]["value"]]
-        assert run.summary["objective"] == pytest.approx(
-            result["fidelity"]["mean"]["kl"] + result["flops"]["ratio"]
-        )
+        assert run.summary["objective"] == pytest.approx(result_objective(result))
         assert run.config["cfg"]["value"]["scheduler"]["name"] == run.config["scheduler"]["value"]
         for start in (
             "media/images/tasks",
@@ -174,7 +173,11 @@ def test_a_trial_that_falls_behind_is_ended_early_and_can_be_resumed(
         wandb_environment,
         tmp_path,
         "pareto.yaml",
-        words=["fidelity.windows=200", "task=none"],
+        words=[
+            "fidelity.windows=60",
+            "fidelity.contexts=[512,1024,1536,2048,2560,3072,3584]",
+            "task=none",
+        ],
         parameters={"sparsity": {"min": 0.2, "max": 0.8}},
     )
     sweep = wandb_server.sweeps["sweep0"]
@@ -195,7 +198,7 @@ def test_a_trial_that_falls_behind_is_ended_early_and_can_be_resumed(
     ("words", "text"),
     [
         (["+sweep=sparsity"], "+sweep: a W&B agent's trial runs one job"),
-        (["block_size=32,64"], "these words make 2"),
+        (["block_size=32,64"], "these overrides make 2"),
     ],
 )
 def test_several_jobs_in_a_trial_are_refused(

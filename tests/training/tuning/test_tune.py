@@ -62,7 +62,7 @@ def test_the_trainable_forward_is_the_sparse_one(
 def test_hot_neurons_are_always_kept(model: Any) -> None:
     plan = plan_of(model, hot_fraction=0.5)
     with forms.trainable(model, plan) as layers:
-        kept = layers[0].kept(torch.randn(BLOCK, 64), torch.randn(3, BLOCK, 64))
+        kept, _ = layers[0].kept(torch.randn(BLOCK, 64), torch.randn(3, BLOCK, 64))
     hot = set(plan.layers[0].order[: plan.layers[0].hot].tolist())
     assert len(hot) == 20 and all(hot <= set(row.tolist()) for row in kept)
 

@@ -11,11 +11,11 @@ NURSERY = Path(__file__).resolve().parents[1] / "support" / "kill_nursery.py"
 STAGES = {
     "answers",
     "fit",
-    "mixing",
+    "token_mixing",
     "sensitivity",
     "teacher",
     "tune",
-    "hidden",
+    "dense_tails",
     "selection",
     "fidelity",
     "speed",

@@ -97,7 +97,8 @@ def guarded(command: Callable[[], int]) -> int:
                 code = command()
                 if sys.stdout is not None:
                     sys.stdout.flush()
-                return code
+                # a library swallowed the interrupt, and the command ran on to its end
+                return stopped() if interrupts and code == DONE else code
             except SystemExit as end:  # argparse's --help, lm-eval's own ends
                 return end.code if isinstance(end.code, int) else DONE if end.code is None else 1
             except Exception as error:

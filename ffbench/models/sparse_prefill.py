@@ -218,7 +218,9 @@ class SparseFFN:
 
 def cached_tokens(kwargs: dict[str, Any]) -> int:
     """Tokens that the cache holds before this pass."""
-    cache = kwargs.get("past_key_values")
+    # transformers 5.24 calls the argument `cache`; older versions know the other name only
+    cache = kwargs.get("cache")
+    cache = kwargs.get("past_key_values") if cache is None else cache
     return int(cache.get_seq_length()) if cache is not None else 0
 
 

@@ -154,7 +154,7 @@ def hold_up(output: Path, sparsity: float, stopped: set[str]) -> None:
     )
     run = next(run for run in runs(output) if run.config()["sparsity"] == sparsity)
     process = worker_of(run)
-    for _ in range(5):
+    for _ in range(12):  # half a second of work each: enough for a report on a busy machine too
         time.sleep(0.5)
         os.kill(process, signal.SIGSTOP)
         end = time.monotonic() + 17

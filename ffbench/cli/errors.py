@@ -67,6 +67,9 @@ def import_problem(verb: str, error: ImportError) -> str:
     return f"{verb}: {error}"
 
 
+REPEAT_SECONDS = 0.05  # the destructor has ended by then
+
+
 @contextmanager
 def interrupts_noted() -> Iterator[list[int]]:
     """Note every Ctrl-C inside, since libraries turn some of them into errors of their own."""
@@ -82,10 +85,21 @@ def interrupts_noted() -> Iterator[list[int]]:
         noted.append(number)
         raise KeyboardInterrupt
 
+    hook = sys.unraisablehook
+
+    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
+        """An interrupt inside a destructor is lost there: send it again a moment later."""
+        if unraisable.exc_type is KeyboardInterrupt:
+            threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            hook(unraisable)
+
     signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = repeat
     try:
         yield noted
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -87,7 +87,7 @@ def interrupts_noted() -> Iterator[list[int]]:
 
     hook = sys.unraisablehook
 
-    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
+    def repeat(unraisable: "sys.UnraisableHookArgs") -> None:
         """An interrupt inside a destructor is lost there: send it again a moment later."""
         if unraisable.exc_type is KeyboardInterrupt:
             threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()

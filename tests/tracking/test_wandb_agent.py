@@ -1,17 +1,14 @@
 """The real `wandb sweep` and `wandb agent` drive `python -m ffbench` against the fake server."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from launching import REPOSITORY, TINY, runs, wait_until, worker_of
+from launching import REPOSITORY, TINY, runs
 from wandb_server import ENTITY, FakeRun, FakeWandb
 
 from ffbench.runs.store import INTERRUPTED
@@ -139,32 +136,6 @@ def test_a_random_search_is_worked_off(
         assert run.summary["provenance/git_sha"] and run.summary["provenance/command"]
 
 
-def hold_up(output: Path, sparsity: float, stopped: set[str]) -> None:
-    """Halt a run again and again in its fidelity stage, until the server has seen its reports and
-    stopped it.
-
-    The client sends reports every 15 s whatever its settings say, and the tiny model would be done
-    by then."""
-    wait_until(
-        lambda: any(
-            run.config()["sparsity"] == sparsity and (run.path / "plan" / "plan.json").exists()
-            for run in runs(output)
-            if (run.path / "config.json").exists()
-        )
-    )
-    run = next(run for run in runs(output) if run.config()["sparsity"] == sparsity)
-    process = worker_of(run)
-    for _ in range(12):  # half a second of work each: enough for a report on a busy machine too
-        time.sleep(0.5)
-        os.kill(process, signal.SIGSTOP)
-        end = time.monotonic() + 17
-        while not stopped and time.monotonic() < end:
-            time.sleep(0.05)
-        os.kill(process, signal.SIGCONT)
-        if stopped:
-            return
-
-
 def test_a_trial_that_falls_behind_is_ended_early_and_can_be_resumed(
     wandb_server: FakeWandb, wandb_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -175,21 +146,18 @@ def test_a_trial_that_falls_behind_is_ended_early_and_can_be_resumed(
         "pareto.yaml",
         words=[
             "fidelity.windows=60",
-            "fidelity.contexts=[512,1024,1536,2048,2560,3072,3584]",
+            # the client sends reports every 15 s whatever its settings say: enough work for that
+            f"fidelity.contexts={list(range(512, 3553, 160))}".replace(" ", ""),
             "task=none",
         ],
         parameters={"sparsity": {"min": 0.2, "max": 0.8}},
     )
     sweep = wandb_server.sweeps["sweep0"]
     sweep.pending = [{"sparsity": 0.8}, {"sparsity": 0.2}]
-    holder = threading.Thread(
-        target=hold_up, args=(tmp_path / "out", 0.2, sweep.stopped), daemon=True
-    )
-    holder.start()
     good, bad = worked_off(wandb_server, wandb_environment, tmp_path)
     assert good.state == "finished" and sweep.stopped == {bad.name}
     reports = [row["objective"] for row in bad.history if "objective" in row]
-    assert bad.state == "failed" and raw["early_terminate"]["min_iter"] <= len(reports) < 400
+    assert bad.state == "failed" and raw["early_terminate"]["min_iter"] <= len(reports) < 3000
     ended = next(run for run in runs(tmp_path / "out") if run.config()["sparsity"] == 0.2)
     assert (ended.state().state, ended.state().reason) == ("failed", INTERRUPTED)
 

@@ -28,7 +28,7 @@ def layer_metrics(
     ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, x: Tensor, a: Tensor
 ) -> tuple[float, float]:
     """Recall@K and retained energy of one layer on one window: dense inputs x [T, d] and
-    activations a [T, f], whole blocks after the first.
+    activations a [T, f], whole blocks after the first. Blocks that keep nothing do not count.
     """
     size = plan.settings.block_size
     layer = layer.on(x.device)
@@ -45,11 +45,15 @@ def layer_metrics(
     recalls, energies = [], []
     for row, positions in zip(energy, chooser.dynamic(before, blocks), strict=True):
         kept, _ = chooser.neurons([positions])
+        if not kept.shape[1]:  # a block that keeps nothing, which schedules by block may give
+            continue
         mask = torch.zeros_like(row)[None].scatter_(1, kept, 1.0)
         recall, retained = block_metrics(mask, row[None], kept.shape[1])
         recalls.append(recall)
         energies.append(retained)
-    return sum(recalls) / count, sum(energies) / count
+    if not recalls:
+        return 1.0, 1.0
+    return sum(recalls) / len(recalls), sum(energies) / len(energies)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ $(READY): pyproject.toml $(LOCK)
 run: setup
 	$(BIN)/python -m ffbench +sweep=sparsity
 
-# every step once on a small scale, in about a minute
+# a first table from fewer windows and records; not for conclusions
 quick: setup
 	$(BIN)/python -m ffbench +experiment=quick
 

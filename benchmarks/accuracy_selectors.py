@@ -36,7 +36,7 @@ from ffbench.evaluation.bootstrap import interval
 from ffbench.evaluation.fidelity import measure, save_dense, summary
 from ffbench.experiment.fidelity_cases import fidelity_cases
 from ffbench.experiment.identity import calibration_name
-from ffbench.experiment.pipeline import Session
+from ffbench.experiment.session import Session
 from ffbench.experiment.stages import run_key
 from ffbench.methods.chosen import selector_defaults
 from ffbench.methods.flops import flops_of

@@ -42,9 +42,9 @@ from ffbench.evaluation.fidelity import (
     targets,
 )
 from ffbench.experiment.fidelity_cases import fidelity_cases
-from ffbench.experiment.pipeline import Session
+from ffbench.experiment.session import Session
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.sparse_prefill import Prefill
+from ffbench.models.prefill_state import Prefill
 from ffbench.runs.identity import content_key
 from ffbench.runs.progress import progress_bar
 

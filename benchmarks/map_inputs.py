@@ -16,7 +16,7 @@ from ffbench.evaluation.bootstrap import interval
 from ffbench.evaluation.fidelity import measure, save_dense, summary
 from ffbench.experiment.calibration import training_text
 from ffbench.experiment.fidelity_cases import fidelity_cases
-from ffbench.experiment.pipeline import Session
+from ffbench.experiment.session import Session
 from ffbench.methods.flops import flops_of
 from ffbench.methods.plan import SparsePlan
 from ffbench.settings import RunSettings

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ffbench.cli.errors import guarded
 from ffbench.experiment.calibration import heldout_windows
-from ffbench.experiment.pipeline import Session
+from ffbench.experiment.session import Session
 from ffbench.methods.compensators import CompensatorState
 from ffbench.methods.energy import residual_energy
 from ffbench.training.layer_walk import LayerData, walk_layers

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ffbench.experiment.calibration import calibration_windows, heldout_windows
-from ffbench.experiment.pipeline import Session
+from ffbench.experiment.session import Session
 from ffbench.methods.selectors import SELECTORS, SelectorInputs
 from ffbench.runs.identity import content_key
 from ffbench.settings import RunSettings

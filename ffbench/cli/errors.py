@@ -19,7 +19,7 @@ USER_ERRORS = {
     "ffanalysis.frames.LoadError",
     "ffbench.cli.compose.ConfigProblems",
     "ffbench.cli.errors.UsageError",
-    "ffbench.cli.launch.LauncherError",
+    "ffbench.cli.launchers.LauncherError",
     "ffbench.data.user_text.TextError",
     "ffbench.evaluation.prompts.PromptError",
     "ffbench.methods.plan.PlanError",

@@ -50,7 +50,7 @@ def with_model(action: str, folder: Path, overrides: list[str]) -> int:
 
 def save_plan(folder: Path, job: Job) -> int:
     """Train and write a plan; refused if the folder holds something else already."""
-    from ffbench.experiment.pipeline import trained_plan
+    from ffbench.experiment.session import trained_plan
 
     problems = job_problems([job])
     if job.settings.dense:
@@ -75,8 +75,8 @@ def record_plan(folder: Path, job: Job) -> int:
 
     from ffbench.evaluation.kept_neurons import FILE, chosen_neurons, save_record
     from ffbench.experiment import identity as keys
-    from ffbench.experiment import pipeline
     from ffbench.experiment.calibration import heldout_windows
+    from ffbench.experiment.session import loaded
     from ffbench.models.block_ffn import sparse_span
 
     problems, s = job_problems([job]), job.settings
@@ -95,7 +95,7 @@ def record_plan(folder: Path, job: Job) -> int:
         )
     if problems:
         return refuse(problems)
-    model, tokenizer = pipeline.loaded(keys.model_spec(s))
+    model, tokenizer = loaded(keys.model_spec(s))
     windows = heldout_windows(tokenizer, s.fidelity.windows * length, length)
     chosen = chosen_neurons(model, plan, torch.cat(list(windows.values())), s.kernel.backend)
     save_record(folder, plan, chosen)

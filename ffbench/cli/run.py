@@ -146,7 +146,8 @@ def run_jobs(
     """Do on the chosen launcher what is not done; the table of what is done comes last, then every
     failure.
     """
-    from ffbench.cli.launch import Failure, launched
+    from ffbench.cli.launch import launched
+    from ffbench.cli.launchers import Failure
     from ffbench.cli.live import live_view, runs_here
     from ffbench.cli.summary import failures, finish, next_commands
     from ffbench.runs.files import StoreError, make_folder

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ffbench.cli.compose import Job
-from ffbench.cli.launch import Failure
+from ffbench.cli.launchers import Failure
 from ffbench.cli.pictures import draw_sweep, warn_missing
 from ffbench.runs.store import RunStore
 

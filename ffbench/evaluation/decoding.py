@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from ffbench.evaluation.prompts import PromptIds, stop_ids
-from ffbench.models.sparse_prefill import Prefill
+from ffbench.models.prefill_state import Prefill
 from ffbench.tasks.base import STOPS, TaskSpec
 
 logger = logging.getLogger(__name__)

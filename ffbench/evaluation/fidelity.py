@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ffbench.methods.plan import SparsePlan
+from ffbench.methods.plan import DENSE_TOKENS, SparsePlan
 from ffbench.models.forward import logits_of
-from ffbench.models.sparse_prefill import Prefill, sparse_prefill
+from ffbench.models.prefill_state import Prefill
+from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.progress import progress_bar
 
 CONTINUATION, COPY, QUESTION, PROMPT = "continuation", "copy", "question", "prompt"
@@ -92,15 +93,14 @@ def text_case(
     ids: Tensor,
     context: int,
     tails: Sequence[str],
-    *,
-    first_dense: int,
-    last_dense: int,
     judges_prompt: bool = False,
 ) -> Case:
     """A window ids [context + tail + 1] of a document as a prompt with its continuation, and with a
-    passage of the prompt's sparse tokens again.
+    passage from the middle of the prompt again.
 
-    Raises ValueError if the window has no tail.
+    The passage does not depend on a plan's dense ends, so that all plans are judged on the same one
+    and share the dense side. It keeps clear of the usual ends. Raises ValueError if the window has
+    no tail.
     """
     length = len(ids) - context
     if length < 2:
@@ -109,9 +109,9 @@ def text_case(
     if CONTINUATION in tails:
         made[CONTINUATION] = Tail(ids[context:])
     if COPY in tails:
-        sparse = range(first_dense, max(context - last_dense, first_dense + 1))
-        copied = min(length, len(sparse))
-        start = sparse.start + (len(sparse) - copied) // 2
+        ends = min(DENSE_TOKENS, context // 4)
+        copied = min(length, context - 2 * ends)
+        start = (context - copied) // 2
         lead = min(COPY_LEAD, copied // 2)
         made[COPY] = Tail(ids[start : start + copied], judged_from=lead)
     return Case(text, document, context, ids[:context], made, judges_prompt)

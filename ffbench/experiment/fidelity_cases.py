@@ -24,11 +24,7 @@ def question_cases(tokenizer: Any, part: str, context: int, count: int) -> list[
 
 
 def fidelity_cases(settings: RunSettings, tokenizer: Any) -> list[Case]:
-    """Every case of a run: per context and text one window per document, and questions.
-
-    Dense tokens at the ends come from the default plan's settings, so that every run of a sweep is
-    judged on the same passages.
-    """
+    """Every case of a run: per context and text one window per document, and questions."""
     f, cases = settings.fidelity, []
     for number, context in enumerate(f.contexts):
         length = context + f.tail + 1
@@ -42,8 +38,6 @@ def fidelity_cases(settings: RunSettings, tokenizer: Any) -> list[Case]:
                         torch.tensor(ids),
                         context,
                         f.tails,
-                        first_dense=settings.first_dense,
-                        last_dense=settings.last_dense,
                         judges_prompt=number == 0 and i < f.prompt_windows,
                     )
                 )

@@ -14,7 +14,7 @@ from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings
 from ffbench.methods.schedulers import SCHEDULERS
-from ffbench.models.loading import ModelSpec, weight_files
+from ffbench.models.loading import ModelSpec, planned_dtype, weight_files
 from ffbench.runs.identity import content_key, file_hash
 from ffbench.settings import RunSettings
 from ffbench.tasks.base import TaskRecord, TaskSpec
@@ -31,16 +31,23 @@ def model_spec(settings: RunSettings) -> ModelSpec:
     return ModelSpec(**asdict(settings.model))
 
 
+@lru_cache(maxsize=16)
+def dtype_of(spec: ModelSpec) -> str:
+    """`planned_dtype`, asked once per model."""
+    return planned_dtype(spec)
+
+
 def model_identity(settings: RunSettings) -> dict[str, Any]:
     """What names the weights: file hashes if there are files, else the source and its revision.
 
-    The device changes no result beyond rounding and is left out.
+    The dtype is the one that will be used. The device changes no result beyond rounding and is left
+    out.
     """
-    m = settings.model
+    m, spec = settings.model, model_spec(settings)
     remembered = Path(settings.output_dir) / "file_hashes.json"
-    files = [file_hash(path, remembered) for path in weight_files(model_spec(settings))]
+    files = [file_hash(path, remembered) for path in weight_files(spec)]
     source = {"source": m.source, "location": m.location, "revision": m.revision}
-    return {"name": m.name, "dtype": m.dtype} | ({"weights": files} if files else source)
+    return {"name": m.name, "dtype": dtype_of(spec)} | ({"weights": files} if files else source)
 
 
 def fingerprint(settings: RunSettings) -> dict[str, str]:

@@ -1,30 +1,24 @@
 """One run from settings to result.json; what is done already is read, not repeated."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ffbench.experiment import identity
-from ffbench.experiment.lengths import used_lengths
+from ffbench.experiment.session import Session
 from ffbench.experiment.stages import RunStages
 from ffbench.methods.chosen import registered_methods
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.device import resolve_device
-from ffbench.models.errors import ModelError
-from ffbench.models.loading import ModelSpec, load_model
 from ffbench.plugins import load_plugins
 from ffbench.runs.answers import AnswerLog
-from ffbench.runs.cache import WAIT_SECONDS, StageCache
+from ffbench.runs.cache import WAIT_SECONDS
 from ffbench.runs.machine import Machine
 from ffbench.runs.progress import log_line
 from ffbench.runs.provenance import collect as provenance
 from ffbench.runs.provenance import cpu_name
-from ffbench.runs.stage import Stage
 from ffbench.runs.store import INTERRUPTED, RunFolder, RunStore
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
@@ -48,99 +42,6 @@ UNMEASURED = (
     "layers",
     "flops",
 )
-
-
-@lru_cache(maxsize=1)
-def loaded(spec: ModelSpec) -> tuple[Any, Any]:
-    """Model and tokenizer, checked, and kept for the next run of a sweep."""
-    from ffbench.models.forward import check_logits
-
-    model, tokenizer = load_model(spec)
-    check_logits(model)
-    return model, tokenizer
-
-
-class Session:
-    """A model with the shared stages.
-
-    `cost` holds seconds, for a cached stage those of the run that made it.
-    """
-
-    def __init__(self, settings: RunSettings, machine: Machine | None = None) -> None:
-        self.settings, self.machine = settings, machine
-        self.stages = RunStages(settings)
-        self.cache = StageCache(settings.output_dir)
-        self.cost: dict[str, float | None] = {}
-        self.folders: dict[str, Path] = {}
-        self._making = 0
-        with self.timed("load"):
-            self.model, self.tokenizer = loaded(identity.model_spec(settings))
-        self.check_positions()
-
-    def check_positions(self) -> None:
-        """Raise ModelError if the settings use longer texts than the model has positions."""
-        from ffbench.models.checks import position_problems
-
-        lengths = used_lengths(self.settings)
-        if problems := position_problems(self.model.config.to_dict(), lengths):
-            raise ModelError("; ".join(problems))
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note the seconds of what happens inside."""
-        start = time.perf_counter()
-        yield
-        self.cost[stage] = time.perf_counter() - start
-
-    def cached(self, stage: Stage, make: Callable[[Path], None]) -> Path:
-        """The folder of a shared stage, made if it is missing."""
-        self.yield_to_measurements()
-        self._making += 1
-        try:
-            folder = self.cache.get_or_make(stage.name, stage.key, make, resumable=stage.resumable)
-        finally:
-            self._making -= 1
-        self.cost[stage.name] = self.cache.seconds(stage.name, stage.key)
-        self.folders[stage.name] = folder
-        return folder
-
-    def yield_to_measurements(self) -> None:
-        """Between two stages: let a measurement of another job on this machine go first."""
-        # inside a stage another job may wait for that stage, and could not pause
-        if self.machine and not self._making:
-            self.machine.halt()
-
-    def trained_plan(self) -> SparsePlan:
-        """The plan of the settings, from the stages that are there or are made."""
-        from ffbench.experiment.calibration import training_text
-        from ffbench.training.plan_builder import PlanBuilder
-
-        s = self.settings
-        plan = PlanBuilder(
-            model=self.model,
-            settings=self.stages.plan_settings,
-            objective=s.objective,
-            text=training_text(s, self.tokenizer),
-            stages=self.stages.plan_stages,
-            cache=self.cached,
-            fingerprint=identity.fingerprint(s),
-        ).plan()
-        plan.card = {
-            "model": s.model.name,
-            "location": s.model.location,
-            "revision": s.model.revision,
-            "calibration_text": identity.calibration_name(s),
-            "calibration_tokens": s.calibration.tokens,
-            "objective": s.objective.weights(),
-        }
-        return plan
-
-
-def trained_plan(settings: RunSettings) -> SparsePlan:
-    """The plan of `settings` by itself; its stages are shared with the runs of the output
-    folder.
-    """
-    return Session(settings).trained_plan()
 
 
 class Pipeline(Session):
@@ -265,6 +166,7 @@ class Pipeline(Session):
         """
         import torch
 
+        from ffbench.experiment.measured_speed import measured_speed
         from ffbench.runs.files import read_json, write_json
 
         s = self.settings
@@ -281,7 +183,9 @@ class Pipeline(Session):
         def make(folder: Path) -> None:
             alone = self.machine.alone() if self.machine else nullcontext()
             with alone:
-                write_json(folder / "speed.json", self.measured_speed(threads))
+                plan_folder = self.run.path / "plan"
+                measured = measured_speed(s, self.model, self.tokenizer, plan_folder, threads)
+                write_json(folder / "speed.json", measured)
 
         self.yield_to_measurements()
         key = self.stages.speed(where)
@@ -290,44 +194,6 @@ class Pipeline(Session):
         self.cost["speed"] = self.cache.seconds(key.name, key.key)
         measured: dict[str, Any] = read_json(folder / "speed.json")
         return measured
-
-    def measured_speed(self, threads: int) -> dict[str, Any]:
-        """Measure now, in fresh processes on real text."""
-        import torch
-
-        from ffbench.evaluation.speed_processes import (
-            BUSY_LOAD,
-            measured_in_processes,
-            speed_metrics,
-        )
-        from ffbench.experiment.calibration import heldout_windows
-        from ffkernels import backends
-
-        s = self.settings
-        longest = max(s.speed.lengths)
-        text = torch.cat([w.flatten() for w in heldout_windows(self.tokenizer, 4096, 512).values()])
-        ids = text.repeat(-(-longest // len(text)))[:longest]
-        before = os.getloadavg()[0]
-        runs = measured_in_processes(
-            identity.model_spec(s),
-            self.run.path / "plan",
-            lengths=s.speed.lengths,
-            rounds=s.speed.rounds,
-            threads=threads,
-            backend=s.kernel.backend,
-            processes=max(s.speed.processes, 1),
-            ids=ids,
-        )
-        weight = self.model.get_input_embeddings().weight
-        return speed_metrics(runs) | {
-            "threads": threads,
-            "cpu": cpu_name(),
-            "instruction_set": torch.backends.cpu.get_cpu_capability(),
-            "backend": backends.name_of(backends.load(s.kernel.backend, weight)),
-            "load_before": before,
-            "load_after": os.getloadavg()[0],
-            "busy": os.getloadavg()[0] > threads + BUSY_LOAD,
-        }
 
     def head(self) -> dict[str, Any]:
         """The fields that name the run."""

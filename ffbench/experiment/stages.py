@@ -45,16 +45,16 @@ DECLARATIONS: dict[str, Declaration] = {
     "refit": Declaration(1, "the closed form once the kept neurons are known"),
     "neuron_order": Declaration(1, "order of each layer's neurons into groups"),
     "token_mixing": Declaration(1, "attention mass that each layer moves between tokens"),
-    "sensitivity": Declaration(2, "loss with one layer sparse at a time"),
+    "sensitivity": Declaration(3, "loss with one layer sparse at a time"),
     "curvature": Declaration(2, "Fisher information of the answers for each neuron"),
-    "output_map": Declaration(2, "low-rank maps of the output, fitted to the plan's residual"),
+    "output_map": Declaration(3, "low-rank maps of the output, fitted to the plan's residual"),
     "teacher": Declaration(2, "dense hidden states that tuning learns from"),
     "tune": Declaration(4, "compensator and predictor tuned through the model", resumable=True),
     "plan": Declaration(1, "the sparse plan", stored=False),
     "answers": Declaration(1, "dense answers to the scored prompts", resumable=True),
-    "dense_tails": Declaration(1, "dense hidden states of the fidelity windows"),
+    "dense_tails": Declaration(2, "dense hidden states of the fidelity windows"),
     "speed": Declaration(1, "times of dense and sparse prefill on one machine"),
-    "run": Declaration(2, "result.json", stored=False),
+    "run": Declaration(3, "result.json", stored=False),
 }
 
 

@@ -19,7 +19,7 @@ from ffbench.models.checkpoint import (
     tokenizer_problem,
 )
 from ffbench.models.checks import check_loaded, config_problems, structure_problem
-from ffbench.models.device import DTYPES, resolve_device, resolve_dtype
+from ffbench.models.device import AUTO, DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError
 from ffbench.models.load_errors import explanation
 from ffbench.suggestions import unknown_name
@@ -27,6 +27,7 @@ from ffbench.suggestions import unknown_name
 __all__ = ["DTYPES", "ModelError", "ModelSpec", "load_model", "weight_files"]
 
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
+CPU = torch.device("cpu")  # tiny models always run there
 FAMILIES = ("llama", "qwen2", "qwen3")
 
 
@@ -179,6 +180,25 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def planned_dtype(spec: ModelSpec) -> str:
+    """The dtype that `load_model` will use on this machine; reads no weights.
+
+    The configuration of a hub model that is not on this machine is fetched. Raises ModelError if it
+    cannot be had, or the device is not there.
+    """
+    device = resolve_device(spec.device)
+    if spec.dtype != AUTO or spec.source in ("tiny", "gguf_package"):
+        return resolve_dtype(spec.dtype, device if spec.source != "tiny" else CPU, None)
+    location, arguments = load_arguments(spec)
+    if "gguf_file" in arguments:
+        return resolve_dtype(spec.dtype, device, None)
+    from transformers import AutoConfig
+
+    with explained(spec), quiet_transformers():
+        config = AutoConfig.from_pretrained(location, **arguments)
+    return resolve_dtype(spec.dtype, device, checkpoint_dtype(config, arguments))
+
+
 def model_class() -> Any:
     """The class that loads any causal language model."""
     from transformers import AutoModelForCausalLM
@@ -245,7 +265,7 @@ def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
     if spec.location not in FAMILIES:
         raise ModelError(unknown_name("model.location (tiny family)", spec.location, FAMILIES))
     device = resolve_device(spec.device)
-    dtype = DTYPES[resolve_dtype(spec.dtype, torch.device("cpu"), None)]
+    dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
     prefix = spec.location.capitalize()
     extra = {"head_dim": 16} if spec.location == "qwen3" else {}
     config = getattr(transformers, f"{prefix}Config")(

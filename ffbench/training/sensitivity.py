@@ -9,7 +9,8 @@ from torch import Tensor
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import decoder_layers, gated_ffns
 from ffbench.models.forward import attribute, divergence
-from ffbench.models.sparse_prefill import Prefill, SparseFFN
+from ffbench.models.prefill_state import Prefill
+from ffbench.models.sparse_ffn import SparseFFN
 from ffbench.runs.progress import progress_bar
 from ffbench.training.layer_walk import first_hidden, layer_arguments, layer_forward
 from ffbench.training.tails import TailWindow

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ffbench.cli.launch import Failure, failure_of
+from ffbench.cli.launch import failure_of
+from ffbench.cli.launchers import Failure
 from ffbench.cli.main import main
 from ffbench.cli.summary import failures, next_commands
 from ffbench.models.errors import ModelError
@@ -21,6 +22,7 @@ def test_what_cannot_go_away_is_permanent() -> None:
     assert failure_of(StoreError("disk full")) == Failure("disk full", False)
     assert failure_of(ZeroDivisionError("x")) == Failure("ZeroDivisionError: x", False)
     failure = Failure("a", True)
+    # workers return their failures by multiprocessing, which pickles them; no file is unpickled
     assert pickle.loads(pickle.dumps(failure)) == failure
 
 
@@ -44,8 +46,8 @@ def test_starting_again_is_advised_only_if_it_can_help(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("ffbench.experiment.pipeline.load_model", fails)
-    from ffbench.experiment.pipeline import loaded
+    monkeypatch.setattr("ffbench.experiment.session.load_model", fails)
+    from ffbench.experiment.session import loaded
 
     loaded.cache_clear()
     assert main([*FIT, f"output_dir={tmp_path}"]) == code

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ffbench.cli.launch import Failure, LauncherError, Rounds, Task, check
+from ffbench.cli.launch import Rounds, Task
+from ffbench.cli.launchers import Failure, LauncherError, check
 from ffbench.runs.store import RunStore
 
 KEYS = [f"{number:016x}" for number in range(5)]

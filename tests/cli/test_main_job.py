@@ -4,29 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_settings import TINY as TINY_RUN
 
 from ffbench.cli.main import main
 
-TINY = [
-    "model=tiny_llama",
-    "tracker=none",
-    "task.limit=2",
-    "task.max_length=1024",
-    "block_size=32",
-    "calibration.tokens=1024",
-    "calibration.window=512",
-    "fidelity.windows=1",
-    "fidelity.contexts=[256]",
-    "fidelity.tail=63",
-    "fidelity.tails=[continuation,copy]",
-    "first_dense=32",
-    "last_dense=32",
-    "speed.rounds=1",
-    "speed.processes=1",
-    "speed.lengths=[256]",
-    "compensator.rank=8",
-    "kernel=torch",
-]
+TINY = [*TINY_RUN, "task.limit=2", "task.max_length=1024", "speed.rounds=1"]
 
 
 def test_sweep_runs_then_finds_everything_done(

@@ -5,26 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_settings import SMALL
 
 from ffbench.cli.main import main
 
-TINY = [
-    "model=tiny_llama",
-    "tracker=none",
-    "task=none",
-    "block_size=32",
-    "calibration.tokens=1024",
-    "calibration.window=512",
-    "fidelity.windows=1",
-    "fidelity.contexts=[256]",
-    "fidelity.tail=63",
-    "fidelity.tails=[continuation,copy]",
-    "first_dense=32",
-    "last_dense=32",
-    "speed.rounds=1",
-    "speed.lengths=[256]",
-    "kernel=torch",
-]
+TINY = ["model=tiny_llama", *SMALL, "task=none", "speed.rounds=1"]
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,6 @@ def case_of(seed: int = 0, judges_prompt: bool = True) -> fidelity.Case:
         ids,
         CONTEXT,
         ("continuation", "copy"),
-        first_dense=16,
-        last_dense=16,
         judges_prompt=judges_prompt,
     )
 
@@ -122,7 +120,7 @@ def test_a_copy_is_taken_from_the_sparse_tokens() -> None:
     )
     assert copied.judged_from == 16 and len(fidelity.targets(case, "copy")) == len(copied.ids) - 17
     with pytest.raises(ValueError, match="has no tail"):
-        fidelity.text_case("t", "d", torch.arange(5), 4, (), first_dense=0, last_dense=0)
+        fidelity.text_case("t", "d", torch.arange(5), 4, ())
 
 
 def twins() -> dict[str, Any]:

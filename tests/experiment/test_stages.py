@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from tiny_stages import run_settings
 
 from ffbench.experiment import stages
+from ffbench.experiment.fidelity_cases import fidelity_cases
 from ffbench.experiment.stages import DECLARATIONS, RunStages, run_key
+from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.runs.stage import Stage
 from ffbench.settings import (
     CalibrationSettings,
@@ -159,3 +162,23 @@ def test_dense_runs_of_any_method_are_one() -> None:
         return run_key(settings)
 
     assert key() == key(selector="static", block_size=64, scheduler="curvature")
+
+
+def test_the_dtype_in_keys_is_the_one_that_is_used() -> None:
+    def key(dtype: str) -> str:
+        model = replace(run_settings().model, dtype=dtype)
+        return run_key(run_settings(model=model))
+
+    assert key("auto") == key("float32") != key("bfloat16")
+
+
+def test_other_dense_ends_are_judged_on_the_same_passages() -> None:
+    tokenizer = load_tiny(ModelSpec("tiny", "tiny", "llama"))[1]
+    fidelity = FidelitySettings(windows=2, contexts=[1536], tails=["copy"])
+    every = [run_settings(fidelity=fidelity, first_dense=n, last_dense=2 * n) for n in (16, 64)]
+    keys = {RunStages(settings).dense_tails.key for settings in every}
+    cases = [fidelity_cases(settings, tokenizer) for settings in every]
+    assert len(keys) == 1 and len(cases[0]) == len(cases[1]) == 4
+    for one, other in zip(*cases, strict=True):
+        assert torch.equal(one.prompt, other.prompt)
+        assert torch.equal(one.tails["copy"].ids, other.tails["copy"].ids)

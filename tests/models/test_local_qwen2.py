@@ -7,31 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_files import tiny_qwen2, write_folder, write_gguf
+from tiny_settings import SMALL
 
 from ffbench.cli.main import main
 from ffbench.models.loading import ModelSpec, load_model
 
 WORDS = [
+    *SMALL,
+    "compensator.rank=8",
     "scheduler=uniform",
     "model=folder",
     "model.name=mine",
-    "tracker=none",
     "task.limit=2",
     "task.max_length=400",
-    "block_size=32",
-    "calibration.tokens=1024",
-    "calibration.window=512",
-    "fidelity.windows=1",
-    "fidelity.contexts=[256]",
-    "fidelity.tail=63",
-    "fidelity.tails=[continuation,copy]",
-    "first_dense=32",
-    "last_dense=32",
-    "speed.processes=1",
     "speed.rounds=1",
-    "speed.lengths=[256]",
-    "compensator.rank=8",
-    "kernel=torch",
 ]
 
 

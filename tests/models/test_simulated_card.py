@@ -121,8 +121,6 @@ def test_fidelity(cpu: Any, tmp_path: Path) -> None:
         ids,
         96,
         fidelity.TAILS,
-        first_dense=16,
-        last_dense=16,
         judges_prompt=True,
     )
     tails = case.tails | {"question": fidelity.Tail(ids[96:100], from_prompt=True)}

@@ -12,7 +12,8 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.methods.similar_blocks import token_order
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES
-from ffbench.models.sparse_prefill import as_slice, sparse_prefill
+from ffbench.models.prefill_state import as_slice
+from ffbench.models.sparse_prefill import sparse_prefill
 
 
 def plan_for(model: Any, **changes: Any) -> SparsePlan:

@@ -16,7 +16,9 @@ from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.compensators.rsparse import LowRankWeightsState
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES
-from ffbench.models.sparse_prefill import Prefill, SparseFFN, sparse_prefill
+from ffbench.models.prefill_state import Prefill
+from ffbench.models.sparse_ffn import SparseFFN
+from ffbench.models.sparse_prefill import sparse_prefill
 
 
 @pytest.fixture(params=FAMILIES)

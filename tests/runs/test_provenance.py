@@ -100,7 +100,7 @@ def test_it_imports_no_torch() -> None:
         ("/home/me", "output_dir=/data/home/me/out", "output_dir=/data/home/me/out"),
         ("/", "output_dir=/tmp/out", "output_dir=/tmp/out"),
         ("", "output_dir=/tmp/out", "output_dir=/tmp/out"),
-        ("/root", "a=[/root/x,/root/y]", "a=[~/x,~/y]"),
+        ("/home/me", "a=[/home/me/x,/home/me/y]", "a=[~/x,~/y]"),
     ],
 )
 def test_the_home_folder_is_masked_at_the_start_of_paths_only(

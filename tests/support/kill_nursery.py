@@ -19,35 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny_settings import TINY as TINY_RUN
 
 from ffbench.cli.compose import jobs_of
-from ffbench.experiment import pipeline
+from ffbench.experiment import pipeline, session
 from ffbench.runs import provenance
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import StageCache
 from ffbench.runs.store import RunFolder
 from ffbench.settings import RunSettings
 
-TINY = [
-    "model=tiny_llama",
-    "tracker=none",
-    "task.limit=3",
-    "task.max_length=300",
-    "block_size=32",
-    "calibration.tokens=1024",
-    "calibration.window=512",
-    "fidelity.windows=1",
-    "fidelity.contexts=[256]",
-    "fidelity.tail=63",
-    "fidelity.tails=[continuation,copy]",
-    "first_dense=32",
-    "last_dense=32",
-    "speed.processes=1",
-    "speed.rounds=2",
-    "speed.lengths=[256]",
-    "compensator.rank=8",
-    "kernel=torch",
-]
+TINY = [*TINY_RUN, "task.limit=3", "task.max_length=300", "speed.rounds=2"]
 SCENARIOS = {
     "tuned": ["compensator.tune_steps=6", "scheduler=sensitivity"],
     "lowrank": ["compensator=lowrank", "scheduler=token_mixing", "selector=static", "sparsity=0.3"],
@@ -90,7 +72,7 @@ def noted(notes: Notes) -> None:
     make, append, timed, finish = (
         StageCache._make,
         AnswerLog.append,
-        pipeline.Session.timed,
+        session.Session.timed,
         RunFolder.finish,
     )
 
@@ -108,7 +90,7 @@ def noted(notes: Notes) -> None:
         append(self, answer)
 
     @contextmanager
-    def noted_timed(self: pipeline.Session, stage: str) -> Any:
+    def noted_timed(self: session.Session, stage: str) -> Any:
         notes.phase(stage)
         with timed(self, stage):
             yield
@@ -119,7 +101,7 @@ def noted(notes: Notes) -> None:
         finish(self, result)
 
     StageCache._make, AnswerLog.append = noted_make, noted_append
-    pipeline.Session.timed, RunFolder.finish = noted_timed, noted_finish
+    session.Session.timed, RunFolder.finish = noted_timed, noted_finish
 
 
 def settings_of(output: Path, words: list[str]) -> RunSettings:
@@ -255,7 +237,7 @@ def work(folder: Path, wanted: int, seed: int) -> dict[str, Any]:
     leftovers."""
     torch.set_num_threads(1)
     provenance.git_state()
-    pipeline.loaded(pipeline.ModelSpec("tiny_llama", "tiny", "llama"))
+    session.loaded(session.ModelSpec("tiny_llama", "tiny", "llama"))
     known = {}
     for name, words in SCENARIOS.items():
         notes = Notes(folder / f"notes_{name}")

@@ -9,28 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tiny_settings import TINY as TINY_RUN
+
 from ffbench.runs.store import RunFolder, RunStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TINY = [
-    "model=tiny_llama",
-    "tracker=none",
-    "task.limit=2",
-    "task.max_length=400",
-    "block_size=32",
-    "calibration.tokens=1024",
-    "calibration.window=512",
-    "fidelity.windows=1",
-    "fidelity.contexts=[256]",
-    "fidelity.tail=63",
-    "fidelity.tails=[continuation,copy]",
-    "first_dense=32",
-    "last_dense=32",
-    "speed.processes=1",
-    "speed.rounds=0",
-    "compensator.rank=8",
-    "kernel=torch",
-]
+TINY = [*TINY_RUN, "task.limit=2", "task.max_length=400"]
 SIX = "sparsity=0,0.2,0.3,0.4,0.5,0.6"
 SLOW = [*TINY, "task.limit=40"]
 

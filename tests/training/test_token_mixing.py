@@ -4,28 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_settings import TINY as TINY_RUN
 
 from ffbench.cli.main import main
 
-TINY = [
-    "model=tiny_llama",
-    "tracker=none",
-    "task=none",
-    "block_size=32",
-    "first_dense=32",
-    "last_dense=32",
-    "compensator=surrogate",
-    "calibration.tokens=1024",
-    "calibration.window=512",
-    "fidelity.windows=1",
-    "fidelity.contexts=[256]",
-    "fidelity.tail=63",
-    "fidelity.tails=[continuation]",
-    "speed.rounds=0",
-    "compensator.rank=8",
-    "kernel=torch",
-    "sparsity=0.5",
-]
+TINY = [*TINY_RUN, "task=none", "fidelity.tails=[continuation]", "sparsity=0.5"]
 
 
 @pytest.mark.parametrize(("scheduler", "scored"), [("token_mixing", True), ("uniform", False)])

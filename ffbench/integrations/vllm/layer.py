@@ -9,7 +9,8 @@ from ffbench.integrations.vllm.positions import RequestRows
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import GatedFFN
 from ffbench.models.checks import ACTIVATION_FUNCTIONS
-from ffbench.models.sparse_prefill import Prefill, SparseFFN
+from ffbench.models.prefill_state import Prefill
+from ffbench.models.sparse_ffn import SparseFFN
 
 
 class SplitFFN(nn.Module):

@@ -1,0 +1,51 @@
+"""Measure a plan's speed now: in fresh processes, on real text, with the machine's state noted."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ffbench.evaluation.speed_processes import BUSY_LOAD, measured_in_processes, speed_metrics
+from ffbench.experiment import identity
+from ffbench.experiment.calibration import heldout_windows
+from ffbench.runs.provenance import cpu_name
+from ffbench.settings import RunSettings
+from ffkernels import backends
+
+TEXT_TOKENS, WINDOW = 4096, 512  # per text; longer prompts repeat them
+
+
+def prompt_text(tokenizer: Any, tokens: int) -> torch.Tensor:
+    """Ids [tokens] of held-out text, which is repeated if it is shorter."""
+    windows = heldout_windows(tokenizer, TEXT_TOKENS, WINDOW)
+    ids = torch.cat([batch.flatten() for batch in windows.values()])
+    return ids.repeat(-(-tokens // len(ids)))[:tokens]
+
+
+def measured_speed(
+    settings: RunSettings, model: Any, tokenizer: Any, plan: Path, threads: int
+) -> dict[str, Any]:
+    """The speed fields of a result for a saved plan. Raises SpeedError if a process fails."""
+    s, before = settings.speed, os.getloadavg()[0]
+    runs = measured_in_processes(
+        identity.model_spec(settings),
+        plan,
+        lengths=s.lengths,
+        rounds=s.rounds,
+        threads=threads,
+        backend=settings.kernel.backend,
+        processes=s.processes,
+        ids=prompt_text(tokenizer, max(s.lengths)),
+    )
+    after = os.getloadavg()[0]
+    weight = model.get_input_embeddings().weight
+    return speed_metrics(runs) | {
+        "threads": threads,
+        "cpu": cpu_name(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "backend": backends.name_of(backends.load(settings.kernel.backend, weight)),
+        "load_before": before,
+        "load_after": after,
+        "busy": after > threads + BUSY_LOAD,
+    }

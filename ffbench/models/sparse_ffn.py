@@ -1,0 +1,170 @@
+"""One layer's FFN on prompts by a plan: dense at both ends, sparse blocks between."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffbench.methods.plan import LayerPlan, SparsePlan
+from ffbench.methods.token_rules import TokenRule
+from ffbench.models.adapters import GatedFFN
+from ffbench.models.block_ffn import BlockChooser, SparseSpan, rectangle, sparse_span
+from ffbench.models.prefill_state import Prefill
+from ffbench.models.token_ffn import token_forward
+from ffkernels import dense_gated_ffn, sparse_gated_ffn
+
+
+class SparseFFN:
+    """One layer's FFN on prompts: dense at both ends, sparse blocks between."""
+
+    def __init__(
+        self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str
+    ) -> None:
+        device = ffn.w_gate.device
+        self.plan, self.prompt, self.backend, self.ffn = plan, prompt, backend, ffn
+        self.layer = layer.permuted().on(device)
+        self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
+        self.w_down_t = ffn.w_down.T.contiguous()
+        self.chooser = BlockChooser(ffn, self.layer, plan.settings)
+        module: Any = ffn.module
+        self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, module.act_fn)
+        self.before: dict[int, Tensor] = {}
+
+    def dense(self, x: Tensor) -> Tensor:
+        """Dense FFN of x [T, d]."""
+        return dense_gated_ffn(
+            x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation
+        )
+
+    def sparse(self, before: Tensor, x: Tensor, leading: int = 0) -> Tensor:
+        """Sparse FFN of x [T, d], by blocks or, for a token rule, by its own dense form.
+
+        The first block has `leading` tokens if that is not 0.
+        """
+        selector = self.plan.settings.selector
+        if isinstance(selector, TokenRule):
+            y, share = token_forward(self.ffn, self.layer, selector, x)
+        else:
+            y, share = self.by_blocks(before, x, leading)
+        self.prompt.used += round(share * len(self.layer.order) * len(x))
+        return self.compensation.add_output(y, x)
+
+    def by_blocks(self, before: Tensor, x: Tensor, leading: int) -> tuple[Tensor, float]:
+        """FFN of x [T, d] with each block's own neurons, and the share of neurons computed."""
+        z = self.compensation.features(x)
+        if not self.chooser.reorders or z is None:
+            return self.ordered_blocks(before, x, z, leading)
+        order = self.chooser.token_order(x, z)
+        y, share = self.ordered_blocks(before, x.index_select(0, order), z.index_select(0, order))
+        return torch.empty_like(y).index_copy_(0, order, y), share
+
+    def ordered_blocks(
+        self, before: Tensor, x: Tensor, z: Tensor | None, leading: int = 0
+    ) -> tuple[Tensor, float]:
+        """`by_blocks` for tokens that are in the order of their blocks, with the compensator's
+        features z [T, r].
+        """
+        size, hot = self.plan.settings.block_size, self.layer.hot
+        kept = self.chooser.dynamic_of(before, x, leading)
+        if self.prompt.chosen is not None:
+            self.prompt.chosen.append((self.ffn.layer, rectangle(kept)))
+        if not leading:
+            y = self.kept_output(x, z, kept)
+        else:
+            heads, tails = (
+                (x[:leading], x[leading:]),
+                (None, None)
+                if z is None
+                else (
+                    z[:leading],
+                    z[leading:],
+                ),
+            )
+            rows = ((heads[0], tails[0], kept[:1]), (heads[1], tails[1], kept[1:]))
+            y = torch.cat([self.kept_output(*part) for part in rows if len(part[0])])
+        lengths = [leading] if leading else []
+        lengths += [min(size, len(x) - at) for at in range(leading, len(x), size)]
+        used = sum((len(row) + hot) * count for row, count in zip(kept, lengths, strict=True))
+        return y, used / (len(self.layer.order) * len(x))
+
+    def kept_output(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
+        """The kept neurons' part of x [T, d] with the compensator's estimate; dynamic neurons of
+        each block in `kept`. Blocks that keep equally many go into one call of the kernel.
+        """
+        size, c = self.plan.settings.block_size, self.compensation
+        y = torch.empty_like(x)
+        for count in sorted({len(row) for row in kept}):
+            chosen = [i for i, row in enumerate(kept) if len(row) == count]
+            every = len(chosen) == len(kept)
+            part, part_z, rows = x, z, None
+            if not every:
+                spans = [torch.arange(i * size, min((i + 1) * size, len(x))) for i in chosen]
+                rows = torch.cat(spans).to(x.device)
+                part, part_z = x[rows], None if z is None else z[rows]
+            output = sparse_gated_ffn(
+                part,
+                self.ffn.w_gate,
+                self.ffn.w_up,
+                self.w_down_t,
+                torch.stack([kept[i] for i in chosen]),
+                size,
+                hot=self.layer.hot,
+                activation=self.ffn.activation,
+                z=part_z,
+                v=c.activation_map if z is not None else None,
+                c=c.mean,
+                group=self.plan.settings.group_size,
+                backend=self.backend,
+            )
+            if rows is None:
+                y = output
+            else:
+                y[rows] = output
+        return c.add_skipped(y, x, z, kept, size)
+
+    def prompt_forward(
+        self, x: Tensor, *, row: int = 0, offset: int = 0, dense_from: int | None = None
+    ) -> Tensor:
+        """FFN of a prompt's tokens x [T, d] without padding, the first of them at `offset`."""
+        settings, prompt = self.plan.settings, self.prompt
+        total = prompt.prompt_tokens
+        span = sparse_span(settings, len(x), offset=offset, total=total, dense_from=dense_from)
+        if prompt.too_short(total or offset + len(x), self.plan.min_tokens):
+            span = SparseSpan(span.start, span.start, offset)
+        f, start, end = len(self.layer.order), span.start, span.end
+        prompt.total += f * len(x)
+        prompt.used += f * (len(x) - len(span))
+        if not offset:
+            self.before.pop(row, None)
+        if start:  # the first tokens may come in several chunks
+            self.before[row] = torch.cat([self.before.get(row, x[:0]), x[:start]])
+        if not len(span):
+            return self.dense(x)
+        edges = self.dense(torch.cat([x[:start], x[end:]])) if len(span) < len(x) else x[:0]
+        before = self.before.get(row, x[:0])
+        if self.chooser.reads_previous:
+            self.before[row] = x[max(start, end - settings.block_size) : end]
+        middle = self.sparse(before, x[start:end], span.leading(settings.block_size))
+        return torch.cat([edges[:start], middle, edges[start:]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
+        real, ends, offsets = self.prompt.real, self.prompt.dense_from, self.prompt.offsets
+        if real is None:
+            return self.dense_forward(x)
+        rows = [
+            self.prompt_forward(
+                x[i, real[i]],
+                row=i,
+                offset=offsets[i],
+                dense_from=None if ends is None else ends[i],
+            )
+            for i in range(len(x))
+        ]
+        if all(len(row) == x.shape[1] for row in rows):
+            return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
+        y = torch.zeros_like(x)
+        for i, row in enumerate(rows):
+            y[i, real[i]] = row
+        return y

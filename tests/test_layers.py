@@ -17,7 +17,13 @@ EXPERIMENT = WORK | {
 }
 ALLOWED = {
     "ffkernels": {"ffkernels"},
-    "ffbench.methods": {"ffbench.methods"},
+    "ffbench.methods": {
+        "ffbench.methods",
+        "ffbench.suggestions",
+        # one table of older names for plans, results and configurations; standard library only
+        "ffbench.runs.legacy",
+        "ffbench.runs.schema",
+    },
     "ffbench.models": FOUNDATION,
     "ffbench.data": {"ffbench.data"},
     "ffbench.tasks": TEXT,

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ffbench.methods.objective import COPY_LEAD
 from ffbench.methods.plan import DENSE_TOKENS, SparsePlan
 from ffbench.models.forward import logits_of
 from ffbench.models.prefill_state import Prefill
@@ -19,7 +20,6 @@ from ffbench.runs.progress import progress_bar
 
 CONTINUATION, COPY, QUESTION, PROMPT = "continuation", "copy", "question", "prompt"
 TAILS = (CONTINUATION, COPY, QUESTION)
-COPY_LEAD = 16  # predictions of a copied passage before the model can know that it is one
 CHUNK = 256  # positions whose logits exist at once
 FILE = "hidden.safetensors"
 

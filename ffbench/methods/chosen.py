@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ffbench.methods.compensators import COMPENSATORS
-from ffbench.methods.registry import MethodError, unknown_name
+from ffbench.methods.registry import MethodError
 from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.methods.selectors import SELECTORS, Selector
 from ffbench.methods.token_rules import TOKEN_RULES, TokenRule
+from ffbench.suggestions import unknown_name
 
 
 def registered_methods() -> set[str]:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 NAMES = ("continuation", "copy", "full")
+COPY_LEAD = 16  # predictions of a copied passage before the model can know that it is one
 
 
 @dataclass

@@ -6,25 +6,9 @@ from torch import Tensor
 
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON
+from ffbench.runs.legacy import current_method
+from ffbench.runs.schema import METHOD_KINDS
 
-SELECTORS: dict[str, dict[str, Any]] = {
-    "first_block": {"name": "griffin", "block": "first"},
-    "previous_block": {"name": "griffin", "block": "previous"},
-    "probe": {"name": "probe", "choice": "spaced"},
-    "probe_norm": {"name": "probe", "choice": "norm"},
-    "static_wanda": {"name": "static", "statistic": "wanda"},
-    "static_flap": {"name": "static", "statistic": "flap"},
-    "wina": {"name": "wina_rule"},
-}
-SCHEDULERS: dict[str, dict[str, Any]] = {
-    "adaptive": {"name": "per_block", "rule": "mass"},
-    "adaptive_energy": {"name": "per_block", "rule": "energy"},
-    "token_mixing_sink": {"name": "token_mixing", "mass": "with_sink"},
-    "token_mixing_far": {"name": "token_mixing", "mass": "far"},
-    "token_mixing_no_floor": {"name": "token_mixing", "floor": 0.0},
-    "token_mixing_inverse": {"name": "token_mixing", "floor": 1.5},
-}
-SURROGATES = ("surrogate", "surrogate_map", "surrogate_tuned")
 RSPARSE = {
     "neuron_remainder_gate": "gate_left",
     "remainder_gate": "gate_right",
@@ -45,20 +29,14 @@ STATE = {
 
 def settings_of_format3(old: dict[str, Any]) -> dict[str, Any]:
     """Settings of a plan of format 3 as those of format 4."""
-    name, size = old["compensator"], old["block_size"]
-    compensator: dict[str, Any] = {"name": "surrogate" if name in SURROGATES else name}
-    if name in (*SURROGATES, "lowrank", "rsparse"):
-        compensator["rank"] = old["rank"]
-    if name in SURROGATES:
-        compensator |= {
-            "output_map_rank": old.get("map_rank", 0),
-            "tune_steps": old.get("tune_steps", 0),
-        }
+    size = old["block_size"]
+    methods: dict[str, Any] = {}
+    for kind in METHOD_KINDS:
+        name, parameters = current_method(kind, old[kind], old)
+        methods[kind] = {"name": name} | parameters
     same = ("block_size", "sparsity", "hot_fraction", "group_size", "blocks", "seed")
     return {
-        "selector": SELECTORS.get(old["selector"], {"name": old["selector"]}),
-        "compensator": compensator,
-        "scheduler": SCHEDULERS.get(old["scheduler"], {"name": old["scheduler"]}),
+        **methods,
         # format 3 kept the first and the last block dense, whatever their size
         "first_dense": size if old.get("dense_first", True) else 0,
         "last_dense": size if old.get("dense_last", True) else 0,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+
+from ffbench.suggestions import unknown_name
 
 
 class MethodError(ValueError):
@@ -113,14 +114,6 @@ def converted(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{value!r} is not a value of type {kind.__name__}")
     return value
-
-
-def unknown_name(key: str, value: str, valid: Any) -> str:
-    """The sentence for an unknown name, with the nearest valid one."""
-    names = sorted(valid)
-    near = get_close_matches(value, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{key}: {value!r} is unknown{hint} Valid: {', '.join(names)}"
 
 
 def one_of(name: str, value: str, valid: tuple[str, ...]) -> list[str]:

@@ -1,8 +1,7 @@
 """Run a model's prompts through block-sparse FFNs, by a plan, without changing the model."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -10,28 +9,20 @@ from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.forward import attribute
 from ffbench.models.prefill_state import Prefill, real_tokens
 from ffbench.models.sparse_ffn import SparseFFN
 
 ACTIVE = "_ffbench_sparse_prefill"
 
 
+@torch.no_grad()
 def permute_neurons(ffn: GatedFFN, order: Tensor) -> None:
     """Reorder a layer's neurons in place; the dense function stays the same."""
     order = order.to(ffn.w_gate.device)
     ffn.w_gate.copy_(ffn.w_gate[order])
     ffn.w_up.copy_(ffn.w_up[order])
     ffn.w_down.copy_(ffn.w_down[:, order])
-
-
-def replace_attribute(owner: Any, name: str, value: Any) -> Callable[[], None]:
-    """Set an instance attribute; returns what puts back the one that was there, if any."""
-    if name not in owner.__dict__:
-        setattr(owner, name, value)
-        return partial(owner.__dict__.pop, name)
-    before = owner.__dict__[name]
-    setattr(owner, name, value)
-    return partial(setattr, owner, name, before)
 
 
 def counting_generate(generate: Callable[..., Any], prompt: Prefill) -> Callable[..., Any]:
@@ -77,25 +68,19 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
     ffns = gated_ffns(model)
     check_fit(ffns, plan)
     prompt = Prefill()
-    undo: list[Callable[[], Any]] = []
 
     def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         prompt.real, prompt.offsets = (None, []) if prompt.paused else real_tokens(args, kwargs)
 
-    try:
-        setattr(model, ACTIVE, True)
-        with torch.no_grad():
-            for ffn, layer in zip(ffns, plan.layers, strict=True):
-                if not torch.equal(layer.order, torch.arange(len(layer.order))):
-                    permute_neurons(ffn, layer.order)
-                    undo.append(partial(permute_neurons, ffn, layer.order.argsort()))
-                forward = SparseFFN(ffn, layer, plan, prompt, backend).forward
-                undo.append(replace_attribute(ffn.module, "forward", forward))
-        undo.append(replace_attribute(model, "generate", counting_generate(model.generate, prompt)))
-        undo.append(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)
+    with ExitStack() as stack:
+        stack.enter_context(attribute(model, ACTIVE, True))
+        for ffn, layer in zip(ffns, plan.layers, strict=True):
+            if not torch.equal(layer.order, torch.arange(len(layer.order))):
+                permute_neurons(ffn, layer.order)
+                stack.callback(permute_neurons, ffn, layer.order.argsort())
+            forward = SparseFFN(ffn, layer, plan, prompt, backend).forward
+            stack.enter_context(attribute(ffn.module, "forward", forward))
+        generate = counting_generate(model.generate, prompt)
+        stack.enter_context(attribute(model, "generate", generate))
+        stack.callback(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)
         yield prompt
-    finally:
-        with torch.no_grad():
-            for step in reversed(undo):
-                step()
-        setattr(model, ACTIVE, False)

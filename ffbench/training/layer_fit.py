@@ -50,13 +50,6 @@ def fit_inputs(data: LayerData, moments: Moments) -> FitInputs:
     return FitInputs(moments, ffn.w_gate, ffn.w_up, ffn.w_down, norms)
 
 
-def expected_scale(moments: Moments, state: CompensatorState, norms: Tensor) -> Tensor:
-    """Mean residual energy [f] by the moments alone, at least a thousandth of the whole energy."""
-    second = moments.aa / moments.count
-    left = (second - state.explained_energy(moments)).clamp_min(1e-3 * second)
-    return (left * norms.double().square()).float()
-
-
 @torch.no_grad()
 def fit_layer(data: LayerData, compensator: Compensator) -> LayerFit:
     """Fit a layer: the compensator first, then the predictor of the energy that it leaves."""
@@ -64,7 +57,7 @@ def fit_layer(data: LayerData, compensator: Compensator) -> LayerFit:
     inputs = fit_inputs(data, moments)
     state = compensator.fit(inputs)
     norms = inputs.down_norms
-    d, scale = data.ffn.w_gate.shape[1], expected_scale(moments, state, norms)
+    d, scale = data.ffn.w_gate.shape[1], state.expected_energy(moments, norms)
     sums, total = EnergySums.zeros(d, scale), scale.sum().clamp_min(1e-30)
     width = state.feature_width
     token_sums = ScaleSums.zeros(d + width + 1, norms.device) if width else None

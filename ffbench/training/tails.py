@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ffbench.methods.objective import COPY_LEAD
 from ffbench.methods.plan import PlanSettings
 
 CONTEXT_TOKENS = 768  # prompt tokens of a training window, dense first ones included
 TAIL_TOKENS = 256  # of the text after the context
 COPY_TOKENS = 128  # of the context, repeated after the text
-COPY_LEAD = 16  # first tokens of a copied passage, before the model can know that it is one
 
 
 @dataclass(frozen=True)

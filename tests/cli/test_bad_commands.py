@@ -137,7 +137,7 @@ def check(
     def loads(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("ffbench.experiment.pipeline.load_model", loads)
+    monkeypatch.setattr("ffbench.experiment.session.load_model", loads)
     begin = time.perf_counter()
     code = main(words)
     seconds, captured = time.perf_counter() - begin, capsys.readouterr()

@@ -65,7 +65,7 @@ def refused(
     def loads(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("ffbench.experiment.pipeline.load_model", loads)
+    monkeypatch.setattr("ffbench.experiment.session.load_model", loads)
     begin = time.perf_counter()
     code = main(words)
     seconds, errors = time.perf_counter() - begin, capsys.readouterr().err

@@ -112,7 +112,7 @@ def test_bad_settings(
     def loads(*args: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("ffbench.experiment.pipeline.load_model", loads)
+    monkeypatch.setattr("ffbench.experiment.session.load_model", loads)
     words = [word] if word.startswith("output_dir") else [word, f"output_dir={tmp_path / 'out'}"]
     if word.split("=")[0] != "model" and not word.startswith("model.loc"):
         words = ["model=tiny_llama", *words]

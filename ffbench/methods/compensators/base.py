@@ -114,6 +114,15 @@ class CompensatorState(ABC):
     def explained_energy(self, moments: Moments) -> Tensor:
         """E a_j^2 - E (a_j - estimate_j)^2 over the fitted tokens, float64 [f]."""
 
+    def expected_energy(self, moments: Moments, down_norms: Tensor) -> Tensor:
+        """Mean residual energy E (a_j - a_hat_j)^2 |Wd_j|^2 over the fitted tokens, [f] float32,
+        from the moments alone: a scale, exact without ridge.
+        """
+        second = moments.aa / moments.count
+        # ridge can make the difference negative: a thousandth of the energy is always left
+        left = (second - self.explained_energy(moments)).clamp_min(1e-3 * second)
+        return (left * down_norms.double().square()).float()
+
     @abstractmethod
     def runtime(self, w_down_t: Tensor, hot: int, act: Act) -> Runtime:
         """The state for prefill: dtype and device of w_down_t [f, d]; the first `hot` neurons are

@@ -60,7 +60,7 @@ class Surrogate(Compensator):
         """
         moments, norms = inputs.moments, inputs.down_norms
         first = fit_reduced_rank(moments, norms, self.rank)
-        energy = expected_energy(moments, first, norms)
+        energy = first.expected_energy(moments, norms)
         often = skip_weights(energy)
         return fit_reduced_rank(moments, norms * often.sqrt(), self.rank)
 
@@ -94,16 +94,6 @@ def fit_reduced_rank(
     return AffineState(
         projection=projection.float(), activation_map=activation_map.float(), mean=mean.float()
     )
-
-
-def expected_energy(moments: Moments, state: AffineState, down_norms: Tensor) -> Tensor:
-    """Mean residual energy E (a_j - a_hat_j)^2 |Wd_j|^2 over the fitted tokens, [f], from the
-    moments alone: a scale, exact without ridge.
-    """
-    second = moments.aa / moments.count
-    # ridge can make the difference negative: a thousandth of the energy is always left
-    left = (second - state.explained_energy(moments)).clamp_min(1e-3 * second)
-    return (left * down_norms.double().square()).float()
 
 
 def skip_weights(energy: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A model whose sparse FFNs can be trained: the plan's own arithmetic, with gradients."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.methods.selectors import Selector
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.block_ffn import BlockChooser
+from ffbench.models.forward import attribute
 from ffbench.training.curvature import frozen_weights
 
 BORDERLINE = 0.2  # share of the kept neurons beyond the last one that gradients may bring in
@@ -165,15 +166,8 @@ def trainable(model: Any, plan: SparsePlan) -> Iterator[list[TrainableFFN]]:
     """The model with trainable sparse FFNs and frozen weights; as before afterwards."""
     ffns = gated_ffns(model)
     layers = [TrainableFFN(ffn, layer, plan) for ffn, layer in zip(ffns, plan.layers, strict=True)]
-    kept = [ffn.module.__dict__.get("forward") for ffn in ffns]
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(frozen_weights(model))
         for ffn, layer in zip(ffns, layers, strict=True):
-            ffn.module.forward = layer.forward  # type: ignore[method-assign]
-        with frozen_weights(model):
-            yield layers
-    finally:
-        for ffn, forward in zip(ffns, kept, strict=True):
-            if forward is None:
-                ffn.module.__dict__.pop("forward", None)
-            else:
-                ffn.module.forward = forward  # type: ignore[method-assign]
+            stack.enter_context(attribute(ffn.module, "forward", layer.forward))
+        yield layers

@@ -10,7 +10,6 @@ from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.compensators.base import FitInputs
 from ffbench.methods.compensators.surrogate import (
     Surrogate,
-    expected_energy,
     fit_reduced_rank,
     skip_weights,
 )
@@ -88,7 +87,7 @@ def test_the_rank_is_spent_on_neurons_that_are_skipped() -> None:
     down[0] = norms
     plain = fit_reduced_rank(moments, norms, 3)
     aware = Surrogate(rank=3).fit(fit_inputs(moments, down))
-    skipped = expected_energy(moments, plain, norms).argsort()[: F // 2]
+    skipped = plain.expected_energy(moments, norms).argsort()[: F // 2]
     left = [
         residual_energy(a, state.estimate(x), norms).mean(0)[skipped].sum()
         for state in (plain, aware)
@@ -96,7 +95,7 @@ def test_the_rank_is_spent_on_neurons_that_are_skipped() -> None:
     assert left[1] < left[0]
     measured = residual_energy(a, aware.estimate(x), norms).mean(0)
     torch.testing.assert_close(
-        expected_energy(moments, aware, norms), measured, rtol=2e-2, atol=1e-3
+        aware.expected_energy(moments, norms), measured, rtol=2e-2, atol=1e-3
     )
 
 
@@ -108,7 +107,7 @@ def test_mean_and_none() -> None:
     none = COMPENSATORS.make({"name": "none"}).fit(inputs)
     assert not none.estimate(x).any()
     torch.testing.assert_close(
-        expected_energy(moments, none, norms),
+        none.expected_energy(moments, norms),
         residual_energy(a, 0 * a, norms).mean(0),
         rtol=1e-3,
         atol=1e-5,
@@ -120,7 +119,7 @@ def test_the_scale_of_a_surrogates_residual_is_near_the_measured_one() -> None:
     surrogate = fit_reduced_rank(moments, norms, 6, ridge=1e-9)
     measured = residual_energy(a, surrogate.estimate(x), norms).mean(0)
     torch.testing.assert_close(
-        expected_energy(moments, surrogate, norms), measured, rtol=2e-2, atol=1e-3
+        surrogate.expected_energy(moments, norms), measured, rtol=2e-2, atol=1e-3
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from ffbench.evaluation.prompts import PromptIds, stop_ids
+from ffbench.models.forward import with_cache
 from ffbench.models.prefill_state import Prefill
 from ffbench.tasks.base import STOPS, TaskSpec
 
@@ -139,14 +140,15 @@ class Decoder:
         rows = [[self.pad_id] * (width - len(prompt.ids)) + prompt.ids for prompt in prompts]
         ids = torch.tensor(rows, device=self.model.device)
         lengths = torch.tensor([len(prompt.ids) for prompt in prompts], device=ids.device)
-        arguments: dict[str, Any] = {"input_ids": ids, "past_key_values": DynamicCache()}
+        cache = DynamicCache()
+        arguments: dict[str, Any] = {"input_ids": ids} | with_cache(self.model, cache)
         mask = None
         if int(lengths.min()) < width:
             mask = (torch.arange(width, device=ids.device) >= width - lengths[:, None]).long()
             arguments |= {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
         with self.sparse(prompts):
-            out = self.model(**arguments, use_cache=True, logits_to_keep=1)
-        return PrefillState(out.past_key_values, out.logits[:, -1], mask, lengths, width)
+            out = self.model(**arguments, logits_to_keep=1)
+        return PrefillState(cache, out.logits[:, -1], mask, lengths, width)
 
     @torch.no_grad()
     def likelihoods(self, state: PrefillState, continuations: list[list[int]]) -> list[Likelihood]:
@@ -160,7 +162,7 @@ class Decoder:
                 [(ids + [self.pad_id] * longest)[: longest - 1] for ids in continuations],
                 device=rows.device,
             )
-            out = self.model(**state.step(ids, 0), past_key_values=state.cache, use_cache=True)
+            out = self.model(**state.step(ids, 0), **with_cache(self.model, state.cache))
             rows = torch.cat([rows, out.logits], 1)
             state.cache.crop(1 - longest)
         likelihoods = []
@@ -200,9 +202,7 @@ class Decoder:
                     )
             if any(running):
                 ids = torch.tensor(chosen, device=logits.device)[:, None]
-                out = self.model(
-                    **state.step(ids, done), past_key_values=state.cache, use_cache=True
-                )
+                out = self.model(**state.step(ids, done), **with_cache(self.model, state.cache))
                 logits, done = out.logits[:, -1], done + 1
         return answers
 

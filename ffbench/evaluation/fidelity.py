@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ffbench.methods.objective import COPY_LEAD
 from ffbench.methods.plan import DENSE_TOKENS, SparsePlan
-from ffbench.models.forward import logits_of
+from ffbench.models.forward import logits_of, with_cache
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.progress import progress_bar
@@ -127,7 +127,7 @@ def hidden_states(model: Any, case: Case, prefill: Prefill | None = None) -> dic
     if prefill is not None:
         prefill.paused = False
     prompt = model.model(
-        case.prompt.unsqueeze(0).to(device), past_key_values=cache, use_cache=True
+        case.prompt.unsqueeze(0).to(device), **with_cache(model.model, cache)
     ).last_hidden_state[0]
     if prefill is not None:
         prefill.paused = True
@@ -136,7 +136,7 @@ def hidden_states(model: Any, case: Case, prefill: Prefill | None = None) -> dic
         parts = [prompt[-1:]] if tail.from_prompt else []
         if len(tail.ids) > 1:
             given = tail.ids[:-1].unsqueeze(0).to(device)
-            output = model.model(given, past_key_values=cache, use_cache=True)
+            output = model.model(given, **with_cache(model.model, cache))
             parts.append(output.last_hidden_state[0])
             cache.crop(1 - len(tail.ids))
         states[name] = torch.cat(parts)[tail.judged_from :]

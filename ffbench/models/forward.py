@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -16,6 +17,13 @@ def last_hidden(model: Any, ids: Tensor) -> Tensor:
     """Hidden states [T, d] of one window ids [T] before the output head."""
     output = model.model(ids.unsqueeze(0).to(model.device), use_cache=False)
     return output.last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+def with_cache(module: Any, cache: Any) -> dict[str, Any]:
+    """Keyword arguments that make a model, or its decoder, read and extend `cache`."""
+    # transformers 5.24 renamed the argument; models outside it keep the older name
+    new = "cache" in signature(type(module).forward).parameters
+    return {"cache" if new else "past_key_values": cache, "use_cache": True}
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 python benchmarks/calibration_text.py --data-dir FOLDER --out TEXT_FOLDER
 
 The text is contexts of LongBench tasks that the LongBench table does not score, and as much source
-code of the embedded calibration part; docs/accuracy.md says what it changes. A plan fitted on it
-must not be judged on those tasks: it has seen the first RECORDS contexts of each.
+code of the embedded calibration part; docs/experiments/calibration_text.md says what it changes.
+A plan fitted on it must not be judged on those tasks: it has seen the first RECORDS contexts of
+each.
 """
 
 import argparse

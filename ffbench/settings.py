@@ -77,11 +77,11 @@ class FidelitySettings:
     part: heldout, or test for figures that are published.
     """
 
-    windows: int = 16
+    windows: int = 8
     contexts: list[int] = field(default_factory=lambda: [1536])
     tail: int = 255
     tails: list[str] = field(default_factory=lambda: ["continuation", "copy", "question"])
-    prompt_windows: int = 4
+    prompt_windows: int = 2
     part: str = "heldout"
 
 
@@ -92,7 +92,7 @@ class SpeedSettings:
     """
 
     lengths: list[int] = field(default_factory=lambda: [2048])
-    rounds: int = 3
+    rounds: int = 2
     processes: int = 3
 
 

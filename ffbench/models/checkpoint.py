@@ -11,6 +11,8 @@ INDEX = "model.safetensors.index.json"
 LFS_HEADER = b"version https://git-lfs"
 # transformers builds a tokenizer from any of these
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+# beside the weights: configuration, tokenizer and chat template, which every result depends on
+DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 LFS_BYTES = 1024  # a pointer file has three short lines
 
 
@@ -58,7 +60,7 @@ def chosen_checkpoint(folder: Path, file: str | None) -> str:
 
 
 def checkpoint_files(folder: Path, name: str) -> list[Path]:
-    """The files of checkpoint `name`, shards and the folder's JSON files included, by name.
+    """The files of checkpoint `name` by name: weights, shards included, and what describes them.
 
     Raises ModelError naming a shard that is missing or a file that is a Git LFS pointer.
     """
@@ -77,7 +79,7 @@ def checkpoint_files(folder: Path, name: str) -> list[Path]:
                 f"model.location: {path} is a Git LFS pointer, not the weights; fetch them with: "
                 "git lfs pull"
             )
-    return sorted({*weights, *folder.glob("*.json")})
+    return sorted({*weights, *(path for pattern in DESCRIPTIONS for path in folder.glob(pattern))})
 
 
 def tokenizer_problem(folder: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Keys of stages: what they hold, what they do not, and what a raised version changes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ffbench.settings import (
     CalibrationSettings,
     FidelitySettings,
     KernelSettings,
+    ModelSettings,
     RunSettings,
     SpeedSettings,
     TaskSettings,
@@ -170,6 +172,20 @@ def test_the_dtype_in_keys_is_the_one_that_is_used() -> None:
         return run_key(run_settings(model=model))
 
     assert key("auto") == key("float32") != key("bfloat16")
+
+
+def test_a_local_models_template_and_tokenizer_are_in_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "dtype": "float32"}')
+    model = ModelSettings("mine", source="folder", location=str(tmp_path), dtype="float32")
+    settings = run_settings(model=model, task=TASK, output_dir=str(tmp_path / "out"))
+    keys = [run_key(settings)]
+    for name in ("chat_template.jinja", "tokenizer.model", "merges.txt", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+        keys.append(run_key(settings))
+    (tmp_path / "README.md").write_text("no result depends on this")
+    keys.append(run_key(settings))
+    assert len(set(keys)) == len(keys) - 1 and keys[-1] == keys[-2]
 
 
 def test_other_dense_ends_are_judged_on_the_same_passages() -> None:

@@ -82,6 +82,10 @@ def test_a_folders_checkpoint_is_chosen_and_identified_by_its_files(tmp_path: Pa
         for file in ("b.gguf", "model.safetensors")
     ]
     assert chosen == [["b.gguf", "config.json"], ["config.json", "model.safetensors"]]
+    described = touch(
+        tmp_path / "d", "model.safetensors", "chat_template.jinja", "tokenizer.model", "merges.txt"
+    )
+    assert weight_files(ModelSpec("d", "folder", str(described))) == sorted(described.iterdir())
     shards = touch(tmp_path / "s", "w-00001-of-00002.gguf", "w-00002-of-00002.gguf")
     files = weight_files(ModelSpec("s", "folder", str(shards)))
     assert [path.name for path in files] == ["w-00001-of-00002.gguf", "w-00002-of-00002.gguf"]

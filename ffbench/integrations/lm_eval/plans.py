@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.methods.plan import SparsePlan
+from ffbench.models.checkpoint import checkpoint_files, chosen_checkpoint
 from ffbench.runs.identity import content_key, file_hash
 
 log = logging.getLogger(__name__)
-WEIGHTS = (".safetensors", ".gguf", ".json")
 
 
 def weights_identity(
@@ -20,11 +20,8 @@ def weights_identity(
     folder = Path(pretrained)
     if not folder.is_dir():
         return {"source": "hub", "location": pretrained, "revision": revision}
-    if gguf_file:
-        return {"weights": [file_hash(folder / gguf_file)]}
-    return {
-        "weights": [file_hash(path) for path in sorted(folder.glob("*")) if path.suffix in WEIGHTS]
-    }
+    name = gguf_file or chosen_checkpoint(folder, None)
+    return {"weights": [file_hash(path) for path in checkpoint_files(folder, name)]}
 
 
 def load_plan(

@@ -2,14 +2,13 @@
 
 import errno
 import os
-import signal
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from ffbench.runs.interrupts import interrupts_noted
 
 DONE, FAILED, INVALID, STOPPED = 0, 1, 2, 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as other programs end when their reader is gone
@@ -65,42 +64,6 @@ def import_problem(verb: str, error: ImportError) -> str:
             "from another folder"
         )
     return f"{verb}: {error}"
-
-
-REPEAT_SECONDS = 0.05  # the destructor has ended by then
-
-
-@contextmanager
-def interrupts_noted() -> Iterator[list[int]]:
-    """Note every Ctrl-C inside, since libraries turn some of them into errors of their own."""
-    noted: list[int] = []
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield noted
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-        raise KeyboardInterrupt
-
-    hook = sys.unraisablehook
-
-    def repeat(unraisable: "sys.UnraisableHookArgs") -> None:
-        """An interrupt inside a destructor is lost there: send it again a moment later."""
-        if unraisable.exc_type is KeyboardInterrupt:
-            threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
-        else:
-            hook(unraisable)
-
-    signal.signal(signal.SIGINT, interrupt)
-    sys.unraisablehook = repeat
-    try:
-        yield noted
-    finally:
-        sys.unraisablehook = hook
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def guarded(command: Callable[[], int]) -> int:

@@ -1,10 +1,12 @@
 """`python -m ffbench`: commands, and runs if no command is given."""
 
+import atexit
 import os
 import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 
 from ffbench.cli.errors import INVALID, guarded, refuse
 
@@ -30,10 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line: 0 all done, 1 a run failed, 2 bad input, 130 stopped."""
     if arguments is not None:
         return guarded(lambda: command(arguments))
+    # runs last at the end: Python then gives up its handlers, and a Ctrl-C would kill silently
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     code = guarded(process)
     # a Ctrl-C while the interpreter ends would still print a traceback
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.signal(signal.SIGINT, end_now)
     return code
+
+
+def end_now(number: int, frame: FrameType | None) -> None:
+    """End the process without the interpreter's own end, which may wait for threads."""
+    print("stopped", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def process() -> int:

@@ -15,6 +15,7 @@ from ffbench.models.device import resolve_device
 from ffbench.plugins import load_plugins
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import WAIT_SECONDS
+from ffbench.runs.interrupts import interrupted
 from ffbench.runs.machine import Machine
 from ffbench.runs.progress import log_line
 from ffbench.runs.provenance import collect as provenance
@@ -293,12 +294,14 @@ def execute(
             pipeline = Pipeline(settings, run, tracker, machine)
             run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
     except BaseException as error:
-        # Ctrl-C, or SystemExit in a worker that is told to end
-        stopped = not isinstance(error, Exception)
+        # Ctrl-C, also as the error that a library made of it, or SystemExit in a worker
+        stopped = interrupted() or not isinstance(error, Exception)
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         run.fail(INTERRUPTED if stopped else text)
         if tracker:
             tracker.finish("failed")
+        if interrupted():
+            raise KeyboardInterrupt from error
         raise
     if draw and settings.tracker.kind != "none" and not settings.dense:
         draw(run.path)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -173,26 +172,6 @@ def test_any_output_encoding(encoding: str, tmp_path: Path) -> None:
     environment = {"PYTHONIOENCODING": encoding}
     done = run("status", "--output-dir", str(folder), env=environment, encoding=encoding)
     assert done.returncode == 0 and "no runs in" in done.stdout and done.stderr == ""
-
-
-@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.5, 3.0])
-def test_an_interrupt_at_any_moment_is_one_line(seconds: float, tmp_path: Path) -> None:
-    """Imports, composing, checking: whatever the process is at then (Python's own start excepted)."""
-    words = ["plan", "save", str(tmp_path / "p"), "model=tiny_llama", "tracker=none"]
-    code = "from ffbench.cli.main import main; print('ready', flush=True); raise SystemExit(main())"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *words, f"output_dir={tmp_path / 'o'}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    _, written = process.communicate(timeout=60)
-    assert process.returncode == 130 and written.splitlines()[-1] == "stopped"
-    assert "Traceback" not in written
 
 
 def test_no_home_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

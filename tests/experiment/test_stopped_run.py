@@ -1,13 +1,25 @@
 """A run whose process is told to end is interrupted, one that breaks has failed."""
 
+import contextlib
+import signal
 from pathlib import Path
 
 import pytest
 
 from ffbench.experiment import pipeline
 from ffbench.experiment.stages import run_key
+from ffbench.runs.interrupts import interrupts_noted
 from ffbench.runs.store import RunStore
 from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
+
+
+def dense_run(folder: Path) -> RunSettings:
+    return RunSettings(
+        model=ModelSettings("tiny", source="tiny", location="llama"),
+        tracker=TrackerSettings(kind="none"),
+        sparsity=0.0,
+        output_dir=str(folder),
+    )
 
 
 @pytest.mark.parametrize(
@@ -17,12 +29,7 @@ from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
 def test_what_the_run_folder_says(
     error: BaseException, interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = RunSettings(
-        model=ModelSettings("tiny", source="tiny", location="llama"),
-        tracker=TrackerSettings(kind="none"),
-        sparsity=0.0,
-        output_dir=str(tmp_path),
-    )
+    settings = dense_run(tmp_path)
 
     def breaks(*given: object) -> None:
         raise error
@@ -33,3 +40,18 @@ def test_what_the_run_folder_says(
     state = RunStore(tmp_path).folder(run_key(settings)).state()
     assert state.state == "failed" and state.interrupted == interrupted
     assert interrupted or state.reason == "RuntimeError: out of luck"
+
+
+def test_an_interrupt_that_a_library_turned_into_its_own_error_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*arguments: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ModuleNotFoundError("Could not import module 'LlamaConfig'.")
+
+    monkeypatch.setattr(pipeline, "Pipeline", breaks)
+    settings = dense_run(tmp_path)
+    with interrupts_noted(), pytest.raises(KeyboardInterrupt):
+        pipeline.execute(settings, ["python", "-m", "ffbench"])
+    assert RunStore(tmp_path).folder(run_key(settings)).state().interrupted

@@ -1,0 +1,52 @@
+"""Ctrl-C that is not lost: libraries turn some interrupts into errors, or swallow them."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+REPEAT_SECONDS = 0.05  # the destructor has ended by then
+
+_noted: list[int] = []  # signals since `interrupts_noted` was entered
+
+
+def interrupted() -> bool:
+    """Whether a Ctrl-C came, whatever a library made of it."""
+    return bool(_noted)
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[list[int]]:
+    """Note every Ctrl-C inside, since libraries turn some of them into errors of their own."""
+    noted = _noted
+    noted.clear()
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield noted
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    hook = sys.unraisablehook
+
+    def repeat(unraisable: "sys.UnraisableHookArgs") -> None:
+        """An interrupt inside a destructor is lost there: send it again a moment later."""
+        if unraisable.exc_type is KeyboardInterrupt:
+            threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            hook(unraisable)
+
+    signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = repeat
+    try:
+        yield noted
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -76,7 +76,11 @@ def keys_of(path: Path) -> set[str]:
     """The `key` of every line that a file has; empty without the file."""
     if not path.exists():
         return set()
-    return {str(json.loads(line).get("key")) for line in path.read_text().splitlines() if line}
+    return {
+        str(json.loads(line).get("key"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line
+    }
 
 
 def append(path: Path, line: dict[str, Any]) -> None:

@@ -152,7 +152,7 @@ def write(folder: Path, runs: int, records: int) -> int:
             ("provenance.json", json.dumps(provenance)),
             ("config.json", "{}"),
         ):
-            written += (run / name).write_text(text)
+            written += (run / name).write_text(text, encoding="utf-8")
     return written
 
 
@@ -187,7 +187,7 @@ def main() -> int:
     }
     print(json.dumps(measured))
     if options.append:
-        with options.append.open("a") as file:
+        with options.append.open("a", encoding="utf-8") as file:
             file.write(json.dumps(measured) + "\n")
     return int(measured["seconds"] > LIMIT_SECONDS or measured["peak_gigabytes"] > LIMIT_GIGABYTES)
 

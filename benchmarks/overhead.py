@@ -64,7 +64,10 @@ def first_composition() -> float:
 
 def recorded() -> list[dict[str, Any]]:
     """Results of the recorded runs that have a plan."""
-    results = [json.loads(path.read_text()) for path in sorted(RECORDED.glob("runs/*/result.json"))]
+    results = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(RECORDED.glob("runs/*/result.json"))
+    ]
     return [result for result in results if result["sparsity"] > 0]
 
 
@@ -121,8 +124,10 @@ def done_sweep(folder: Path) -> dict[str, float]:
     for job in jobs_of(overrides):
         run = folder / "runs" / run_key(job.settings)
         shutil.copytree(RECORDED / "runs" / recorded()[0]["run_key"], run)
-        result = json.loads((run / "result.json").read_text()) | {"run_key": run.name}
-        (run / "result.json").write_text(json.dumps(result))
+        result = json.loads((run / "result.json").read_text(encoding="utf-8")) | {
+            "run_key": run.name
+        }
+        (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
     def whole(*more: str) -> float:
         begin = time.perf_counter()
@@ -175,7 +180,7 @@ def main() -> None:
     text = json.dumps(measured, indent=1)
     print(text)
     if options.out:
-        options.out.write_text(text + "\n")
+        options.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

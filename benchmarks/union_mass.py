@@ -102,7 +102,9 @@ def run(arguments: Sequence[str]) -> int:
     for text, windows in heldout_windows(session.tokenizer, tokens, options.length).items():
         lines += text_lines(session.model, plan, text, windows.to(device), density)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text("".join(json.dumps(fixed | line) + "\n" for line in lines))
+    options.out.write_text(
+        "".join(json.dumps(fixed | line) + "\n" for line in lines), encoding="utf-8"
+    )
     for line in lines:
         if line["layer"] is None:
             values = ", ".join(f"{name} {line[name]:.3f}" for name in FIELDS)

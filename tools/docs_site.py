@@ -87,7 +87,9 @@ def on_config(config: Any) -> Any:
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in docs/."""
     for source, target in PAGES.items():
-        files.append(File.generated(config, target, content=(ROOT / source).read_text()))
+        files.append(
+            File.generated(config, target, content=(ROOT / source).read_text(encoding="utf-8"))
+        )
     for package, parent in PACKAGES.items():
         for name, names in modules(package, parent):
             page = File.generated(config, f"api/{name}.md", content=api_page(name, names))

@@ -76,7 +76,7 @@ def pins(text: str) -> dict[str, list[Requirement]]:
 
 def wanted(root: Path) -> list[Requirement]:
     """Every direct dependency that pyproject.toml names, those of all extras included."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     requirements = [Requirement(text) for group in groups for text in group]
     own = canonicalize_name(project["name"])
@@ -90,8 +90,8 @@ def mismatches(root: Path) -> list[str]:
         return [
             f"{name} is missing; make it with: python -m tools.locks --refresh" for name in missing
         ]
-    cuda_text = (root / CUDA).read_text()
-    if (root / CPU).read_text() != cpu_text(cuda_text):
+    cuda_text = (root / CUDA).read_text(encoding="utf-8")
+    if (root / CPU).read_text(encoding="utf-8") != cpu_text(cuda_text):
         return [f"{CPU} is not the one that belongs to {CUDA}"]
     pinned = pins(cuda_text)
     problems = []
@@ -114,9 +114,9 @@ def refresh(root: Path, upgrade: bool) -> None:
     """Write both locks. Pins that still fit are kept, unless `upgrade`."""
     with tempfile.TemporaryDirectory() as folder:
         held, made = Path(folder) / "held.txt", Path(folder) / "made.txt"
-        held.write_text("\n".join(HELD) + "\n")
+        held.write_text("\n".join(HELD) + "\n", encoding="utf-8")
         if (root / CUDA).exists():
-            made.write_text((root / CUDA).read_text())
+            made.write_text((root / CUDA).read_text(encoding="utf-8"), encoding="utf-8")
         command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet"]
         command += ["--universal", "--python-version", "3.11", "--all-extras", "--generate-hashes"]
         command += ["--no-annotate", "--no-header", "--constraints", str(held), "-o", str(made)]
@@ -130,9 +130,9 @@ def refresh(root: Path, upgrade: bool) -> None:
             raise LockError("uv is needed to refresh the locks; install it with: pip install uv")
         if done.returncode:
             raise LockError(f"uv cannot resolve pyproject.toml: {' '.join(done.stderr.split())}")
-        text = HEADER + made.read_text()
-    (root / CUDA).write_text(text)
-    (root / CPU).write_text(cpu_text(text))
+        text = HEADER + made.read_text(encoding="utf-8")
+    (root / CUDA).write_text(text, encoding="utf-8")
+    (root / CPU).write_text(cpu_text(text), encoding="utf-8")
 
 
 def pip(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -167,7 +167,9 @@ def check_online(root: Path, pythons: list[str], ranges: bool) -> list[str]:
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / CUDA  # with hashes, pip would fetch every wheel to check them
-        plain.write_text("\n".join(entries((root / CUDA).read_text())) + "\n")
+        plain.write_text(
+            "\n".join(entries((root / CUDA).read_text(encoding="utf-8"))) + "\n", encoding="utf-8"
+        )
         targets = {CPU: ["-r", str(root / CPU)], CUDA: ["-r", str(plain)]}
         # Newest versions change without this repository, so they are no part of a change's check.
         targets |= {"pip install '.[all]'": [f"{root}[all]"]} if ranges else {}

@@ -126,7 +126,7 @@ def make(source: Source, folder: Path) -> list[str]:
     drawn, left_out = draw_all(source, folder)
     lines = [f"{folder / name}.png and .svg" for name in drawn]
     for name, text in all_tables(source).items():
-        (folder / name).write_text(text + "\n")
+        (folder / name).write_text(text + "\n", encoding="utf-8")
         lines.append(str(folder / name))
     return lines + [f"{name}: not drawn: {reason}" for name, reason in left_out.items()]
 

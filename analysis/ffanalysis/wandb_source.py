@@ -152,10 +152,10 @@ def write_run(run: Any, target: Path) -> str | None:
     }
     if tables["answers"]:
         (folder / "answers.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in tables["answers"])
+            "".join(json.dumps(row) + "\n" for row in tables["answers"]), encoding="utf-8"
         )
     for name, value in files.items():
-        (folder / name).write_text(json.dumps(value) + "\n")
+        (folder / name).write_text(json.dumps(value) + "\n", encoding="utf-8")
     return key
 
 

@@ -32,7 +32,7 @@ class Runner:
     def append(self, line: dict[str, Any]) -> None:
         """Add a line to the results and see to it that it is on the disk."""
         self.results.parent.mkdir(parents=True, exist_ok=True)
-        with self.results.open("a") as file:
+        with self.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line | self.facts) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -76,7 +76,7 @@ def timed(command: Sequence[str], limit: float, root: Path) -> dict[str, Any]:
         "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])
     }
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+", errors="replace") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
             command,
             stdout=output,

@@ -231,7 +231,7 @@ def own_children(name: str) -> list[int]:
     children = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            before, _, after = entry.read_text(errors="replace").rpartition(")")
+            before, _, after = entry.read_text(errors="replace", encoding="utf-8").rpartition(")")
         except OSError:  # the process ended meanwhile
             continue
         if before.partition("(")[2] == name and int(after.split()[1]) == os.getpid():

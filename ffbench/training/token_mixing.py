@@ -59,9 +59,9 @@ def token_mixing_scores(model: Any, batches: Tensor) -> dict[str, list[float]]:
 
 def save_scores(scores: list[float] | dict[str, list[float]], folder: Path) -> None:
     """Write layer scores."""
-    (folder / "scores.json").write_text(json.dumps(scores))
+    (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
 
 
 def load_scores(folder: Path) -> Any:
     """Read what `save_scores` wrote."""
-    return json.loads((folder / "scores.json").read_text())
+    return json.loads((folder / "scores.json").read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ def packages(root: Path) -> dict[str, list[Path]]:
 def imported(path: Path) -> set[str]:
     """Dotted names that a file imports, at any depth."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

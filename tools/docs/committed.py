@@ -58,10 +58,12 @@ def without_paths(name: str, content: dict[str, Any]) -> dict[str, Any]:
 
 def copy_sweep(file: Path, target: Path) -> None:
     """Write a sweep's list of jobs into the folder `target`."""
-    sweep = json.loads(file.read_text())
+    sweep = json.loads(file.read_text(encoding="utf-8"))
     jobs = [job | {"overrides": short_command(job["overrides"])} for job in sweep["jobs"]]
     target.mkdir(parents=True, exist_ok=True)
-    (target / file.name).write_text(json.dumps(sweep | {"jobs": jobs}, indent=1) + "\n")
+    (target / file.name).write_text(
+        json.dumps(sweep | {"jobs": jobs}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def copy_run(folder: Path, target: Path) -> None:
@@ -73,5 +75,5 @@ def copy_run(folder: Path, target: Path) -> None:
     """
     target.mkdir(parents=True)
     for name in ("result.json", "config.json", "provenance.json"):
-        content = without_paths(name, json.loads((folder / name).read_text()))
-        (target / name).write_text(json.dumps(content, indent=1) + "\n")
+        content = without_paths(name, json.loads((folder / name).read_text(encoding="utf-8")))
+        (target / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -55,7 +55,7 @@ def filled(page: Path, root: Path, only: Sequence[str] = ()) -> str:
         LoadError: a committed result cannot be read.
 
     """
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     names = [match["name"] for match in OPENING.finditer(text)]
     for name in names:
         where = f"{page.relative_to(root)}: the part {name!r}"
@@ -78,7 +78,7 @@ def changed_pages(root: Path, only: Sequence[str] = ()) -> Iterator[tuple[Path, 
     """Pages whose generated parts are out of date, with the text that they should have."""
     for page in pages(root):
         text = filled(page, root, only)
-        if text != page.read_text():
+        if text != page.read_text(encoding="utf-8"):
             yield page, text
 
 

@@ -46,7 +46,9 @@ def build(source: Source) -> str:
     leave_out = ["seed"] if "seeds" in frame else []
     with tempfile.TemporaryDirectory() as folder:
         drawn, left_out = draw_all(source, Path(folder))
-        pictures = [(name, (Path(folder) / f"{name}.svg").read_text()) for name in drawn]
+        pictures = [
+            (name, (Path(folder) / f"{name}.svg").read_text(encoding="utf-8")) for name in drawn
+        ]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -56,8 +58,8 @@ def build(source: Source) -> str:
     )
     columns = columns_of(frame)
     return environment.get_template("report.html").render(
-        style=Markup((TEMPLATES / "report.css").read_text()),
-        script=Markup((TEMPLATES / "report.js").read_text()),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         title=f"FFBench: {common.values(frame, 'model')}",
         cards=cards(frame),
         columns=columns,

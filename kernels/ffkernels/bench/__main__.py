@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     line = json.dumps(rounded(result))
     if a.output_dir:
         a.output_dir.mkdir(parents=True, exist_ok=True)
-        with (a.output_dir / "kernels.jsonl").open("a") as file:
+        with (a.output_dir / "kernels.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
     print(line)
     return 0

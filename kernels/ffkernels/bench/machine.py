@@ -13,7 +13,7 @@ GPU_FACTS = ("driver_version", "power.limit", "clocks.max.sm", "clocks.sm")
 def cpu_name() -> str:
     """Return the processor's model name; its instruction sets are fields of their own."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         text = ""
     for line in text.splitlines():

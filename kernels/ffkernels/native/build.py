@@ -85,7 +85,7 @@ def loaded_openmp() -> str | None:
     Linking against it lets torch and the kernels share one thread pool.
     """
     try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     files = (line.split(maxsplit=5)[5] for line in lines if line.count("/"))

@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     os.environ.pop(tiles.VARIABLE, None)  # the search starts from the shipped tiles
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    with torch.no_grad(), (options.output_dir / FILE).open("w") as file:
+    with torch.no_grad(), (options.output_dir / FILE).open("w", encoding="utf-8") as file:
         for block_size in options.block_size:
             line = json.dumps(tune(options.shape, options.dtype, block_size, options.tokens))
             file.write(line + "\n")

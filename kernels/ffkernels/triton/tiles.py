@@ -84,7 +84,7 @@ def measured(path: str) -> dict[tuple[int, bool, int], tuple[Tile, Tile]]:
     ValueError if the file cannot be read or a pair of tiles does not fit together.
     """
     try:
-        lines = [json.loads(text) for text in Path(path).read_text().splitlines()]
+        lines = [json.loads(text) for text in Path(path).read_text(encoding="utf-8").splitlines()]
         pairs = {
             (int(line["arch"]), bool(line["float32"]), int(line["block_size"])): (
                 Tile(**line["gate_up"]),

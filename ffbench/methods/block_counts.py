@@ -7,6 +7,19 @@ TILE = 32  # neurons; counts are whole tiles of the kernels
 RULES = ("mass", "energy")
 
 
+def winners(values: Tensor, total: int) -> Tensor:
+    """How many of the `total` largest of values [n, f] each row has, int64 [n]; of equal values
+    those of earlier rows win.
+    """
+    if not total:
+        return torch.zeros(len(values), dtype=torch.int64, device=values.device)
+    # several times faster than topk, which sorts what it finds
+    least = values.flatten().kthvalue(values.numel() - total + 1).values
+    above, equal = (values > least).sum(1), (values == least).sum(1)
+    before = equal.cumsum(0) - equal
+    return above + (total - above.sum() - before).clamp_min(0).minimum(equal)
+
+
 def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> list[int]:
     """Neurons of each block: multiples of `tile`, or all there are, `total` rounded down to tiles
     in all.
@@ -27,8 +40,7 @@ def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> lis
     values = scores.float()
     if rule == "mass":
         values = values / values.sum(1, keepdim=True).clamp_min(1e-30)
-    winners = values.flatten().topk(total).indices // f
-    won = torch.bincount(winners, minlength=count).double() / tile
+    won = winners(values, total).double() / tile
     tiles = won.floor()
     left = total // tile - int(tiles.sum())
     order = (won - tiles).argsort(descending=True, stable=True).tolist()

@@ -84,9 +84,11 @@ def fit_scale(sums: ScaleSums, d: int) -> dict[str, Tensor]:
 
 def token_scale(layer: "LayerPlan", x: Tensor, z: Tensor) -> Tensor:
     """Predicted residual energy over the mean, [T], of tokens x [T, d] with features z [T, r]."""
-    s = layer.statistics
-    weights = torch.cat([s["scale_linear"], s["scale_square"], s["scale_log"]])
-    return (scale_features(x, z) @ weights + s["scale_bias"]).clamp_min(LEAST)
+    s, x = layer.statistics, x.float()
+    # `scale_features` times the weights, without a copy of x
+    size = torch.linalg.vector_norm(x, dim=1).clamp_min(1e-6).log() * 2
+    linear, square = x @ s["scale_linear"], z.float().square() @ s["scale_square"]
+    return (linear + square + size * s["scale_log"] + s["scale_bias"]).clamp_min(LEAST)
 
 
 def scale_flops(d: int, rank: int) -> float:

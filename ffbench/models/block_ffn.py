@@ -101,12 +101,8 @@ class BlockChooser:
             return similar_order(features, size)
         return sorted_order(token_scale(self.layer, x, features), size)
 
-    def block_scale(self, blocks: Tensor) -> Tensor | None:
-        """Predicted residual energy [n] of blocks [n, B, d] over the mean; None unless tokens are
-        sorted by it.
-        """
-        if self.settings.blocks != SORTED:
-            return None
+    def block_scale(self, blocks: Tensor) -> Tensor:
+        """Predicted residual energy [n] of blocks [n, B, d] over the mean."""
         rows = blocks.flatten(0, 1)
         z = self.layer.compensation.features(rows)
         return token_scale(self.layer, rows, z).view(blocks.shape[:2]).mean(1)
@@ -128,7 +124,7 @@ class BlockChooser:
                 self.module.act_fn,
                 self.down_norms,
                 self.seed,
-                self.block_scale(blocks),
+                self.block_scale if self.settings.blocks == SORTED else None,
             )
         )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ffbench.methods.block_counts import block_counts
+from ffbench.methods.block_counts import block_counts, winners
 
 
 @pytest.mark.parametrize("rule", ["mass", "energy"])
@@ -48,3 +48,11 @@ def test_equal_blocks_get_equal_shares_and_everything_is_everything() -> None:
 def test_refusals(total: int, rule: str, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         block_counts(torch.rand(2, 4), total, rule)
+
+
+@pytest.mark.parametrize("total", [0, 1, 17, 199, 200])
+def test_winners_are_those_of_a_full_sort(total: int) -> None:
+    values = torch.randint(0, 6, (5, 40), generator=torch.Generator().manual_seed(3)).float()
+    order = values.flatten().argsort(descending=True, stable=True)[:total]
+    expected = torch.bincount(order // 40, minlength=5)
+    assert torch.equal(winners(values, total), expected)

@@ -1,10 +1,19 @@
 """Tokens sorted by a predicted scale: the regression and the order against numpy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
 from ffbench.methods.similar_blocks import SPAN, sorted_order
-from ffbench.methods.token_scale import RIDGE, ScaleSums, fit_scale, scale_features
+from ffbench.methods.token_scale import (
+    LEAST,
+    RIDGE,
+    ScaleSums,
+    fit_scale,
+    scale_features,
+    token_scale,
+)
 
 
 def test_the_regression_is_ridge_on_standardised_features() -> None:
@@ -29,6 +38,21 @@ def test_the_regression_is_ridge_on_standardised_features() -> None:
     np.testing.assert_allclose(torch.cat([fitted[n] for n in names]), slope, rtol=1e-4, atol=1e-6)
     bias = target.mean() - slope @ wide.mean(0)
     np.testing.assert_allclose(fitted["scale_bias"].item(), bias, rtol=1e-4)
+
+
+def test_the_scale_is_the_regression_on_the_features() -> None:
+    g = torch.Generator().manual_seed(2)
+    x, z = torch.randn(50, 6, generator=g), torch.randn(50, 4, generator=g)
+    fitted = {
+        "scale_linear": torch.randn(6, generator=g),
+        "scale_square": torch.randn(4, generator=g),
+        "scale_log": torch.randn(1, generator=g),
+        "scale_bias": torch.tensor([3.0]),
+    }
+    weights = torch.cat([fitted[n] for n in ("scale_linear", "scale_square", "scale_log")])
+    expected = (scale_features(x, z) @ weights + 3.0).clamp_min(LEAST)
+    layer = SimpleNamespace(statistics=fitted)
+    torch.testing.assert_close(token_scale(layer, x, z), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_tokens_are_sorted_within_a_span_only() -> None:

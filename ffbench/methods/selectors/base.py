@@ -21,9 +21,9 @@ class SelectorInputs:
     layer: the layer's plan; before [B, d]: inputs of the block ahead of the sparse ones (empty
     without one); blocks [n, B, d]: inputs of the sparse blocks; activations: maps inputs [T, d] to
     exact activations [T, f]; act: the gate's activation function; down_norms [f]: lengths of the
-    down columns; seed: of this layer; scale [n]: predicted residual energy of each block over the
-    mean, for blocks of sorted tokens. The neurons of `layer`, `activations` and `down_norms` have
-    the same order.
+    down columns; seed: of this layer; scale: maps blocks [n, B, d] of sorted tokens to the
+    predicted residual energy [n] of each over the mean, None for other blocks. The neurons of
+    `layer`, `activations` and `down_norms` have the same order.
     """
 
     layer: "LayerPlan"
@@ -33,7 +33,7 @@ class SelectorInputs:
     act: Callable[[Tensor], Tensor]
     down_norms: Tensor
     seed: int
-    scale: Tensor | None = None
+    scale: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Static(Selector):
         """
         if self.statistic == "residual":
             prior = inputs.layer.predictor.prior.expand(len(inputs.blocks), -1)
-            return prior if inputs.scale is None else prior * inputs.scale[:, None]
+            return prior if inputs.scale is None else prior * inputs.scale(inputs.blocks)[:, None]
         statistics, norms = inputs.layer.statistics, inputs.down_norms.square()
         value = statistics["second"]
         if self.statistic == "flap":

@@ -27,8 +27,9 @@ run: setup
 quick: setup
 	$(BIN)/python -m ffbench +experiment=quick
 
+# one thread per process: two processes of two threads on two cores would slow each other
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal
 
 # root and Debian's packages: a one-machine cluster that ends with the tests
 test-slurm: setup

@@ -94,7 +94,7 @@ def fidelity_of(session: Session, plan: SparsePlan) -> dict[str, Any]:
     s = session.settings
     stage = session.stages.dense_tails
     assert stage is not None, "problems() refuses fidelity without windows"
-    cases = fidelity_cases(s, session.tokenizer)
+    cases = fidelity_cases(s.fidelity, session.tokenizer)
     dense = session.cached(stage, lambda folder: save_dense(session.model, cases, folder))
     measured = measure(session.model, plan, cases, dense, s.kernel.backend)
     used = flops_of(plan).whole_prompt(measured.density)

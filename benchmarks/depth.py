@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     if not missing:
         print("every line is there already")
         return 0
-    cases = fidelity_cases(s, session.tokenizer)
+    cases = fidelity_cases(s.fidelity, session.tokenizer)
     dense = load_file(session.cached(stage, lambda path: save_dense(model, cases, path)) / FILE)
     for n in missing:
         measured = measure_depth(model, cases, dense, n)

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     if stage is None:
         return refuse(["fidelity.windows: 0 is too small; choose 1 or more"])
     plan = session.trained_plan()
-    cases = fidelity_cases(settings, session.tokenizer)
+    cases = fidelity_cases(settings.fidelity, session.tokenizer)
     dense = session.cached(stage, lambda folder: save_dense(session.model, cases, folder))
     for inputs in INPUTS:
         mapped = mapped_plan(session, plan, rank, inputs)

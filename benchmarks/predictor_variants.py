@@ -146,7 +146,7 @@ def through_model(
     session, s = bench.session, bench.settings
     stage = session.stages.dense_tails
     assert stage is not None, "run() refuses fidelity without windows"
-    cases = fidelity_cases(s, session.tokenizer)
+    cases = fidelity_cases(s.fidelity, session.tokenizer)
     dense = session.cached(stage, lambda folder: save_dense(session.model, cases, folder))
     layers = [
         replace(

@@ -45,6 +45,7 @@ ALLOWED = {
         "ffbench.__version__",
         "ffanalysis",
     },
+    "ffbench.api": EXPERIMENT | {"ffbench.cli", "ffanalysis"},
     "ffanalysis": {"ffanalysis", "ffbench.runs"},
 }
 HYDRA = {"hydra", "omegaconf"}
@@ -65,6 +66,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "ffbench.validation": {"wandb", *HYDRA},
     "ffbench.integrations": {"wandb", *HYDRA},
     "ffbench.cli": {"wandb"},
+    "ffbench.api": {"wandb", *HYDRA},
     "ffanalysis": {"torch", "transformers", "wandb", *HYDRA},
 }
 READS_WANDB = (

@@ -7,7 +7,7 @@ import torch
 from ffbench.data.embedded_text import KINDS
 from ffbench.data.windows import document_windows
 from ffbench.evaluation.fidelity import QUESTION, Case, Tail, text_case
-from ffbench.settings import RunSettings
+from ffbench.settings import FidelitySettings
 from ffbench.tasks.retrieval_questions import retrieval_questions
 
 RETRIEVAL = "retrieval"
@@ -23,9 +23,9 @@ def question_cases(tokenizer: Any, part: str, context: int, count: int) -> list[
     return cases
 
 
-def fidelity_cases(settings: RunSettings, tokenizer: Any) -> list[Case]:
+def fidelity_cases(f: FidelitySettings, tokenizer: Any) -> list[Case]:
     """Every case of a run: per context and text one window per document, and questions."""
-    f, cases = settings.fidelity, []
+    cases = []
     for number, context in enumerate(f.contexts):
         length = context + f.tail + 1
         for kind in KINDS:

@@ -144,7 +144,7 @@ class Pipeline(Session):
         stage = self.stages.dense_tails
         if stage is None:
             return None
-        cases = fidelity_cases(self.settings, self.tokenizer)
+        cases = fidelity_cases(self.settings.fidelity, self.tokenizer)
         folder = self.cached(stage, lambda path: save_dense(self.model, cases, path))
         flops = flops_of(plan)
 

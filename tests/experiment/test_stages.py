@@ -193,7 +193,7 @@ def test_other_dense_ends_are_judged_on_the_same_passages() -> None:
     fidelity = FidelitySettings(windows=2, contexts=[1536], tails=["copy"])
     every = [run_settings(fidelity=fidelity, first_dense=n, last_dense=2 * n) for n in (16, 64)]
     keys = {RunStages(settings).dense_tails.key for settings in every}
-    cases = [fidelity_cases(settings, tokenizer) for settings in every]
+    cases = [fidelity_cases(settings.fidelity, tokenizer) for settings in every]
     assert len(keys) == 1 and len(cases[0]) == len(cases[1]) == 4
     for one, other in zip(*cases, strict=True):
         assert torch.equal(one.prompt, other.prompt)

@@ -64,6 +64,32 @@ def selectors(root: Path) -> str:
     return "\n\n".join(parts)
 
 
+EQUAL_FLOPS = "baselines.jsonl"
+ANSWER = ("kl_continuation", "kl_copy", "nll_increase_copy", "top1_continuation", "flops_used")
+
+
+def equal_flops(root: Path) -> str:
+    """Answer KL of every rule at one cost of whole prompts, lowest copy KL first; bounds last."""
+    rows = benches.selections(root / RESULTS, EQUAL_FLOPS)
+    if rows.empty:
+        return NOTHING
+    bound = rows["selector_counted"] == False  # noqa: E712
+    rows = rows.assign(bound=bound).sort_values(["bound", "kl_copy"], kind="stable")
+    leave_out = ("sparsity", "selector_counted", "bound")
+    names = common.method_names(rows, leave_out)
+    rows = rows.assign(method=names + rows["bound"].map({True: " (bound)", False: ""}))
+    parts = " and ".join(sorted(rows["part"].unique()))
+    return (
+        tables.markdown(rows, ["method", "sparsity", *ANSWER])
+        + "\n\nSparsity solved so that whole prompts cost "
+        f"{common.spread(rows, 'flops_target')} of the dense FFN FLOPs. "
+        "A bound sees exact activations, and its own cost is left out. "
+        f"{settings.fixed(rows, leave_out)}; {parts} part, "
+        f"{common.windows_of(rows, 'kl_copy')} windows. {common.conditions(rows)}. "
+        "Brackets: 95% bootstrap over documents."
+    )
+
+
 def varied(name: str, file: str) -> Callable[[Path], str]:
     """A table of one setting's values, per method."""
 
@@ -171,6 +197,7 @@ def overlaps(root: Path) -> str:
 
 
 PARTS: dict[str, Callable[[Path], str]] = {
+    "equal_flops": equal_flops,
     "selectors": selectors,
     "predictors": predictors,
     "union": overlaps,

@@ -133,12 +133,12 @@ def test_an_unknown_schema_version_is_refused(change: Callable, copied: Path) ->
 
 
 def test_results_of_schema_1_are_read_with_todays_names() -> None:
-    frame = load.runs(PUBLISHED / "default")
-    sparse = frame[frame["sparsity"] > 0]
-    assert set(sparse["compensator"]) == {"surrogate"} and sparse["kl_continuation"].isna().all()
-    assert sorted(set(sparse["compensator.tune_steps"])) == [0, 120]
-    assert sparse["kl_prompt"].between(0.1, 0.4).all() and sparse["seed"].eq(0).all()
-    texts = load.fidelity(PUBLISHED / "default")
+    old = ("tuned", "similar")
+    frame = pd.concat([load.runs(PUBLISHED / name) for name in old])
+    assert set(frame["compensator"]) == {"surrogate"} and frame["kl_continuation"].isna().all()
+    assert sorted(set(frame["compensator.tune_steps"])) == [0, 120]
+    assert frame["kl_prompt"].between(0.1, 0.4).all() and frame["seed"].eq(0).all()
+    texts = load.fidelity(PUBLISHED / "tuned")
     assert set(texts["text"]) == {"prose", "code"} and set(texts["tail"]) == {"prompt"}
 
 

@@ -22,7 +22,7 @@ PLUGINS = {
 INSTALL = {
     "joblib": "pip install hydra-joblib-launcher==1.2.0",
     "slurm": "pip install 'ffbench[slurm]'",
-    "ray": "pip install 'ffbench[ray]' (in an environment of its own: docs/sweeps.md)",
+    "ray": "pip install 'ffbench[ray]'",
 }
 
 

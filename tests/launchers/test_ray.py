@@ -22,7 +22,7 @@ from launching import (
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FFBENCH_TEST_RAY") != "1",
-    reason="needs Ray in an environment of its own: make test-ray",
+    reason="starts a Ray head on this machine: make test-ray",
 )
 RAY = ["launcher=ray", "hydra.launcher.ray.init.address=127.0.0.2:6399"]
 

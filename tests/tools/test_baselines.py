@@ -112,3 +112,53 @@ def test_variants_of_the_predictor(folder: Path, tmp_path: Path) -> None:
     text = baselines.predictors(tmp_path)
     assert "| mean-linear | 0.500 | 0.900 | 25% | 0.1000 | 50% | 1.23% |" in text
     assert "| mean-linear | 0.440 | 0.440 | 0.440 (0.340 to 0.540) | 1.50 |" in text
+
+
+def answer_line(selector: str, copy: float, **changes: Any) -> dict[str, Any]:
+    def tail(kl: float) -> dict[str, Any]:
+        return {
+            "n": 16,
+            "kl": kl,
+            "kl_low": kl / 2,
+            "kl_high": kl * 2,
+            "kl_worst": kl * 3,
+            "nll_dense": 1.0,
+            "nll_increase": kl,
+            "nll_increase_low": kl / 2,
+            "nll_increase_high": kl * 2,
+            "nll_increase_worst": kl,
+            "top1_agreement": 0.9,
+        }
+
+    tails = {"continuation": tail(copy / 3), "copy": tail(copy)}
+    new = {
+        "parameters": {"selector": {}, "compensator": {}, "scheduler": {}},
+        "blocks": "consecutive",
+        "group_size": 1,
+        "part": "test",
+        "flops_target": 0.6,
+        "selector_counted": True,
+        "per_token": False,
+        "fidelity": {"tails": tails, "flops_used": 0.6, "density_used": 0.55},
+    }
+    old = {name: value for name, value in line(selector, copy).items() if name != "block_wise"}
+    return old | new | changes
+
+
+def test_rules_at_equal_flops_are_sorted_by_copy_kl_and_bounds_come_last(
+    folder: Path, tmp_path: Path
+) -> None:
+    lines = [
+        answer_line("oracle", 0.01, selector_counted=False),
+        answer_line("static", 0.08, sparsity=0.58),
+        answer_line("trained", 0.05),
+        answer_line("trained", 0.04, blocks="sorted"),
+        answer_line("cats", 0.07, per_token=True),
+    ]
+    write(folder, baselines.EQUAL_FLOPS, lines)
+    text = baselines.equal_flops(tmp_path)
+    order = ["sorted", "| trained + none |", "cats (per token)", "static", "oracle + none (bound)"]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "0.0500 (0.0250 to 0.1000)" in text and "| 0.58 |" in text
+    assert "0.6 of the dense FFN FLOPs" in text and "test part, 16 windows" in text

@@ -42,7 +42,6 @@ def test_old_results_are_marked_as_superseded() -> None:
         ("longbench", ("gold ppl ratio", "Means over the headline tasks", "whole")),
         ("kernels", ("groups of 32", "single", "vs torch eager", "test recording")),
         ("speeds", ("llama3.2-1b", "layers", "2048", "random weights")),
-        ("methods", ("compare within equal FLOPs only", "a bound, no speedup", "answer KL")),
     ],
 )
 def test_the_other_tables(part: str, texts: tuple[str, ...], checkout: Path) -> None:

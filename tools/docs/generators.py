@@ -22,7 +22,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "longbench": results.longbench,
     "kernel_speedups": results.kernels,
     "shape_speedups": results.speeds,
-    "methods": results.methods,
     "longbench_tasks": longbench.sections,
     "leaderboard": leaderboard.table,
     "stages": stages.table,

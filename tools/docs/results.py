@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from ffanalysis import benches, load, plots, settings, tables
-from ffanalysis.formats import column_format
 from ffanalysis.plots import common
 from ffanalysis.plots.speed import SHAPE_SETTINGS
 from ffanalysis.report import current_columns
@@ -65,17 +64,6 @@ SPEEDS = (
     "ratio",
     "ffn_ratio",
     "own_dense_ratio",
-)
-METHODS = (
-    "method",
-    "kl_continuation",
-    "kl_copy",
-    "kl_prompt_prose",
-    "kl_prompt_code",
-    "kl_prompt",
-    "ppl_ratio_prompt",
-    "flops_used",
-    "flops_ratio",
 )
 KERNEL_SHAPE, SPEED_TOKENS = "llama3.2-1b", 2048
 
@@ -232,30 +220,5 @@ def speeds(root: Path) -> str:
             f"`python -m ffbench speed shape=... speed.lengths=[{SPEED_TOKENS}]`: random weights, "
             f"selector and compensator included, {common.spread(rows, 'rounds')} paired rounds, "
             f"{common.brackets(rows)}. `layers`: how many were built. {common.conditions(rows)}.",
-        ]
-    )
-
-
-def methods(root: Path) -> str:
-    """KL of selector, compensator and scheduler at one sparsity, sorted within equal FLOPs."""
-    frame = benches.selections(root / RESULTS)
-    if frame.empty:
-        return "Not measured yet."
-    level = frame["sparsity"].mode().iloc[0]
-    rows, _ = common.same_settings(frame[frame["sparsity"] == level])
-    loss = common.headline_loss(rows)
-    counts = rows[loss.replace("kl_", "windows_")]
-    rows = rows[counts == counts.max()]
-    names = common.method_names(rows)
-    rows = rows.assign(method=names, cost=rows["flops_used"].fillna(rows["flops_ratio"]).round(2))
-    rows = rows.sort_values(["cost", loss], kind="stable")
-    return "\n".join(
-        [
-            tables.markdown(rows, current_columns(METHODS, rows)),
-            "",
-            f"`python benchmarks/accuracy_selectors.py`: sparsity {level:g}; "
-            f"{common.caption(rows)}; {common.windows_of(rows, loss)} held-out windows. Sorted by "
-            f"FLOPs, then by {column_format(loss).title}: compare within equal FLOPs only. "
-            f"{common.conditions(rows)}. `oracle` sees the exact activations: a bound, no speedup.",
         ]
     )

@@ -209,5 +209,5 @@ def test_a_report_without_such_values_names_a_command(recorded: Path) -> None:
 
 def test_prompt_kl_is_shown_for_old_results_only(recorded: Path) -> None:
     assert "prompt KL" not in report.report(Source(recorded))
-    text = report.report(Source(PUBLISHED / "default"))
+    text = report.report(Source(PUBLISHED / "tuned"))
     assert "prompt KL" in text and "answer KL" not in text and "tune_steps" in text

@@ -52,6 +52,8 @@ def test_an_interrupt_that_a_library_turned_into_its_own_error_stops_the_run(
 
     monkeypatch.setattr(pipeline, "Pipeline", breaks)
     settings = dense_run(tmp_path)
+    # a runner in the background may have left SIGINT ignored
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
     with interrupts_noted(), pytest.raises(KeyboardInterrupt):
         pipeline.execute(settings, ["python", "-m", "ffbench"])
     assert RunStore(tmp_path).folder(run_key(settings)).state().interrupted

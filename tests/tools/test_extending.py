@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 def test_the_selector_of_the_page_scores_blocks_and_has_its_parameter() -> None:
     from ffbench.methods.selectors.base import SELECTORS
 
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
     names: dict[str, Any] = {}
     try:
         exec(compile(code, str(PAGE), "exec"), names)

@@ -147,15 +147,20 @@ def test_a_trial_that_falls_behind_is_ended_early_and_can_be_resumed(
         words=[
             "fidelity.windows=60",
             # the client sends reports every 15 s whatever its settings say: enough work for that
-            f"fidelity.contexts={list(range(512, 3553, 160))}".replace(" ", ""),
+            f"fidelity.contexts={list(range(512, 3553, 480))}".replace(" ", ""),
+            "kernel=reference",  # slow, so that few windows make enough work
             "task=none",
         ],
         parameters={"sparsity": {"min": 0.2, "max": 0.8}},
     )
     sweep = wandb_server.sweeps["sweep0"]
-    sweep.pending = [{"sparsity": 0.8}, {"sparsity": 0.2}]
-    good, bad = worked_off(wandb_server, wandb_environment, tmp_path)
-    assert good.state == "finished" and sweep.stopped == {bad.name}
+    # an earlier trial that no real one can beat
+    good = FakeRun("sweep0trial0", state="finished", sweep="sweep0")
+    good.history = [{"objective": 0.0} for _ in range(10)]
+    wandb_server.runs[good.name] = good
+    sweep.handed, sweep.pending = [good.name], [{"sparsity": 0.2}]
+    _, bad = worked_off(wandb_server, wandb_environment, tmp_path)
+    assert sweep.stopped == {bad.name}
     reports = [row["objective"] for row in bad.history if "objective" in row]
     assert bad.state == "failed" and raw["early_terminate"]["min_iter"] <= len(reports) < 3000
     ended = next(run for run in runs(tmp_path / "out") if run.config()["sparsity"] == 0.2)

@@ -77,7 +77,7 @@ class FidelitySettings:
     part: heldout, or test for figures that are published.
     """
 
-    windows: int = 8
+    windows: int = 16
     contexts: list[int] = field(default_factory=lambda: [1536])
     tail: int = 255
     tails: list[str] = field(default_factory=lambda: ["continuation", "copy", "question"])

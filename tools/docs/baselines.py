@@ -74,7 +74,8 @@ def equal_flops(root: Path) -> str:
     if rows.empty:
         return NOTHING
     bound = rows["selector_counted"] == False  # noqa: E712
-    rows = rows.assign(bound=bound, sparsity=rows["sparsity"].round(3)).sort_values(["bound", "kl_copy"], kind="stable")
+    rows = rows.assign(bound=bound, sparsity=rows["sparsity"].round(3))
+    rows = rows.sort_values(["bound", "kl_copy"], kind="stable")
     leave_out = ("sparsity", "selector_counted", "bound")
     names = common.method_names(rows, leave_out)
     rows = rows.assign(method=names + rows["bound"].map({True: " (bound)", False: ""}))

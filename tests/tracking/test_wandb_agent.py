@@ -145,10 +145,9 @@ def test_a_trial_that_falls_behind_is_ended_early_and_can_be_resumed(
         tmp_path,
         "pareto.yaml",
         words=[
-            "fidelity.windows=4",
-            # the client sends reports every 15 s whatever its settings say: speed is measured until
-            # the trial is ended
-            "speed.rounds=5000",
+            "fidelity.windows=60",
+            # the client sends reports every 15 s whatever its settings say: enough work for that
+            f"fidelity.contexts={list(range(512, 3553, 160))}".replace(" ", ""),
             "task=none",
         ],
         parameters={"sparsity": {"min": 0.2, "max": 0.8}},

@@ -18,7 +18,13 @@ HALF = DENSE | {
     "ttft_p80": 1.25,
     "calibration_text": "embedded",
 }
-MORE = HALF | {"sparsity": 0.7, "kl_copy": 0.3, "ttft_speedup": 1.4, "ttft_p20": 1.3}
+MORE = HALF | {
+    "sparsity": 0.7,
+    "kl_copy": 0.3,
+    "ttft_speedup": 1.4,
+    "ttft_p20": 1.3,
+    "ttft_p80": 1.5,
+}
 
 
 def said(*rows: dict) -> str:
@@ -27,7 +33,7 @@ def said(*rows: dict) -> str:
 
 def test_the_fastest_run_is_told_with_its_intervals() -> None:
     text = said(DENSE, HALF, MORE)
-    assert "m at 70% sparsity: prefill is 1.40 (1.30 to 1.25)" in text
+    assert "m at 70% sparsity: prefill is 1.40 (1.30 to 1.50)" in text
     assert "continuation KL 0.021 (0.016 to 0.026), copy KL 0.300" in text
     assert "retrieval suffers most" in text
 

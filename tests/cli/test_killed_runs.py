@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-KILLS = 10  # at least; docs/reliability.md has a longer trial
+KILLS = 50  # docs/reliability.md has a longer trial
 NURSERY = Path(__file__).resolve().parents[1] / "support" / "kill_nursery.py"
 STAGES = {
     "answers",

@@ -8,10 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tiny_files import write_folder
 from tiny_settings import TINY
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ffbench.cli.main import main as ffbench_main
 from ffbench.runs.store import RunStore
@@ -29,26 +27,7 @@ def script(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Llama with a tokenizer of bytes, as a hub model would be saved."""
-    folder = tmp_path_factory.mktemp("model")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = Tokenizer(BPE({letter: i for i, letter in enumerate([*letters, "</s>"])}, []))
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>")
-    tokenizer.save_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=8192,
-        eos_token_id=len(letters),
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return write_folder(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -78,9 +78,7 @@ def test_the_cpu_lock_is_the_cuda_lock_without_cuda_and_hashes() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "line", ["--extra-index-url somewhere", "torch>=2", "a @ file:///x.whl", "torch"]
-)
+@pytest.mark.parametrize("line", ["--pre", "torch>=2", "a @ file:///x.whl", "torch"])
 def test_a_line_that_is_no_pin_is_refused(line: str) -> None:
     with pytest.raises(locks.LockError, match="expected name==version, received"):
         locks.pins(line)

@@ -1,6 +1,7 @@
 """The real `wandb sweep` and `wandb agent` drive `python -m ffbench` against the fake server."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,15 +30,23 @@ cli()
 def wandb(
     environment: dict[str, str], folder: Path, *words: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-c", QUICK_AGENT, *words],
         env=environment,
         cwd=folder,
-        timeout=250,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        out, err = process.communicate(timeout=250)
+    except BaseException:
+        # the agent's trial and W&B's service too, which would slow every later test
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def registered(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,15 @@ def wandb(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     try:
         out, err = process.communicate(timeout=250)
     except BaseException:
-        # the agent's trial and W&B's service too, which would slow every later test
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        # the second interrupt makes the agent end its trial, which would slow every later test
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+        process.wait(60)
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -24,7 +24,7 @@ def run(*settings: str) -> "pd.DataFrame":
     from ffanalysis import load
     from ffbench.cli.compose import ConfigProblems, jobs_of
     from ffbench.cli.preflight import job_problems
-    from ffbench.experiment.pipeline import execute
+    from ffbench.experiment.execute import execute
 
     jobs = jobs_of(list(settings))
     if problems := job_problems(jobs):

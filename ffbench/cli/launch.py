@@ -64,7 +64,7 @@ class Task:
 
     def __call__(self, config: DictConfig) -> Failure | None:
         """Do one run; returns why it failed."""
-        from ffbench.experiment.pipeline import execute
+        from ffbench.experiment.execute import execute
 
         log_line(self.labels[HydraConfig.get().job.num])
         try:
@@ -117,7 +117,7 @@ def launched(overrides: list[str], jobs: dict[str, Job], command: list[str]) -> 
 
 def run_here(jobs: dict[str, Job], labels: list[str], command: list[str]) -> dict[str, Failure]:
     """Run the jobs one after the other in this process, as they were composed."""
-    from ffbench.experiment.pipeline import execute
+    from ffbench.experiment.execute import execute
 
     failures = {}
     for label, (key, job) in zip(labels, jobs.items(), strict=True):

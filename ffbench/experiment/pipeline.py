@@ -1,6 +1,5 @@
-"""One run from settings to result.json; what is done already is read, not repeated."""
+"""The stages of one run, and its result; what is done already is read, not repeated."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -8,23 +7,15 @@ from typing import Any
 
 from ffbench.experiment import identity
 from ffbench.experiment.session import Session
-from ffbench.experiment.stages import RunStages
-from ffbench.methods.chosen import registered_methods
 from ffbench.methods.plan import SparsePlan, untimed
-from ffbench.models.device import resolve_device
-from ffbench.plugins import load_plugins
 from ffbench.runs.answers import AnswerLog
-from ffbench.runs.cache import WAIT_SECONDS
-from ffbench.runs.interrupts import interrupted
 from ffbench.runs.machine import Machine
 from ffbench.runs.progress import log_line
-from ffbench.runs.provenance import collect as provenance
 from ffbench.runs.provenance import cpu_name
-from ffbench.runs.store import INTERRUPTED, RunFolder, RunStore
+from ffbench.runs.store import RunFolder
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
-from ffbench.tracking.mirror import mirror, objective
-from ffbench.tracking.open import open_tracker
+from ffbench.tracking.mirror import objective
 
 SCHEMA_VERSION = 2
 UNMEASURED = (
@@ -269,42 +260,3 @@ class Pipeline(Session):
             | metrics
             | {"cost": self.cost}
         )
-
-
-def execute(
-    settings: RunSettings, command: list[str], draw: Callable[[Path], None] | None = None
-) -> str:
-    """Do one run unless it is done; returns its key. A failure is written into the run folder and
-    raised.
-
-    If another process computes this run, its end is waited for. `draw` makes the pictures of a
-    sparse run that a tracker gets.
-    """
-    plugins = load_plugins(settings.plugins, registered_methods)
-    key = RunStages(settings).run.key
-    run = RunStore(settings.output_dir).folder(key)
-    device = str(resolve_device(settings.model.device))
-    source = provenance(command, device) | {"plugins": [asdict(plugin) for plugin in plugins]}
-    if not run.start(asdict(settings), source, WAIT_SECONDS):
-        return key
-    tracker: Tracker | None = None
-    try:
-        tracker = open_tracker(settings.tracker, key, asdict(settings), run.path)
-        with Machine(settings.output_dir) as machine:
-            pipeline = Pipeline(settings, run, tracker, machine)
-            run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
-    except BaseException as error:
-        # Ctrl-C, also as the error that a library made of it, or SystemExit in a worker
-        stopped = interrupted() or not isinstance(error, Exception)
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        run.fail(INTERRUPTED if stopped else text)
-        if tracker:
-            tracker.finish("failed")
-        if interrupted():
-            raise KeyboardInterrupt from error
-        raise
-    if draw and settings.tracker.kind != "none" and not settings.dense:
-        draw(run.path)
-    mirror(tracker, run)
-    tracker.finish("done")
-    return key

@@ -43,7 +43,7 @@ def write_checkpoint(folder: Path, model: Any, tokenizer: Any) -> None:
 def quick_to_load(spec: ModelSpec, model: Any, tokenizer: Any) -> Iterator[ModelSpec]:
     """Inside, a spec that loads `model` quickly in other processes.
 
-    A GGUF file is parsed and dequantised anew by each of them (13 s for 135M parameters), so its
+    A GGUF file is parsed and dequantised anew by each of them, its vocabulary three times, so its
     weights are written to a temporary folder as they are now. Other sources keep their spec, and so
     does GGUF where there is no room for the copy.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ffbench.experiment import pipeline
+from ffbench.experiment import execute
 from ffbench.experiment.stages import run_key
 from ffbench.runs.interrupts import interrupts_noted
 from ffbench.runs.store import RunStore
@@ -34,9 +34,9 @@ def test_what_the_run_folder_says(
     def breaks(*given: object) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline, "Pipeline", breaks)
+    monkeypatch.setattr(execute, "Pipeline", breaks)
     with pytest.raises(type(error)):
-        pipeline.execute(settings, ["python", "-m", "ffbench"])
+        execute.execute(settings, ["python", "-m", "ffbench"])
     state = RunStore(tmp_path).folder(run_key(settings)).state()
     assert state.state == "failed" and state.interrupted == interrupted
     assert interrupted or state.reason == "RuntimeError: out of luck"
@@ -50,10 +50,10 @@ def test_an_interrupt_that_a_library_turned_into_its_own_error_stops_the_run(
             signal.raise_signal(signal.SIGINT)
         raise ModuleNotFoundError("Could not import module 'LlamaConfig'.")
 
-    monkeypatch.setattr(pipeline, "Pipeline", breaks)
+    monkeypatch.setattr(execute, "Pipeline", breaks)
     settings = dense_run(tmp_path)
     # a runner in the background may have left SIGINT ignored
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
     with interrupts_noted(), pytest.raises(KeyboardInterrupt):
-        pipeline.execute(settings, ["python", "-m", "ffbench"])
+        execute.execute(settings, ["python", "-m", "ffbench"])
     assert RunStore(tmp_path).folder(run_key(settings)).state().interrupted

@@ -22,7 +22,7 @@ import torch
 from tiny_settings import TINY as TINY_RUN
 
 from ffbench.cli.compose import jobs_of
-from ffbench.experiment import pipeline, session
+from ffbench.experiment import execute, session
 from ffbench.runs import provenance
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import StageCache
@@ -121,7 +121,7 @@ def start(settings: RunSettings, notes: Notes) -> int:
         os.dup2(errors, 2)
         noted(notes)
         notes.phase("start")
-        pipeline.execute(settings, ["kill_nursery.py"])
+        execute.execute(settings, ["kill_nursery.py"])
         code = 0
     except Exception:  # noqa: BLE001 - told to the parent by the exit code, to a reader by the file
         traceback.print_exc()

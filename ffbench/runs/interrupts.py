@@ -10,28 +10,26 @@ from types import FrameType
 
 REPEAT_SECONDS = 0.05  # the destructor has ended by then
 
-_noted: list[int] = []  # signals since `interrupts_noted` was entered
+_noted: list[int] = []  # signals inside `interrupts_noted`; empty outside
 
 
 def interrupted() -> bool:
-    """Whether a Ctrl-C came, whatever a library made of it."""
+    """Whether a Ctrl-C came inside `interrupts_noted`, whatever a library made of it."""
     return bool(_noted)
 
 
 @contextmanager
 def interrupts_noted() -> Iterator[list[int]]:
     """Note every Ctrl-C inside, since libraries turn some of them into errors of their own."""
-    noted = _noted
-    noted.clear()
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
-        yield noted
+        yield []
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
+        _noted.append(number)
         raise KeyboardInterrupt
 
     hook = sys.unraisablehook
@@ -46,7 +44,8 @@ def interrupts_noted() -> Iterator[list[int]]:
     signal.signal(signal.SIGINT, interrupt)
     sys.unraisablehook = repeat
     try:
-        yield noted
+        yield _noted
     finally:
+        _noted.clear()
         sys.unraisablehook = hook
         signal.signal(signal.SIGINT, signal.default_int_handler)

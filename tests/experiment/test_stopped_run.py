@@ -8,7 +8,7 @@ import pytest
 
 from ffbench.experiment import execute
 from ffbench.experiment.stages import run_key
-from ffbench.runs.interrupts import interrupts_noted
+from ffbench.runs.interrupts import interrupted, interrupts_noted
 from ffbench.runs.store import RunStore
 from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
 
@@ -57,3 +57,4 @@ def test_an_interrupt_that_a_library_turned_into_its_own_error_stops_the_run(
     with interrupts_noted(), pytest.raises(KeyboardInterrupt):
         execute.execute(settings, ["python", "-m", "ffbench"])
     assert RunStore(tmp_path).folder(run_key(settings)).state().interrupted
+    assert not interrupted()  # a later run's own errors are not taken for this interrupt

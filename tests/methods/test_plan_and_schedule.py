@@ -132,6 +132,11 @@ VALUES = (
 REFERENCES: dict[str, tuple[list[int], list[int]]] = {
     "uniform": (SCHEDULERS.make({"name": "uniform"}).kept(measurements(3, 10, 0.5)), [5, 5, 5]),
     "per_block": (SCHEDULERS.make({"name": "per_block"}).kept(measurements(3, 10, 0.5)), [5, 5, 5]),
+    # of 20 the last two layers keep one each
+    "layer_drop": (
+        SCHEDULERS.make({"name": "layer_drop"}).kept(measurements(4, 10, 0.5)),
+        [10, 8, 1, 1],
+    ),
     # shares 0.5 + 0.5 * score / 0.5 are 0.6, 1 and 1.4
     "token_mixing": (mixed([0.1, 0.5, 0.9], 100), [30, 50, 70]),
     "sensitivity": (by_value("sensitivity", VALUES), greedy(VALUES, 60)),

@@ -11,6 +11,7 @@ from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 
 from ffbench.evaluation.kept_neurons import chosen_neurons
+from ffbench.methods.block_counts import RULES
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.compensators.rsparse import LowRankWeightsState
@@ -119,7 +120,7 @@ def test_a_compensator_is_its_definition(name: str, hot: float) -> None:
         }
 
 
-@pytest.mark.parametrize("rule", ["mass", "energy"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     ("tokens", "hot"), [(7 * BLOCK, 0.0), (5 * BLOCK + 3, 0.0), (6 * BLOCK, 0.5)]
 )

@@ -143,7 +143,7 @@ class SparseFFN:
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
         real, ends, offsets = self.prompt.real, self.prompt.dense_from, self.prompt.offsets
-        if real is None:
+        if real is None or x.shape[1] == 1:  # a prompt's last token, by the final-layer rule
             return self.dense_forward(x)
         rows = [
             self.prompt_forward(

@@ -92,6 +92,11 @@ class LayerPlan:
     statistics: AxisTensors = field(default_factory=AxisTensors)
     selector_tensors: AxisTensors = field(default_factory=AxisTensors)
 
+    @property
+    def whole(self) -> bool:
+        """Whether every neuron is kept: blocks run dense, with neither selector nor compensator."""
+        return self.kept == len(self.order)
+
     def permuted(self) -> "LayerPlan":
         """The same layer with every neuron axis in the order [hot..., dynamic...]."""
         order = self.order

@@ -126,6 +126,12 @@ def at_least(name: str, value: float, least: float) -> list[str]:
     return [] if value >= least else [f"{name}: {value} is too small; choose {least} or more"]
 
 
+def between(name: str, value: float, least: float, most: float) -> list[str]:
+    """One problem if the parameter `name` is not in least..most."""
+    inside = least <= value <= most
+    return [] if inside else [f"{name}: {value} is not between {least} and {most}"]
+
+
 def import_methods(package: ModuleType) -> None:
     """Import every module of a package, so that the methods in it register themselves."""
     for module in iter_modules(package.__path__):

@@ -46,6 +46,9 @@ class SparseFFN:
         selector = self.plan.settings.selector
         if isinstance(selector, TokenRule):
             y, share = token_forward(self.ffn, self.layer, selector, x)
+        elif self.layer.whole and self.prompt.chosen is None:
+            self.prompt.used += len(self.layer.order) * len(x)
+            return self.dense(x)
         else:
             y, share = self.by_blocks(before, x, leading)
         self.prompt.used += round(share * len(self.layer.order) * len(x))

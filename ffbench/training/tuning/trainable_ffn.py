@@ -122,7 +122,12 @@ class TrainableFFN:
         return self.chooser.token_order(x, features)
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
-        """Sparse FFN of whole blocks x [T, d] in float32, with gradients; before [B, d]."""
+        """Sparse FFN of whole blocks x [T, d] in float32, with gradients; before [B, d].
+
+        A layer that keeps every neuron is dense and learns nothing.
+        """
+        if self.layer.whole:
+            return self.dense_forward(x).float()
         size, module = self.settings.block_size, self.ffn.module
         act: Any = module.act_fn
         order = self.order(x)

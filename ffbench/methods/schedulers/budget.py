@@ -22,7 +22,7 @@ def keep_most_valuable(values: Tensor, total: int) -> list[int]:
 
 
 def whole_layers(values: Tensor, total: int, share: float) -> list[int]:
-    """`keep_most_valuable`, with every layer that would keep more than `share` of its neurons whole.
+    """`keep_most_valuable`, but layers that would keep more than `share` of their f are whole.
 
     A whole layer is the dense FFN: it has no error, gathers nothing, and needs neither selector nor
     compensator, so near density 1 it costs less time than a sparse one. The other layers share what

@@ -17,13 +17,18 @@ TTFT_SECONDS = {"llama3.2-1b": 20, "llama3.1-8b": 40}
 
 @dataclass(frozen=True)
 class Step:
-    """A module to run with its arguments, its limit, and the packages that it imports."""
+    """A module to run with its arguments, its limit, and the packages that it imports.
+
+    variables: environment variables for the later steps, each the path of a file that this step
+    writes.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...]
     seconds: float
     packages: tuple[str, ...] = ("torch", "triton")
+    variables: tuple[tuple[str, Path], ...] = ()
 
 
 def gpu_tests() -> Step:
@@ -35,7 +40,8 @@ def gpu_tests() -> Step:
 def tiles(output: Path) -> Step:
     """The search for the fastest tile sizes on this card; later steps use what it finds."""
     arguments = ("--output-dir", str(output))
-    return Step("tiles", "ffkernels.triton.autotune", arguments, 60)
+    found = (("FFKERNELS_TILES", output / "tiles.jsonl"),)
+    return Step("tiles", "ffkernels.triton.autotune", arguments, 60, variables=found)
 
 
 def kernel(shape: str, block: int, output: Path) -> Step:

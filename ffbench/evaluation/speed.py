@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ffbench.evaluation.stopwatch import Stopwatch
 from ffbench.methods.plan import SparsePlan, untimed
+from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffkernels.bench import timing
 
@@ -66,11 +67,16 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def twin_of(model: Any) -> Any:
+def twin_of(model: Any, own_storage: bool = False) -> Any:
     """A second model object on the same weights, so that one can run sparse while the other stays
     dense.
+
+    own_storage: the twin may change how its down weights are stored (`models.down_rows`) without
+    changing what the other one is timed with; they are parameters of their own.
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
+    for ffn in gated_ffns(model) if own_storage else []:
+        shared[id(ffn.w_down)] = torch.nn.Parameter(ffn.w_down.data, requires_grad=False)
     return copy.deepcopy(model, shared)
 
 
@@ -95,9 +101,21 @@ def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
 
 def always_dense(plan: SparsePlan) -> SparsePlan:
     """The plan with every prompt dense and no neuron moved: twins share the weights, and only one
-    of them may reorder them.
+    of them may reorder them. Its predictors are empty: none is asked.
     """
-    layers = [replace(one, order=torch.arange(len(one.order)), hot=0) for one in plan.layers]
+    layers = [
+        replace(
+            one,
+            order=torch.arange(len(one.order)),
+            hot=0,
+            predictor=replace(
+                one.predictor,
+                weights=one.predictor.weights[:, :0],
+                projection=one.predictor.mean.new_zeros(0, len(one.predictor.mean)),
+            ),
+        )
+        for one in plan.layers
+    ]
     return replace(plan, layers=layers, min_tokens=NEVER)
 
 
@@ -124,11 +142,12 @@ def prefill_times(
         raise ValueError(f"rounds: expected at least 1, received {rounds}")
     prompts = [prompt_ids(model, ids, length) for length in lengths]
     watch = Stopwatch(threads, model.device)
-    sparse, own = twin_of(model), twin_of(model)
+    sparse = twin_of(model, own_storage=True)
+    own = twin_of(sparse)
     results = []
     with (
         thread_count(threads),
-        sparse_prefill(sparse, replace(plan, min_tokens=0), backend),
+        sparse_prefill(sparse, replace(plan, min_tokens=0), backend, keep_storage=True),
         sparse_prefill(own, always_dense(plan), backend) as own_prefill,
     ):
         own_prefill.short_reported = True  # this arm is dense on purpose

@@ -2,6 +2,7 @@
 accuracy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.methods.schedulers import LayerMeasurements, schedule
+from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
@@ -39,6 +41,7 @@ SHAPES: dict[str, ModelShape] = {
     "qwen2.5-0.5b": ModelShape("qwen2", 896, 4864, 24, 24, 14, 2, 64, 151936, 1_000_000.0, True),
     "qwen3-0.6b": ModelShape("qwen3", 1024, 3072, 28, 28, 16, 8, 128, 151936, 1_000_000.0, True),
     "llama3.2-1b": ModelShape("llama", 2048, 8192, 16, 16, 32, 8, 64, 128256, 500_000.0, True),
+    "llama3.2-3b": ModelShape("llama", 3072, 8192, 28, 28, 24, 8, 128, 128256, 500_000.0, True),
     "llama3.1-8b": ModelShape("llama", 4096, 14336, 32, 4, 32, 8, 128, 128256, 500_000.0, False),
     "qwen3-8b": ModelShape("qwen3", 4096, 12288, 36, 4, 32, 8, 128, 151936, 1_000_000.0, False),
 }
@@ -94,6 +97,18 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def random_predictor(
+    settings: PlanSettings, f: int, d: int, draw: Callable[..., Tensor], generator: torch.Generator
+) -> Predictor:
+    """A predictor of random numbers with the sizes and dtypes of a fitted one."""
+    selector = settings.selector
+    rank = selector.predictor_rank if isinstance(selector, Selector) else None
+    width = d if rank is None else min(rank, d, f)
+    mean, weights = draw(d), draw(f, width).half()
+    prior = torch.rand(f, generator=generator) + 0.5
+    return Predictor(mean, weights, prior, None if rank is None else draw(width, d).half())
+
+
 def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
     """A plan of the given settings whose predictor and compensator are random: for timing only.
 
@@ -127,7 +142,7 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
                 min(round(settings.hot_fraction * count / group) * group, count),
                 torch.arange(f),
                 settings.compensator.random_state(d, f, draw),
-                Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5),
+                random_predictor(settings, f, d, draw, generator),
                 AxisTensors(statistics, {name: STATISTIC_AXES[name] for name in statistics}),
                 AxisTensors(
                     settings.selector.prepare(ffn.w_gate, ffn.w_up, ffn.w_down),

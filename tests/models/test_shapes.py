@@ -16,6 +16,7 @@ PARAMETERS = {  # as the models' cards state them
     "qwen2.5-0.5b": 494_032_768,
     "qwen3-0.6b": 596_049_920,
     "llama3.2-1b": 1_235_814_400,
+    "llama3.2-3b": 3_212_749_824,
     "llama3.1-8b": 8_030_261_248,
     "qwen3-8b": 8_190_735_360,
 }

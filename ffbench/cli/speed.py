@@ -101,7 +101,7 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     if request.shape is not None:
         device = resolve_device(keys.model_spec(s).device)
         dtype = resolve_dtype(s.model.dtype, device, SHAPE_DTYPE)
-        model = build_shape(request.shape, dtype).to(device)
+        model = build_shape(request.shape, dtype, device=device)
         facts = {"shape": request.shape, "weights": "random"}
     else:
         try:

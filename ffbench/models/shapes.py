@@ -18,10 +18,14 @@ from ffbench.methods.tensors import NEURON, AxisTensors
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes as in the model's published configuration; `measured_layers` of `layers` are built."""
+    """Sizes as in the model's published configuration; a CPU measures `measured_layers` of
+    `layers`.
+    """
 
     family: str
     hidden: int
@@ -34,6 +38,17 @@ class ModelShape:
     vocabulary: int
     rope_theta: float
     tied: bool
+
+    @property
+    def layer_weights(self) -> int:
+        """Weights of a layer's matrices."""
+        queries, keys = self.heads * self.head_dim, self.key_value_heads * self.head_dim
+        return self.hidden * (2 * queries + 2 * keys + 3 * self.intermediate)
+
+    @property
+    def outer_weights(self) -> int:
+        """Weights of the embedding and the head."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
 
 SHAPES: dict[str, ModelShape] = {
@@ -55,21 +70,44 @@ def shape_of(model: str) -> str | None:
     return plain.get("".join(filter(str.isalnum, model)))
 
 
-def shape_config(name: str) -> Any:
-    """The transformers configuration of a shape. Raises ModelError for an unknown name, naming the
-    valid ones.
-    """
-    import transformers
+RESERVE = 4 * 10**9  # bytes for activations, the key-value cache and the card's own context
 
+
+def layers_that_fit(name: str, free: int) -> int:
+    """How many layers of a shape, in half precision, `free` bytes of a card hold during a timing:
+    at least those that a CPU measures, at most all.
+
+    Beside its weights a layer needs its down matrix once more, and a predictor as large.
+    """
+    s = SHAPES[name]
+    layer = 2 * (s.layer_weights + 2 * s.hidden * s.intermediate)
+    room = (free - RESERVE - 2 * s.outer_weights) // layer
+    return max(min(room, s.layers), s.measured_layers)
+
+
+def measured_layers(name: str, device: torch.device) -> int:
+    """Layers of a shape that a timing on this device builds; all where a card has the room.
+
+    Raises ModelError for an unknown name.
+    """
     if name not in SHAPES:
         raise ModelError(f"shape: {name!r} is unknown; valid: {', '.join(SHAPES)}")
+    if device.type != "cuda":
+        return SHAPES[name].measured_layers
+    return layers_that_fit(name, torch.cuda.mem_get_info(device)[0])
+
+
+def shape_config(name: str, layers: int) -> Any:
+    """The transformers configuration of a shape with so many layers."""
+    import transformers
+
     s = SHAPES[name]
     extra = {} if s.family == "qwen2" else {"head_dim": s.head_dim}
     return getattr(transformers, f"{s.family.capitalize()}Config")(
         vocab_size=s.vocabulary,
         hidden_size=s.hidden,
         intermediate_size=s.intermediate,
-        num_hidden_layers=s.measured_layers,
+        num_hidden_layers=layers,
         num_attention_heads=s.heads,
         num_key_value_heads=s.key_value_heads,
         max_position_embeddings=32768,
@@ -79,8 +117,10 @@ def shape_config(name: str) -> Any:
     )
 
 
-def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
-    """Model in eval mode with random weights, attention by SDPA.
+def build_shape(
+    name: str, dtype: str = "float32", seed: int = 0, device: torch.device = CPU
+) -> Any:
+    """Model in eval mode with random weights made on `device`, attention by SDPA.
 
     Raises ModelError for an unknown shape or dtype.
     """
@@ -88,8 +128,9 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
 
     if dtype not in DTYPES:
         raise ModelError(f"model.dtype: {dtype!r} is unknown; valid: {', '.join(DTYPES)}")
-    config = shape_config(name)
-    with torch.random.fork_rng(devices=[]):
+    config = shape_config(name, measured_layers(name, device))
+    cards = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards), device:
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(
             config, dtype=DTYPES[dtype], attn_implementation="sdpa"

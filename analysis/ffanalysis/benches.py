@@ -32,7 +32,7 @@ SELECTION = (
     "windows_prompt",
     "windows_continuation",
 )
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 OVERLAP = {"union": "any_token", "mass": "energy", "mass_residual": "energy_residual"}
 
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ LEAST = 5.0  # seconds; a step is not started with less time left
 
 @dataclass(frozen=True)
 class Runner:
-    """How steps are run: the start of their command, where, and what is added to each line."""
+    """How steps are run: the start of their command, where, and what is added to each line.
+
+    variables: environment variables that earlier steps of this run left for the later ones.
+    """
 
     python: Sequence[str]
     root: Path
     results: Path
     facts: dict[str, Any]
     packages: tuple[str, ...]
+    variables: dict[str, str] = field(default_factory=dict)
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line to the results and see to it that it is on the disk."""
@@ -58,22 +62,50 @@ class Runner:
     def run(self, step: Step, seconds_left: float) -> dict[str, Any]:
         """Run one step, append its line and return it."""
         command = [*self.python, "-m", step.module, *step.arguments]
-        line = {"step": step.name, "command": ["python", *command[len(self.python) :]]}
+        line: dict[str, Any] = {
+            "step": step.name,
+            "command": ["python", *command[len(self.python) :]],
+        }
         reason = self.reason_to_skip(step, seconds_left)
         if reason:
             line |= {"status": "skipped", "reason": reason}
         else:
-            line |= timed(command, min(step.seconds, seconds_left), self.root)
+            if self.variables:
+                line["variables"] = dict(self.variables)
+            begin = time.time()
+            limit = min(step.seconds, seconds_left)
+            line |= timed(command, limit, self.root, self.variables)
+            self.variables.update(self.written(step, begin))
         self.append(line)
         return line
 
+    def written(self, step: Step, begin: float) -> dict[str, str]:
+        """The step's variables whose files it has written since `begin`; not what the user set."""
+        return {
+            name: str(path)
+            for name, path in step.variables
+            if name not in os.environ and fresh(self.root / path, begin)
+        }
 
-def timed(command: Sequence[str], limit: float, root: Path) -> dict[str, Any]:
-    """Run a command for at most `limit` seconds: status, seconds, its last JSON line or its end."""
+
+def fresh(path: Path, begin: float) -> bool:
+    """Whether a file holds something and was changed after `begin`, in seconds since the epoch."""
+    # a file system may round times down to whole seconds
+    return path.is_file() and path.stat().st_size > 0 and path.stat().st_mtime >= int(begin)
+
+
+def timed(
+    command: Sequence[str], limit: float, root: Path, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run a command for at most `limit` seconds: status, seconds, its last JSON line or its end.
+
+    `variables` are added to its environment.
+    """
     paths = [str(root), str(root / "kernels"), str(root / "analysis")]
     inherited = os.environ.get("PYTHONPATH")
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])
+        "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])]),
+        **(variables or {}),
     }
     started = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:

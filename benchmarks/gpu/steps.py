@@ -11,19 +11,24 @@ SHAPES = ("llama3.2-1b", "llama3.1-8b")
 BLOCKS = (128, 256, 512)
 LENGTHS = (2048, 4096, 8192, 16384)
 KERNEL_SECONDS = 25
-# Mostly the making of random weights: 2.5 GB for the 1B shape, 16 GB for the 8B one.
+# Mostly imports and the making of random weights: 2.5 GB for the 1B shape, 16 GB for the 8B one.
 TTFT_SECONDS = {"llama3.2-1b": 20, "llama3.1-8b": 40}
 
 
 @dataclass(frozen=True)
 class Step:
-    """A module to run with its arguments, its limit, and the packages that it imports."""
+    """A module to run with its arguments, its limit, and the packages that it imports.
+
+    variables: environment variables for the later steps, each the path of a file that this step
+    writes.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...]
     seconds: float
     packages: tuple[str, ...] = ("torch", "triton")
+    variables: tuple[tuple[str, Path], ...] = ()
 
 
 def gpu_tests() -> Step:
@@ -35,7 +40,8 @@ def gpu_tests() -> Step:
 def tiles(output: Path) -> Step:
     """The search for the fastest tile sizes on this card; later steps use what it finds."""
     arguments = ("--output-dir", str(output))
-    return Step("tiles", "ffkernels.triton.autotune", arguments, 60)
+    found = (("FFKERNELS_TILES", output / "tiles.jsonl"),)
+    return Step("tiles", "ffkernels.triton.autotune", arguments, 60, variables=found)
 
 
 def kernel(shape: str, block: int, output: Path) -> Step:
@@ -60,6 +66,7 @@ def ttft(shape: str, tokens: int, output: Path) -> Step:
     """Time to first token with random weights, selector and compensator included."""
     arguments = [f"shape={shape}", "model.dtype=bfloat16", "model.device=cuda", "sparsity=0.5"]
     arguments += ["model=tiny_llama"]  # shape= replaces it; the default one needs a package
+    arguments += ["selector=trained_lowrank"]  # a full predictor of an 8B model takes 3.8 GB
     arguments += [f"speed.lengths=[{tokens}]", f"output_dir={output}", "tracker=none", "--json"]
     packages = ("torch", "triton", "transformers", "hydra")
     return Step(

@@ -101,7 +101,7 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     if request.shape is not None:
         device = resolve_device(keys.model_spec(s).device)
         dtype = resolve_dtype(s.model.dtype, device, SHAPE_DTYPE)
-        model = build_shape(request.shape, dtype).to(device)
+        model = build_shape(request.shape, dtype, device=device)
         facts = {"shape": request.shape, "weights": "random"}
     else:
         try:
@@ -134,6 +134,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     from ffbench.models.device import start_line
     from ffbench.runs.provenance import cpu_name, git_state
     from ffkernels import backends
+    from ffkernels.bench import machine
 
     model, plan, facts = prepared(request, job)
     s, p = job.settings, plan.settings
@@ -149,7 +150,6 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         save_header(plan, request.plan)
     return facts | {
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(model.device),
         "layers": len(plan.layers),
         "selector": p.selector.name,
         "compensator": p.compensator.name,
@@ -171,6 +171,8 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "ttft": ttft,
         "break_even_tokens": least,
         "flops_ratio": flops_of(plan).ratio,
+        "peak_bytes": [one.peak_bytes for one in times] if model.device.type == "cuda" else None,
+        **machine.card_facts(model.device),
         "cpu": cpu_name(),
         "torch": torch.__version__,
         "git_sha": git_state()[0],

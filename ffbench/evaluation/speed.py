@@ -4,15 +4,16 @@ token.
 
 import copy
 import statistics
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ffbench.evaluation.stopwatch import Stopwatch
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
@@ -27,12 +28,15 @@ class PrefillTimes:
     """Seconds of each round: whole prefills (to the logits of the last token), and their FFNs
     alone.
 
-    Arms: `dense`, the model as it is; `own_dense`, our kernels with every neuron kept; `sparse`.
+    Arms: `dense`, the model as it is; `own_dense`, the plan's FFNs with every neuron kept;
+    `sparse`. peak_bytes: most memory of the card during a prefill of each arm, weights and the
+    other arms' copies included; empty on a CPU.
     """
 
     tokens: int
     prefill: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     ffn: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
+    peak_bytes: dict[str, int] = field(default_factory=dict)
 
     def metrics(self, part: dict[str, list[float]]) -> dict[str, Any]:
         """Speed fields of a result: medians, and the median of the rounds' ratios."""
@@ -50,22 +54,6 @@ class PrefillTimes:
         }
 
 
-class Stopwatch:
-    """Clock of one measurement: processor time with one thread, wall time with more or on an
-    accelerator.
-    """
-
-    def __init__(self, threads: int, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._read = time.process_time if threads == 1 and not self._cuda else time.perf_counter
-
-    def now(self) -> float:
-        """Seconds, after all work given to the device is done."""
-        if self._cuda:
-            torch.cuda.synchronize()
-        return self._read()
-
-
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
     """Use `threads` threads of torch inside, the former number afterwards; ValueError below 1."""
@@ -79,39 +67,17 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def twin_of(model: Any) -> Any:
+def twin_of(model: Any, own_storage: bool = False) -> Any:
     """A second model object on the same weights, so that one can run sparse while the other stays
     dense.
+
+    own_storage: the twin may change how its down weights are stored (`models.down_rows`) without
+    changing what the other one is timed with; they are parameters of their own.
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
+    for ffn in gated_ffns(model) if own_storage else []:
+        shared[id(ffn.w_down)] = torch.nn.Parameter(ffn.w_down.data, requires_grad=False)
     return copy.deepcopy(model, shared)
-
-
-@contextmanager
-def ffn_seconds(model: Any, watch: Stopwatch) -> Iterator[list[float]]:
-    """Collect the seconds that each FFN call of the model takes, selector and compensator
-    included.
-    """
-    seconds: list[float] = []
-    started = [0.0]
-
-    def start(module: Any, args: tuple) -> None:
-        started[0] = watch.now()
-
-    def stop(module: Any, args: tuple, output: Any) -> None:
-        seconds.append(watch.now() - started[0])
-
-    handles = []
-    for ffn in gated_ffns(model):
-        handles += [
-            ffn.module.register_forward_pre_hook(start),
-            ffn.module.register_forward_hook(stop),
-        ]
-    try:
-        yield seconds
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
@@ -135,9 +101,21 @@ def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
 
 def always_dense(plan: SparsePlan) -> SparsePlan:
     """The plan with every prompt dense and no neuron moved: twins share the weights, and only one
-    of them may reorder them.
+    of them may reorder them. Its predictors are empty: none is asked.
     """
-    layers = [replace(one, order=torch.arange(len(one.order)), hot=0) for one in plan.layers]
+    layers = [
+        replace(
+            one,
+            order=torch.arange(len(one.order)),
+            hot=0,
+            predictor=replace(
+                one.predictor,
+                weights=one.predictor.weights[:, :0],
+                projection=one.predictor.mean.new_zeros(0, len(one.predictor.mean)),
+            ),
+        )
+        for one in plan.layers
+    ]
     return replace(plan, layers=layers, min_tokens=NEVER)
 
 
@@ -151,7 +129,7 @@ def prefill_times(
     backend: str,
     ids: Tensor | None = None,
 ) -> list[PrefillTimes]:
-    """Time the three arms in turn on the same ids, one warm-up of each first, for each length.
+    """Time the three arms in turn on the same ids, a warm-up of each first, for each length.
 
     A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting
     the plan up happens once and is not timed; the plan's own min_tokens does not count here. Raises
@@ -164,11 +142,12 @@ def prefill_times(
         raise ValueError(f"rounds: expected at least 1, received {rounds}")
     prompts = [prompt_ids(model, ids, length) for length in lengths]
     watch = Stopwatch(threads, model.device)
-    sparse, own = twin_of(model), twin_of(model)
+    sparse = twin_of(model, own_storage=True)
+    own = twin_of(sparse)
     results = []
     with (
         thread_count(threads),
-        sparse_prefill(sparse, replace(plan, min_tokens=0), backend),
+        sparse_prefill(sparse, replace(plan, min_tokens=0), backend, keep_storage=True),
         sparse_prefill(own, always_dense(plan), backend) as own_prefill,
     ):
         own_prefill.short_reported = True  # this arm is dense on purpose
@@ -177,13 +156,13 @@ def prefill_times(
             times = PrefillTimes(prompt.shape[1])
             for number in range(rounds + 1):
                 for name, twin in arms.items():
-                    with ffn_seconds(twin, watch) as seconds:
-                        start = watch.now()
-                        twin(prompt, use_cache=True, logits_to_keep=1)
-                        end = watch.now()
+                    call = partial(twin, prompt, use_cache=True, logits_to_keep=1)
                     if number:
-                        times.prefill[name].append(end - start)
-                        times.ffn[name].append(sum(seconds))
+                        whole, ffn = watch.round(twin, call)
+                        times.prefill[name].append(whole)
+                        times.ffn[name].append(ffn)
+                    elif (peak := watch.warm_up(call)) is not None:
+                        times.peak_bytes[name] = peak
             results.append(times)
     return results
 

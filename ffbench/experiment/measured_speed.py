@@ -1,6 +1,8 @@
 """Measure a plan's speed now: in fresh processes, on real text, with the machine's state noted."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,33 @@ def prompt_text(tokenizer: Any, tokens: int) -> torch.Tensor:
     return ids.repeat(-(-tokens // len(ids)))[:tokens]
 
 
+@contextmanager
+def off_the_card(model: Any) -> Iterator[None]:
+    """The model waits in the host's memory inside: measuring processes load it to the same card.
+
+    A model that is spread over several devices stays where it is.
+    """
+    device = model.device
+    if device.type != "cuda" or len({one.device for one in model.parameters()}) > 1:
+        yield
+        return
+    model.to("cpu")
+    torch.cuda.empty_cache()
+    try:
+        yield
+    finally:
+        model.to(device)
+
+
 def measured_speed(
     settings: RunSettings, model: Any, tokenizer: Any, plan: Path, threads: int
 ) -> dict[str, Any]:
     """The speed fields of a result for a saved plan. Raises SpeedError if a process fails."""
     s, before = settings.speed, os.getloadavg()[0]
-    with quick_to_load(identity.model_spec(settings), model, tokenizer) as spec:
+    with (
+        quick_to_load(identity.model_spec(settings), model, tokenizer) as spec,
+        off_the_card(model),
+    ):
         runs = measured_in_processes(
             spec,
             plan,

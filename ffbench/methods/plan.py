@@ -125,7 +125,7 @@ class LayerPlan:
         """Tensors and their axes by part: order, compensator, predictor, statistics, selector."""
         return {
             "compensator": (self.compensation.tensors(), self.compensation.all_axes()),
-            "predictor": (self.predictor.tensors(), dict(Predictor.axes)),
+            "predictor": (self.predictor.tensors(), dict(self.predictor.axes)),
             "statistics": (self.statistics.values, self.statistics.axes),
             "selector": (self.selector_tensors.values, self.selector_tensors.axes),
         }

@@ -2,6 +2,7 @@
 accuracy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,21 @@ from torch import Tensor
 
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.methods.schedulers import LayerMeasurements, schedule
+from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import DTYPES, ModelError
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes as in the model's published configuration; `measured_layers` of `layers` are built."""
+    """Sizes as in the model's published configuration; a CPU measures `measured_layers` of
+    `layers`.
+    """
 
     family: str
     hidden: int
@@ -33,12 +39,24 @@ class ModelShape:
     rope_theta: float
     tied: bool
 
+    @property
+    def layer_weights(self) -> int:
+        """Weights of a layer's matrices."""
+        queries, keys = self.heads * self.head_dim, self.key_value_heads * self.head_dim
+        return self.hidden * (2 * queries + 2 * keys + 3 * self.intermediate)
+
+    @property
+    def outer_weights(self) -> int:
+        """Weights of the embedding and the head."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2)
+
 
 SHAPES: dict[str, ModelShape] = {
     "smollm2-135m": ModelShape("llama", 576, 1536, 30, 30, 9, 3, 64, 49152, 100_000.0, True),
     "qwen2.5-0.5b": ModelShape("qwen2", 896, 4864, 24, 24, 14, 2, 64, 151936, 1_000_000.0, True),
     "qwen3-0.6b": ModelShape("qwen3", 1024, 3072, 28, 28, 16, 8, 128, 151936, 1_000_000.0, True),
     "llama3.2-1b": ModelShape("llama", 2048, 8192, 16, 16, 32, 8, 64, 128256, 500_000.0, True),
+    "llama3.2-3b": ModelShape("llama", 3072, 8192, 28, 28, 24, 8, 128, 128256, 500_000.0, True),
     "llama3.1-8b": ModelShape("llama", 4096, 14336, 32, 4, 32, 8, 128, 128256, 500_000.0, False),
     "qwen3-8b": ModelShape("qwen3", 4096, 12288, 36, 4, 32, 8, 128, 151936, 1_000_000.0, False),
 }
@@ -52,21 +70,44 @@ def shape_of(model: str) -> str | None:
     return plain.get("".join(filter(str.isalnum, model)))
 
 
-def shape_config(name: str) -> Any:
-    """The transformers configuration of a shape. Raises ModelError for an unknown name, naming the
-    valid ones.
-    """
-    import transformers
+RESERVE = 4 * 10**9  # bytes for activations, the key-value cache and the card's own context
 
+
+def layers_that_fit(name: str, free: int) -> int:
+    """How many layers of a shape, in half precision, `free` bytes of a card hold during a timing:
+    at least those that a CPU measures, at most all.
+
+    Beside its weights a layer needs its down matrix once more, and a predictor as large.
+    """
+    s = SHAPES[name]
+    layer = 2 * (s.layer_weights + 2 * s.hidden * s.intermediate)
+    room = (free - RESERVE - 2 * s.outer_weights) // layer
+    return max(min(room, s.layers), s.measured_layers)
+
+
+def measured_layers(name: str, device: torch.device) -> int:
+    """Layers of a shape that a timing on this device builds; all where a card has the room.
+
+    Raises ModelError for an unknown name.
+    """
     if name not in SHAPES:
         raise ModelError(f"shape: {name!r} is unknown; valid: {', '.join(SHAPES)}")
+    if device.type != "cuda":
+        return SHAPES[name].measured_layers
+    return layers_that_fit(name, torch.cuda.mem_get_info(device)[0])
+
+
+def shape_config(name: str, layers: int) -> Any:
+    """The transformers configuration of a shape with so many layers."""
+    import transformers
+
     s = SHAPES[name]
     extra = {} if s.family == "qwen2" else {"head_dim": s.head_dim}
     return getattr(transformers, f"{s.family.capitalize()}Config")(
         vocab_size=s.vocabulary,
         hidden_size=s.hidden,
         intermediate_size=s.intermediate,
-        num_hidden_layers=s.measured_layers,
+        num_hidden_layers=layers,
         num_attention_heads=s.heads,
         num_key_value_heads=s.key_value_heads,
         max_position_embeddings=32768,
@@ -76,8 +117,10 @@ def shape_config(name: str) -> Any:
     )
 
 
-def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
-    """Model in eval mode with random weights, attention by SDPA.
+def build_shape(
+    name: str, dtype: str = "float32", seed: int = 0, device: torch.device = CPU
+) -> Any:
+    """Model in eval mode with random weights made on `device`, attention by SDPA.
 
     Raises ModelError for an unknown shape or dtype.
     """
@@ -85,13 +128,26 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
 
     if dtype not in DTYPES:
         raise ModelError(f"model.dtype: {dtype!r} is unknown; valid: {', '.join(DTYPES)}")
-    config = shape_config(name)
-    with torch.random.fork_rng(devices=[]):
+    config = shape_config(name, measured_layers(name, device))
+    cards = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards), device:
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(
             config, dtype=DTYPES[dtype], attn_implementation="sdpa"
         )
     return model.eval().requires_grad_(False)
+
+
+def random_predictor(
+    settings: PlanSettings, f: int, d: int, draw: Callable[..., Tensor], generator: torch.Generator
+) -> Predictor:
+    """A predictor of random numbers with the sizes and dtypes of a fitted one."""
+    selector = settings.selector
+    rank = selector.predictor_rank if isinstance(selector, Selector) else None
+    width = d if rank is None else min(rank, d, f)
+    mean, weights = draw(d), draw(f, width).half()
+    prior = torch.rand(f, generator=generator) + 0.5
+    return Predictor(mean, weights, prior, None if rank is None else draw(width, d).half())
 
 
 def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
@@ -127,7 +183,7 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
                 min(round(settings.hot_fraction * count / group) * group, count),
                 torch.arange(f),
                 settings.compensator.random_state(d, f, draw),
-                Predictor(draw(d), draw(f, d), torch.rand(f, generator=generator) + 0.5),
+                random_predictor(settings, f, d, draw, generator),
                 AxisTensors(statistics, {name: STATISTIC_AXES[name] for name in statistics}),
                 AxisTensors(
                     settings.selector.prepare(ffn.w_gate, ffn.w_up, ffn.w_down),

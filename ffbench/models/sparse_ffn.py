@@ -26,14 +26,18 @@ class SparseFFN:
         self.plan, self.prompt, self.backend, self.ffn = plan, prompt, backend, ffn
         self.layer = layer.permuted().on(device)
         self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
-        self.w_down_t = ffn.w_down.T.contiguous()
+        self.w_down_t = ffn.w_down.T.contiguous()  # a view where it is stored so (`down_rows`)
         self.chooser = BlockChooser(ffn, self.layer, plan.settings)
         module: Any = ffn.module
         self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, module.act_fn)
         self.before: dict[int, Tensor] = {}
 
     def dense(self, x: Tensor) -> Tensor:
-        """Dense FFN of x [T, d]."""
+        """Dense FFN of x [T, d]: our kernel on a CPU, on a card the module's own products, which
+        are faster for the few tokens of a prompt's ends.
+        """
+        if x.device.type != "cpu":
+            return self.dense_forward(x)
         return dense_gated_ffn(
             x, self.ffn.w_gate, self.ffn.w_up, self.w_down_t, self.ffn.activation
         )

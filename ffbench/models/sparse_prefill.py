@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.down_rows import stored_by_neuron
 from ffbench.models.forward import attribute
 from ffbench.models.prefill_state import Prefill, real_tokens
 from ffbench.models.sparse_ffn import SparseFFN
@@ -54,12 +55,15 @@ def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
 
 
 @contextmanager
-def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Iterator[Prefill]:
+def sparse_prefill(
+    model: Any, plan: SparsePlan, backend: str = "auto", keep_storage: bool = False
+) -> Iterator[Prefill]:
     """Prompts run sparse by `plan`, decoding stays dense; the model is as before afterwards.
 
     Works under model(...) and model.generate, with left or right padding and in chunks. Yields the
-    counters and switches. Raises RuntimeError when nested, ValueError if the plan does not fit the
-    model.
+    counters and switches. On a card the down weights are stored by neuron inside (`down_rows`);
+    keep_storage: another model uses their old storage meanwhile. Raises RuntimeError when nested,
+    ValueError if the plan does not fit the model.
     """
     if getattr(model, ACTIVE, False):
         raise RuntimeError(
@@ -78,6 +82,7 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
             if not torch.equal(layer.order, torch.arange(len(layer.order))):
                 permute_neurons(ffn, layer.order)
                 stack.callback(permute_neurons, ffn, layer.order.argsort())
+            stack.enter_context(stored_by_neuron(ffn, keep_storage))
             forward = SparseFFN(ffn, layer, plan, prompt, backend).forward
             stack.enter_context(attribute(ffn.module, "forward", forward))
         generate = counting_generate(model.generate, prompt)

@@ -14,22 +14,10 @@ from torch import Tensor
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.forward import last_hidden, logits_of
 from ffbench.runs.progress import progress_bar
+from ffbench.training.backward import frozen_weights, recomputed_layers
 from ffbench.training.tails import TailWindow
 
 FILE = "curvature.safetensors"
-
-
-@contextmanager
-def frozen_weights(model: Any) -> Iterator[None]:
-    """No weight asks for a gradient inside; afterwards those that did before do again."""
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    for weight in trainable:
-        weight.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for weight in trainable:
-            weight.requires_grad_(True)
 
 
 @contextmanager
@@ -53,7 +41,11 @@ def ffn_outputs(model: Any) -> Iterator[list[Tensor]]:
 
 
 def neuron_curvature(
-    model: Any, windows: Sequence[TailWindow], names: Sequence[str], seed: int = 0
+    model: Any,
+    windows: Sequence[TailWindow],
+    names: Sequence[str],
+    seed: int = 0,
+    recompute: bool | None = None,
 ) -> dict[str, Tensor]:
     """E (w_j . g)^2 of every neuron by objective, [layers, f] float32; w_j is a down column.
 
@@ -61,24 +53,30 @@ def neuron_curvature(
     drawn from the model's own distribution at the objective's positions. The mean of g g^T is the
     Fisher information F of the sum over these positions, and the KL that a small change e of the
     output causes there is e^T F e / 2. Gradients reach the context through the keys and values
-    that the tail reads, so the last layer's are exactly zero for tails.
+    that the tail reads, so the last layer's are exactly zero for tails. recompute: see
+    `recomputed_layers`.
     """
     ffns = gated_ffns(model)
     f, device = ffns[0].w_gate.shape[0], ffns[0].w_gate.device
     totals = {n: torch.zeros(len(ffns), f, dtype=torch.float64, device=device) for n in names}
     generator = torch.Generator().manual_seed(seed)
     tokens = 0
-    with frozen_weights(model), ffn_outputs(model) as outputs:
+    with (
+        frozen_weights(model),
+        recomputed_layers(model, recompute),
+        ffn_outputs(model) as outputs,
+    ):
         for window in progress_bar(windows, desc="schedule: curvature"):
             outputs.clear()
             hidden = last_hidden(model, window.ids)
+            first_pass = tuple(outputs)  # recomputed layers append theirs, too
             tokens += window.end - window.first
             for at, name in enumerate(names):
                 logs = logits_of(model, hidden[window.positions[name]]).float().log_softmax(-1)
                 drawn = torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator)
                 loss = -logs.gather(1, drawn.to(logs.device)).sum()
                 gradients = torch.autograd.grad(
-                    loss, outputs, retain_graph=at + 1 < len(names), allow_unused=True
+                    loss, first_pass, retain_graph=at + 1 < len(names), allow_unused=True
                 )
                 for layer, (ffn, gradient) in enumerate(zip(ffns, gradients, strict=True)):
                     if gradient is None:  # the last layer, for tails alone

@@ -14,6 +14,7 @@ from ffbench.methods.energy import residual_energy
 from ffbench.methods.groups import group_sums, members
 from ffbench.methods.linalg import Moments
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
+from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import EnergySums, Predictor, fit_predictor
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import AxisTensors
@@ -117,6 +118,14 @@ def load_fits(folder: Path, compensator: Compensator) -> list[LayerFit]:
     ]
 
 
+def plan_predictor(settings: PlanSettings, fitted: Predictor, ffn: GatedFFN) -> Predictor:
+    """The fitted predictor as the settings' selector wants it, made on the weights' device."""
+    rank = settings.selector.predictor_rank if isinstance(settings.selector, Selector) else None
+    if rank is None:
+        return fitted
+    return fitted.to(ffn.w_gate.device).of_rank(rank).to(torch.device("cpu"))
+
+
 def build_plan(
     settings: PlanSettings,
     fingerprint: dict[str, str],
@@ -140,7 +149,8 @@ def build_plan(
         selector = AxisTensors(
             {name: value.cpu() for name, value in own.items()}, dict(settings.selector.tensor_axes)
         )
+        predictor = plan_predictor(settings, fit.predictor, ffn)
         layers.append(
-            LayerPlan(count, hot, order, fit.compensation, fit.predictor, fit.statistics, selector)
+            LayerPlan(count, hot, order, fit.compensation, predictor, fit.statistics, selector)
         )
     return SparsePlan(settings, fingerprint, layers)

@@ -1,10 +1,19 @@
 """The predictor's fit against ridge regression by hand, and its score."""
 
+import numpy as np
 import pytest
 import torch
+from simulated_card import CARD, CardTensor, simulated_card
 
 from ffbench.methods.linalg import Moments
-from ffbench.methods.selectors.predictor import CLIP, RIDGE, EnergySums, Predictor, fit_predictor
+from ffbench.methods.selectors.predictor import (
+    CLIP,
+    LIMIT,
+    RIDGE,
+    EnergySums,
+    Predictor,
+    fit_predictor,
+)
 
 D, F, T = 10, 7, 3000
 
@@ -62,3 +71,50 @@ def test_cost_and_refusal() -> None:
     )
     with pytest.raises(ValueError, match="no calibration tokens"):
         fit_predictor(Moments.zeros(D, F), EnergySums.zeros(D, torch.ones(F)))
+
+
+def random_predictor() -> Predictor:
+    g = torch.Generator().manual_seed(0)
+    weights = torch.randn(F, D, generator=g)
+    return Predictor(torch.randn(D, generator=g), weights, torch.rand(F, generator=g) + 0.5)
+
+
+@pytest.mark.parametrize("rank", [1, 3, F, 99])
+def test_a_rank_cuts_the_map_to_its_best_approximation(rank: int) -> None:
+    full, blocks = random_predictor(), 0.3 * torch.randn(2, 5, D)
+    low = full.of_rank(rank)
+    u, s, vt = np.linalg.svd(full.weights.double().numpy(), full_matrices=False)
+    kept = min(rank, F)
+    expected = torch.from_numpy(u[:, :kept] * s[:kept] @ vt[:kept]).float()
+    assert low.projection is not None and low.weights.shape == (F, kept)
+    torch.testing.assert_close(low.weights @ low.projection, expected, rtol=1e-4, atol=1e-5)
+    by_hand = Predictor(full.mean, expected, full.prior)
+    torch.testing.assert_close(low.scores(blocks), by_hand.scores(blocks), rtol=1e-3, atol=1e-4)
+    assert low.flops(5) == 5 * D + 2 * kept * (D + F)
+    order = torch.randperm(F)
+    moved = Predictor.from_tensors(low.permuted(order).tensors())
+    torch.testing.assert_close(moved.scores(blocks), low.scores(blocks)[:, order])
+    assert {n: value.dim() for n, value in low.tensors().items()} == {
+        n: len(axes) for n, axes in low.axes.items()
+    }
+
+
+def test_without_a_rank_the_map_is_whole() -> None:
+    full = random_predictor()
+    assert full.of_rank(None) is full and set(full.tensors()) == {"mean", "weights", "prior"}
+
+
+def test_on_a_card_half_weights_are_not_widened() -> None:
+    """Against float64; a product of 10 rounded factors is off by at most 11 roundings of its sum
+    of magnitudes, two more for the inputs and the result."""
+    full, blocks = random_predictor(), torch.randn(2, 5, D)
+    full.weights = full.weights.half()
+    with simulated_card():
+        card = full.to(CARD)
+        shift = card.shift(CardTensor(blocks), card.weights)
+        assert shift.dtype == torch.float32 and shift.device == CARD
+        shift = shift.cpu()
+    inputs = blocks.double().mean(1) - full.mean.double()
+    exact = inputs @ full.weights.double().T
+    allowed = 13 * 2.0**-11 * (inputs.abs() @ full.weights.double().abs().T)
+    assert ((shift - exact.clamp(-LIMIT, LIMIT)).abs() <= allowed).all()

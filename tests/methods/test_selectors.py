@@ -151,6 +151,8 @@ EXPECTED: dict[str, tuple[Any, Callable[[World], np.ndarray]]] = {
     "probe": ("probe", expected_probe),
     "probe_norm": ({"name": "probe", "choice": "norm"}, expected_probe_norm),
     "trained": ("trained", expected_trained),
+    # the layer's predictor is the plan's business; the rule reads whatever map it has
+    "trained_lowrank": ({"name": "trained_lowrank", "rank": 4}, expected_trained),
     "svd_gate": ("svd_gate", expected_svd),
     "static": ("static", lambda w: np.tile(w.layer.predictor.prior.numpy(), (3, 1))),
     "griffin": ("griffin", lambda w: np.tile(griffin(w, w.before), (3, 1))),

@@ -53,6 +53,7 @@ def test_k_neurons_are_kept(model: Any, name: str, hot: float, group: int, befor
         "weight_norm",
         "svd_gate",
         "trained",
+        {"name": "trained_lowrank", "rank": 8},
         "probe",
     ],
     ids=str,

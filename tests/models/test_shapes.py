@@ -16,6 +16,7 @@ PARAMETERS = {  # as the models' cards state them
     "qwen2.5-0.5b": 494_032_768,
     "qwen3-0.6b": 596_049_920,
     "llama3.2-1b": 1_235_814_400,
+    "llama3.2-3b": 3_212_749_824,
     "llama3.1-8b": 8_030_261_248,
     "qwen3-8b": 8_190_735_360,
 }
@@ -25,15 +26,38 @@ PARAMETERS = {  # as the models' cards state them
 def test_parameter_count(name: str) -> None:
     from transformers import AutoModelForCausalLM
 
-    config = shapes.shape_config(name)
-    assert config.num_hidden_layers == shapes.SHAPES[name].measured_layers
-    config.num_hidden_layers = shapes.SHAPES[name].layers
-    if hasattr(config, "layer_types"):
-        config.layer_types = ["full_attention"] * config.num_hidden_layers
+    shape = shapes.SHAPES[name]
+    config = shapes.shape_config(name, shape.layers)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
     assert model.model.rotary_emb.rope_type == "default"
+    # the rest are norms and biases
+    matrices = shape.outer_weights + shape.layers * shape.layer_weights
+    assert 0.999 * PARAMETERS[name] < matrices <= PARAMETERS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "layers"),
+    [
+        ("llama3.1-8b", 80, 32),
+        ("llama3.1-8b", 24, 29),
+        ("llama3.1-8b", 8, 4),
+        ("llama3.2-1b", 12, 16),
+    ],
+)
+def test_a_card_measures_as_many_layers_as_it_holds(
+    name: str, gib: int, layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {torch.device("cuda", 1): gib << 30}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 99 << 30))
+    card, cpu = torch.device("cuda", 1), torch.device("cpu")
+    assert shapes.measured_layers(name, card) == layers
+    assert shapes.measured_layers(name, cpu) == shapes.SHAPES[name].measured_layers
+    s = shapes.SHAPES[name]
+    ffn = 2 * s.hidden * s.intermediate * 2  # bytes of a down matrix and a predictor
+    used = 2 * s.outer_weights + layers * (2 * s.layer_weights + ffn) + shapes.RESERVE
+    assert layers == s.measured_layers or used <= gib << 30
 
 
 def test_unknown_names() -> None:

@@ -94,7 +94,9 @@ def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 class Values(TorchFunctionMode):
-    """`torch.tensor` and `tolist` on the card, which PyTorch does without an operation to see."""
+    """`torch.tensor`, `tolist` and `.data = ` on the card, which PyTorch does without an operation
+    to see.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Made on the CPU and moved."""
@@ -102,6 +104,8 @@ class Values(TorchFunctionMode):
         device = kwargs.get("device")
         if func is torch.Tensor.tolist and isinstance(args[0], CardTensor):
             return args[0].inner.tolist()
+        if func == torch.Tensor.data.__set__ and isinstance(args[0], CardTensor):
+            args[0].inner = args[1].inner
         if func is torch.tensor and device is not None and torch.device(device) == CARD:
             return func(*args, **(kwargs | {"device": "cpu"})).to(CARD)
         return func(*args, **kwargs)

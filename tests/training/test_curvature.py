@@ -89,6 +89,12 @@ def test_the_model_is_left_as_it_was_and_the_file_holds_it(model: Any, tmp_path:
     assert all(torch.equal(loaded[name], curvature[name]) for name in NAMES)
 
 
+def test_recomputed_layers_have_the_same_curvature(model: Any) -> None:
+    kept, again = (neuron_curvature(model, windows(2), NAMES, recompute=r) for r in (False, True))
+    assert all(torch.equal(kept[name], again[name]) and kept[name].any() for name in NAMES)
+    assert not any("forward" in vars(layer) for layer in model.model.layers)
+
+
 def test_values_by_hand() -> None:
     energies, squares = torch.tensor([[4.0, 1.0]]), torch.tensor([[2.0, 0.5]])
     values = curvature_values(energies, torch.tensor([[3.0, 5.0]]), squares)

@@ -48,6 +48,11 @@ class Selector(Method, ABC):
         """Whether the rule reads the block before, which blocks of similar tokens do not have."""
         return False
 
+    @property
+    def predictor_rank(self) -> int | None:
+        """Rank of the predictor's map in a plan; None for the full map."""
+        return None
+
     @abstractmethod
     def scores(self, inputs: SelectorInputs) -> Tensor:
         """Scores [n, f] of the blocks; larger is kept first."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffbench.methods.linalg import Moments
+from ffbench.methods.linalg import Moments, truncated_svd
 from ffbench.methods.tensors import NEURON, Axes, reordered
 
 RIDGE = 0.1  # of the inputs' correlation; chosen on the tuning part (docs/experiments)
@@ -21,26 +21,50 @@ class Predictor:
     block - mean)).
 
     mean [d], weights [f, d], prior [f]. One predictor serves every sparsity level and block size.
+    With a projection [r, d] the weights are [f, r] and read the projected inputs.
     """
 
     mean: Tensor
     weights: Tensor
     prior: Tensor
+    projection: Tensor | None = None
 
-    axes: ClassVar[Axes] = {
+    full_axes: ClassVar[Axes] = {
         "mean": ("input",),
         "weights": (NEURON, "input"),
         "prior": (NEURON,),
     }
+    low_rank_axes: ClassVar[Axes] = {
+        "mean": ("input",),
+        "weights": (NEURON, "rank"),
+        "prior": (NEURON,),
+        "projection": ("rank", "input"),
+    }
+
+    @property
+    def axes(self) -> Axes:
+        """Axes of `tensors()`."""
+        return self.full_axes if self.projection is None else self.low_rank_axes
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors of `axes` by name."""
+        """The tensors by name."""
         return {name: getattr(self, name) for name in self.axes}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Predictor":
-        """The predictor that `tensors()` gave."""
-        return cls(**{name: tensors[name] for name in cls.axes})
+        """The predictor that `tensors()` gave. Raises KeyError naming a tensor that is missing."""
+        projection = tensors.get("projection")
+        return cls(**{name: tensors[name] for name in cls.full_axes}, projection=projection)
+
+    def of_rank(self, rank: int | None) -> "Predictor":
+        """The same predictor with a projection, by the truncated SVD of its weights; as it is for
+        None. Ranks above the width of the inputs give that width.
+        """
+        if rank is None:
+            return self
+        left, right = truncated_svd(self.weights, min(rank, *self.weights.shape))
+        dtype = self.weights.dtype
+        return Predictor(self.mean, left.to(dtype), self.prior, right.to(dtype))
 
     def permuted(self, order: Tensor) -> "Predictor":
         """The same predictor with neurons in the given order [f]."""
@@ -57,17 +81,29 @@ class Predictor:
         return self.prior * self.shift(blocks, self.weights).exp()
 
     def shift(self, blocks: Tensor, weights: Tensor) -> Tensor:
-        """Logarithms [n, f] of what blocks [n, B, d] change in the prior, by `weights` [f, d] in
-        place of its own.
+        """Logarithms [n, f] of what blocks [n, B, d] change in the prior, by `weights` [f, d] or
+        [f, r] in place of its own.
         """
-        return ((blocks.mean(1, dtype=torch.float32) - self.mean) @ weights.float().T).clamp(
-            -LIMIT, LIMIT
-        )
+        inputs = blocks.mean(1, dtype=torch.float32) - self.mean
+        if self.projection is not None:
+            inputs = product(inputs, self.projection)
+        return product(inputs, weights).clamp(-LIMIT, LIMIT)
 
     def flops(self, tokens: int) -> float:
         """FLOPs for one block of `tokens` tokens."""
-        f, d = self.weights.shape
-        return float(tokens * d + 2 * f * d)
+        d, parts = len(self.mean), (self.weights, self.projection)
+        return float(tokens * d + 2 * sum(part.numel() for part in parts if part is not None))
+
+
+def product(x: Tensor, matrix: Tensor) -> Tensor:
+    """X matrix^T [n, m], float32; x [n, k] float32, matrix [m, k].
+
+    On a card half types are multiplied as they are: a float32 copy of an 8B model's predictor
+    would cost more time than the product.
+    """
+    if matrix.device.type == "cpu":
+        return x @ matrix.float().T
+    return (x.to(matrix.dtype) @ matrix.T).float()
 
 
 @dataclass

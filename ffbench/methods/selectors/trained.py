@@ -46,5 +46,6 @@ class Trained(Selector):
         """The layer's plan with the tuned predictor."""
         old = layer.predictor
         weights = parameters["predictor_weights"].detach().to(old.weights.dtype)
-        tuned = Predictor(old.mean, weights, parameters["log_prior"].detach().exp())
+        prior = parameters["log_prior"].detach().exp()
+        tuned = Predictor(old.mean, weights, prior, old.projection)
         return replace(layer, predictor=tuned)

@@ -14,8 +14,9 @@ from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.methods.selectors import Selector
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.block_ffn import BlockChooser
+from ffbench.models.down_rows import stored_by_neuron
 from ffbench.models.forward import attribute
-from ffbench.training.curvature import frozen_weights
+from ffbench.training.backward import frozen_weights, recomputed_layers
 
 BORDERLINE = 0.2  # share of the kept neurons beyond the last one that gradients may bring in
 TEMPERATURE = 0.3  # of the logistic, in units of the log-score
@@ -167,12 +168,22 @@ class TrainableFFN:
 
 
 @contextmanager
-def trainable(model: Any, plan: SparsePlan) -> Iterator[list[TrainableFFN]]:
-    """The model with trainable sparse FFNs and frozen weights; as before afterwards."""
+def trainable(
+    model: Any, plan: SparsePlan, recompute: bool | None = None
+) -> Iterator[list[TrainableFFN]]:
+    """The model with trainable sparse FFNs and frozen weights; as before afterwards.
+
+    recompute: see `recomputed_layers`.
+    """
     ffns = gated_ffns(model)
-    layers = [TrainableFFN(ffn, layer, plan) for ffn, layer in zip(ffns, plan.layers, strict=True)]
     with ExitStack() as stack:
+        for ffn in ffns:
+            stack.enter_context(stored_by_neuron(ffn))
+        layers = [
+            TrainableFFN(ffn, layer, plan) for ffn, layer in zip(ffns, plan.layers, strict=True)
+        ]
         stack.enter_context(frozen_weights(model))
         for ffn, layer in zip(ffns, layers, strict=True):
             stack.enter_context(attribute(ffn.module, "forward", layer.forward))
+        stack.enter_context(recomputed_layers(model, recompute))
         yield layers

@@ -51,15 +51,23 @@ def gpu_facts() -> dict[str, str]:
     return dict(zip(GPU_FACTS, (value.strip() for value in values), strict=False))
 
 
+def card_facts(device: torch.device) -> dict[str, Any]:
+    """Fields of a result line about the device: the card's name, or what the device is called."""
+    if device.type != "cuda":
+        return {"device": device.type, "cuda": None, "gpu": None}
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "cuda": torch.version.cuda,
+        "gpu": gpu_facts(),
+    }
+
+
 def facts(device: str) -> dict[str, Any]:
     """Fields of a result line about the machine."""
-    on_cpu = device == "cpu"
     return {
         "cpu": cpu_name(),
         "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "device": "cpu" if on_cpu else torch.cuda.get_device_name(),
-        "cuda": None if on_cpu else torch.version.cuda,
-        "gpu": None if on_cpu else gpu_facts(),
+        **card_facts(torch.device(device)),
         "torch": torch.__version__,
         "git_sha": git_sha(),
     }

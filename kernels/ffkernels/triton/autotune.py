@@ -110,7 +110,9 @@ def tune(shape: str, dtype: str, block_size: int, tokens: int) -> dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the file line by line, so that a run cut short keeps what it has; 2 without a card."""
+    """Write the file anew for each line, so that a run cut short keeps what it has; 2 without a
+    card.
+    """
     parser = argparse.ArgumentParser(
         prog="ffkernels.triton.autotune",
         description=__doc__,
@@ -127,13 +129,20 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     os.environ.pop(tiles.VARIABLE, None)  # the search starts from the shipped tiles
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    with torch.no_grad(), (options.output_dir / FILE).open("w", encoding="utf-8") as file:
+    lines = []
+    with torch.no_grad():
         for block_size in options.block_size:
-            line = json.dumps(tune(options.shape, options.dtype, block_size, options.tokens))
-            file.write(line + "\n")
-            file.flush()
-            print(line, flush=True)
+            lines.append(json.dumps(tune(options.shape, options.dtype, block_size, options.tokens)))
+            write_whole(options.output_dir / FILE, lines)
+            print(lines[-1], flush=True)
     return 0
+
+
+def write_whole(path: Path, lines: list[str]) -> None:
+    """Write the lines; a process that ends meanwhile leaves the file as it was."""
+    part = path.with_suffix(".part")
+    part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    part.replace(path)
 
 
 if __name__ == "__main__":

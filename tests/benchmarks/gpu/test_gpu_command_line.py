@@ -11,6 +11,7 @@ import pytest
 from benchmarks.gpu import card, command_line
 from benchmarks.gpu.card import Environment
 from benchmarks.gpu.steps import Step, steps
+from ffkernels.triton import autotune, tiles
 
 ROOT = Path(__file__).resolve().parents[3]
 CARD = Environment(
@@ -41,6 +42,13 @@ def test_every_shape_block_size_and_length_is_measured_once() -> None:
             assert f"kernel {shape}, block {block}" in names
         for tokens in (2048, 4096, 8192, 16384):
             assert f"TTFT {shape}, {tokens} tokens" in names
+
+
+def test_the_tiles_that_are_found_come_before_the_measurements_that_use_them() -> None:
+    todo = steps(False, Path("out"))
+    (place,) = (i for i, step in enumerate(todo) if step.variables)
+    assert todo[place].variables == ((tiles.VARIABLE, Path("out") / autotune.FILE),)
+    assert all(s.name.startswith(("kernel", "TTFT")) for s in todo[place + 1 :])
 
 
 @pytest.mark.parametrize("name", ["kernel llama3.1-8b, block 128", "TTFT llama3.1-8b, 2048 tokens"])

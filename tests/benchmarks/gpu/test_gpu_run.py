@@ -107,6 +107,34 @@ def test_steps_that_cannot_run_say_why(tmp_path: Path) -> None:
     assert lines[1]["reason"] == "ffkernels.nothing_here is not part of this version"
 
 
+def test_later_steps_use_the_file_that_a_step_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FFKERNELS_TILES", raising=False)
+    runner = make_runner(tmp_path)
+    show = "import json, os; print(json.dumps({'tiles': os.environ.get('FFKERNELS_TILES')}))"
+    (tmp_path / "show.py").write_text(show)
+    (tmp_path / "search.py").write_text("open('tiles.jsonl', 'w').write('x')\nraise SystemExit(1)")
+    (tmp_path / "nothing.py").write_text("")
+    old = tmp_path / "old.jsonl"
+    old.write_text("an earlier run's")
+    os.utime(old, (1e9, 1e9))
+
+    def search(module: str, file: str) -> Step:
+        return Step(module, module, (), 20, (), (("FFKERNELS_TILES", Path(file)),))
+
+    todo = [search("nothing", "old.jsonl"), step("show"), search("search", "tiles.jsonl")]
+    lines = run_all(runner, [*todo, step("show")], 60, lambda number, line: None)
+    assert lines[1]["result"] == {"tiles": None} and "variables" not in lines[1]
+    assert lines[3]["result"] == {"tiles": "tiles.jsonl"}  # also of a search that was cut short
+    assert written(runner)[3]["variables"] == {"FFKERNELS_TILES": "tiles.jsonl"}
+
+    monkeypatch.setenv("FFKERNELS_TILES", "mine.jsonl")
+    runner = make_runner(tmp_path)
+    lines = run_all(runner, [todo[2], step("show")], 60, lambda number, line: None)
+    assert lines[1]["result"] == {"tiles": "mine.jsonl"}
+
+
 def test_when_the_time_is_used_up_the_rest_is_skipped(tmp_path: Path) -> None:
     lines = run_all(make_runner(tmp_path), [step("good")] * 2, 1.0, lambda number, line: None)
     assert [(line["status"], line["reason"]) for line in lines] == [("skipped", "no time left")] * 2
@@ -116,7 +144,7 @@ def test_the_time_left_limits_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyP
     limits = []
     monkeypatch.setattr(
         "benchmarks.gpu.run.timed",
-        lambda command, limit, root: limits.append(limit) or {"status": "ok", "seconds": 0.0},
+        lambda command, limit, *_: limits.append(limit) or {"status": "ok", "seconds": 0.0},
     )
     runner = make_runner(tmp_path)
     runner.run(step("good", 30), 12.0)

@@ -124,6 +124,27 @@ def test_a_stopped_tuning_resumes_to_the_same_result(
         assert all(torch.equal(value, b.tensors()[name]) for name, value in a.tensors().items())
 
 
+@pytest.mark.parametrize("selector", ["static", "trained"])
+def test_recomputed_layers_have_the_same_gradients(model: Any, selector: str) -> None:
+    plan = plan_of(model, selector)
+    (window,) = tails_of(plan, 1)
+    at = torch.cat([window.positions[name] for name in WEIGHTS])
+    with torch.no_grad():
+        dense = last_hidden(model, window.ids)[at]
+    found = []
+    for recompute in (False, True):
+        with forms.trainable(model, plan, recompute) as layers:
+            for layer in layers:
+                layer.end = window.end
+            divergence(model, dense, last_hidden(model, window.ids)[at]).backward()
+            leaves = [one for layer in layers for one in layer.parameters.values()]
+            found.append([one.grad for one in leaves if one.grad is not None])
+    assert len(found[0]) == len(found[1]) > 2 * len(plan.layers)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert any(bool(one.any()) for one in found[0])
+    assert not any("forward" in vars(layer) for layer in model.model.layers)
+
+
 def test_contexts_hold_whole_blocks(tmp_path: Path) -> None:
     model = tiny_model()
     plan = plan_of(model)

@@ -135,6 +135,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     import torch
 
     from ffbench.evaluation.speed import break_even, prefill_times
+    from ffbench.experiment.plan_cards import speed_card
     from ffbench.methods.flops import flops_of
     from ffbench.methods.plan_files import save_header
     from ffbench.models.device import start_line
@@ -152,6 +153,8 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     least = break_even(ttft)
     if request.plan:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
+        where = {"cpu": cpu_name(), "threads": threads, "backend": backend}
+        plan.card["speed"] = speed_card(where, ttft)
         save_header(plan, request.plan)
     return facts | {
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -51,8 +51,8 @@ def model_identity(settings: RunSettings) -> dict[str, Any]:
 
 
 def fingerprint(settings: RunSettings) -> dict[str, str]:
-    """What a plan remembers of its model."""
-    return {"model": content_key(model_identity(settings))}
+    """What a plan remembers of its model: the hash of its identity, and its name for messages."""
+    return {"model": content_key(model_identity(settings)), "name": settings.model.name}
 
 
 def plan_settings(settings: RunSettings) -> PlanSettings:

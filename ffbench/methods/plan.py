@@ -160,8 +160,9 @@ class SparsePlan:
     """Settings, model fingerprint and one LayerPlan per layer.
 
     Prompts below `min_tokens` run dense (0: none). `python -m ffbench speed plan=FOLDER` measures
-    from which length on the plan pays off, and writes it there. `card` holds facts for a reader:
-    model, calibration text, objective, versions.
+    from which length on the plan pays off, and writes it there. `fingerprint` has the hash of the
+    weights as `model`, and the model's `name`. `card` holds facts for a reader (`plan_card`):
+    model, calibration text, objective, KL, speed, versions.
     """
 
     settings: PlanSettings
@@ -171,7 +172,7 @@ class SparsePlan:
     card: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
-        """Write plan.json and plan.safetensors into `folder`."""
+        """Write plan.json, plan.safetensors and a README.md with the card into `folder`."""
         from ffbench.methods.plan_files import save_plan
 
         save_plan(self, Path(folder))
@@ -186,6 +187,28 @@ class SparsePlan:
         from ffbench.methods.plan_files import load_plan
 
         return load_plan(Path(folder), fingerprint)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> "SparsePlan":
+        """Read a plan folder, or the plan of a hub repository; `options` are huggingface_hub's:
+        revision, token, cache_dir, force_download, local_files_only.
+
+        Raises PlanError as `load` does, and if the repository cannot be fetched.
+        """
+        if Path(name).is_dir():
+            return cls.load(name)
+        from ffbench.methods.plan_hub import plan_from_hub
+
+        return plan_from_hub(str(name), **options)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Upload the plan with its card to the hub repository `name`, which is made if it is
+        missing; returns the commit's address. `options` are huggingface_hub's: private, token,
+        branch, create_pr, commit_message. Raises PlanError.
+        """
+        from ffbench.methods.plan_hub import plan_to_hub
+
+        return plan_to_hub(self, name, **options)
 
 
 def untimed(settings: PlanSettings) -> str | None:

@@ -113,12 +113,15 @@ def is_lfs_pointer(path: Path) -> bool:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """The folder's config.json; None if there is none. Raises ModelError if it is not JSON."""
     path = folder / "config.json"
-    if not path.exists():
-        return None
+    return read_config_file(path, "model.location") if path.exists() else None
+
+
+def read_config_file(path: Path, setting: str) -> dict[str, Any]:
+    """A config.json. Raises ModelError that begins with the setting if it is not a JSON object."""
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.location: {path} is not JSON ({error})") from error
+        raise ModelError(f"{setting}: {path} is not JSON ({error})") from error
     if not isinstance(config, dict):
-        raise ModelError(f"model.location: {path} is not a JSON object")
+        raise ModelError(f"{setting}: {path} is not a JSON object")
     return config

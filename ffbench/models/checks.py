@@ -5,29 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ffbench.models.adapters import ACTIVATIONS, GatedFFN, gated_ffns
+from ffbench.models.adapters import ACTIVATION_FUNCTIONS, ACTIVATIONS, GatedFFN, gated_ffns
 from ffbench.models.errors import ModelError, UnsupportedModelError
 
-ACTIVATION_FUNCTIONS = {
-    "silu": functional.silu,
-    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-}
 # Largest relative error of one FFN row against the same formula in float32: about eight units in
 # the last place of the products' dtype. Another formula is off by tens of percent.
 FORMULA_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 8e-3}
-# FFNs without separate gate and up projections, by model_type: the refusal names what they have.
+# FFNs that are not gated, or not in this way, by model_type: the refusal names what they have.
 OTHER_FFNS = {
     "gpt2": "its FFN has no gate (c_fc and c_proj)",
     "gpt_neox": "its FFN has no gate (dense_h_to_4h and dense_4h_to_h)",
     "opt": "its FFN has no gate (fc1 and fc2)",
     "phi": "its FFN has no gate (fc1 and fc2)",
-    "phi3": "gate and up are one matrix (gate_up_proj)",
-    "glm": "gate and up are one matrix (gate_up_proj)",
-    "glm4": "gate and up are one matrix (gate_up_proj)",
     "bitnet": "its FFN has a norm before the down projection",
 }
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
@@ -59,7 +49,8 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     for name in EXPERT_COUNTS:
         if isinstance(inner.get(name), int) and inner[name] > 1:
             problems.append(
-                f"model: it is a mixture of experts ({name}={inner[name]}), which is not supported"
+                f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not "
+                "supported; choose a dense model (docs/models.md)"
             )
             break
     if inner.get("mlp_bias"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +27,7 @@ class SparseFFN:
         self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
         self.w_down_t = ffn.w_down.T.contiguous()  # a view where it is stored so (`down_rows`)
         self.chooser = BlockChooser(ffn, self.layer, plan.settings)
-        module: Any = ffn.module
-        self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, module.act_fn)
+        self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, ffn.act)
         self.before: dict[int, Tensor] = {}
 
     def dense(self, x: Tensor) -> Tensor:

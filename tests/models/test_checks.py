@@ -15,8 +15,11 @@ from ffbench.models.loading import FAMILIES, ModelSpec, load_model
 
 CONFIGS = [
     ({"model_type": "gpt2"}, "has no gate"),
-    ({"model_type": "phi3", "hidden_act": "silu"}, "gate_up_proj"),
-    ({"model_type": "mixtral", "num_local_experts": 8}, "mixture of experts (num_local_experts=8)"),
+    ({"model_type": "phi", "hidden_act": "silu"}, "fc1 and fc2"),
+    (
+        {"model_type": "mixtral", "num_local_experts": 8},
+        "model: mixtral is a mixture of experts (num_local_experts=8)",
+    ),
     ({"model_type": "qwen3_moe", "num_experts": 64}, "num_experts=64"),
     ({"model_type": "llama", "mlp_bias": True}, "mlp_bias=true"),
     ({"model_type": "x", "hidden_act": "quick_gelu"}, "activation 'quick_gelu'"),
@@ -148,7 +151,7 @@ FAULTS = [
     (with_bias, "layer 0: up_proj has a bias"),
     (with_other_linear, "layer 0: gate_proj is Linear4bit"),
     (with_float8, "down_proj holds quantised weights (torch.float8_e4m3fn)"),
-    (with_fused, "has no gate_proj, up_proj (it has gate_up_proj, down_proj)"),
+    (with_fused, "layer 0: gate_up_proj has a bias"),
     (with_meta, "model.device_map: 3 weights are offloaded"),
     (with_infinite_head, "logits are not finite in float32"),
 ]

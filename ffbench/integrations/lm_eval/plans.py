@@ -41,4 +41,4 @@ def load_plan(
         return SparsePlan.load(folder)
     identity = {"name": model_name, "dtype": str(model.dtype).removeprefix("torch.")}
     identity |= weights_identity(pretrained, options.get("gguf_file"), options.get("revision"))
-    return SparsePlan.load(folder, {"model": content_key(identity)})
+    return SparsePlan.load(folder, {"model": content_key(identity), "name": model_name})

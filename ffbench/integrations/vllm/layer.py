@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from ffbench.integrations.vllm.positions import RequestRows
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.adapters import GatedFFN
-from ffbench.models.checks import ACTIVATION_FUNCTIONS
+from ffbench.models.adapters import ACTIVATION_FUNCTIONS, GatedFFN
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.sparse_ffn import SparseFFN
 

@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.launchers.settings import store_launchers
 from ffbench.cli.method_settings import is_parameter, method_defaults
 from ffbench.cli.options import expanded
 from ffbench.cli.overrides import (
@@ -69,6 +70,7 @@ def configuration() -> Iterator[None]:
     """Hydra over the configuration folder, with the typed schema."""
     ConfigStore.instance().store("schema", RunSettings)
     store_methods()
+    store_launchers()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir().resolve()), version_base="1.3"):
         yield

@@ -1,29 +1,19 @@
 """What is wrong with single overrides of a command line, each with the nearest valid name."""
 
 from dataclasses import fields, is_dataclass
-from importlib.util import find_spec
 from typing import Any, get_type_hints
 
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.launchers.settings import PACKAGES, installed
 from ffbench.cli.method_settings import is_parameter, parameter_keys
 from ffbench.settings import RunSettings
 from ffbench.suggestions import nearest as nearest_name
 from ffbench.suggestions import paper_override, suggestion
 
 PACKAGED = ("sweep", "experiment")
-PLUGINS = {
-    "joblib": ("hydra_joblib_launcher", "joblib"),
-    "slurm": ("hydra_submitit_launcher", "submitit"),
-    "ray": ("hydra_ray_launcher", "ray"),
-}
-INSTALL = {
-    "joblib": "pip install hydra-joblib-launcher==1.2.0",
-    "slurm": "pip install 'ffbench[slurm]'",
-    "ray": "pip install 'ffbench[ray]'",
-}
 
 
 def setting_types(kind: type = RunSettings, prefix: str = "") -> dict[str, Any]:
@@ -92,7 +82,7 @@ def group_problems(override: Override, options: list[str]) -> list[str]:
 
 
 def launcher_problems(overrides: list[Override]) -> list[str]:
-    """A launcher whose plugin is not installed, or several launchers at once."""
+    """A launcher whose package is not installed, or several launchers at once."""
     problems = []
     for override in overrides:
         if override.key_or_group != "launcher":
@@ -101,14 +91,10 @@ def launcher_problems(overrides: list[Override]) -> list[str]:
         if len(names) > 1:
             problems.append(f"launcher: one at a time, received {', '.join(names)}")
         for name in names:
-            plugin, package = PLUGINS.get(name, ("", ""))
-            if plugin and not (
-                find_spec("hydra_plugins")
-                and find_spec(f"hydra_plugins.{plugin}")
-                and find_spec(package)
-            ):
+            if not installed(name):
+                package, install = PACKAGES[name]
                 problems.append(
-                    f"launcher: {name!r} needs a package that is not installed: {INSTALL[name]}"
+                    f"launcher: {name!r} needs {package}, which is not installed: {install}"
                 )
     return problems
 

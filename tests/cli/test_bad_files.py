@@ -257,7 +257,7 @@ def test_bad_environments(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     if words == ["launcher=slurm"]:
-        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+        pytest.importorskip("submitit")
     more = (
         []
         if any(word.startswith("output_dir") for word in words)

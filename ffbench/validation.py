@@ -119,15 +119,24 @@ def text_problems(settings: RunSettings) -> list[str]:
 
 def task_problems(settings: RunSettings) -> list[str]:
     """Problems of the scored tasks."""
+    from ffbench.tasks.base import TASKS
+    from ffbench.tasks.json_lines import definition_problems
     from ffbench.tasks.registry import get_spec, task_names
 
-    task, names = settings.task, tuple(task_names())
+    task, names = settings.task, tuple(task_names(settings.task.json_lines))
     problems = one_of("task.protocol", task.protocol, PROTOCOLS)
+    defined_badly = definition_problems(task.json_lines, TASKS)
+    problems += defined_badly
     for name in task.tasks:
         problems += one_of("task.tasks", name, names)
-        if name in names:
-            least = get_spec(name).max_new_tokens + PROMPT_TOKENS
+        if name in names and not (defined_badly and name in task.json_lines):
+            least = get_spec(name, task.json_lines).max_new_tokens + PROMPT_TOKENS
             problems += at_least(f"task.max_length ({name})", task.max_length, least)
+    if task.json_lines and not task.tasks:
+        problems.append(
+            f"task.tasks: empty; name the tasks that are run, of {', '.join(task.json_lines)}"
+        )
+    problems += at_least("task.seed", task.seed, 0)
     problems += at_least("task.max_length", task.max_length, PROMPT_TOKENS)
     problems += at_least("task.batch_size", task.batch_size, 1)
     if task.limit is not None:

@@ -26,7 +26,7 @@ ALLOWED = {
     },
     "ffbench.models": FOUNDATION,
     "ffbench.data": {"ffbench.data"},
-    "ffbench.tasks": TEXT,
+    "ffbench.tasks": TEXT | {"ffbench.suggestions"},
     "ffbench.runs": {"ffbench.runs"},
     "ffbench.tracking": {"ffbench.tracking", "ffbench.runs"},
     "ffbench.training": FOUNDATION | {"ffbench.runs", "ffbench.training"},

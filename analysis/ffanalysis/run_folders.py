@@ -56,7 +56,7 @@ def read_result(folder: Path) -> RunResult:
         if version == 1:
             config = read_optional(folder / "config.json")
             content = legacy.current_result(content, config)
-        return parse(RunResult, content, str(path))
+        return parse(RunResult, legacy.with_loss_names(content), str(path))
     except SchemaError as error:
         raise LoadError(str(error)) from error
     except (AttributeError, TypeError) as error:

@@ -21,6 +21,7 @@ from ffbench.cli.launchers.settings import store_launchers
 from ffbench.cli.method_settings import is_parameter, method_defaults
 from ffbench.cli.options import expanded
 from ffbench.cli.overrides import (
+    inside_mapping,
     launcher_problems,
     override_problems,
     setting_types,
@@ -184,8 +185,8 @@ class Composer:
         config = deepcopy(self.base(tuple(str(override.input_line) for override in others)))
         for override in values:
             # a parameter that the chosen method does not have is refused with the others later
-            method = is_parameter(override.key_or_group)
-            OmegaConf.update(config, override.key_or_group, override.value(), force_add=method)
+            new = is_parameter(override.key_or_group) or inside_mapping(override.key_or_group)
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=new)
         return config
 
     def jobs(self, overrides: list[str]) -> list[Job]:

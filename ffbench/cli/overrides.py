@@ -1,7 +1,7 @@
 """What is wrong with single overrides of a command line, each with the nearest valid name."""
 
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
@@ -32,6 +32,14 @@ def setting_types(kind: type = RunSettings, prefix: str = "") -> dict[str, Any]:
 def setting_keys() -> list[str]:
     """Dotted names of every setting."""
     return list(setting_types())
+
+
+def inside_mapping(key: str) -> bool:
+    """Whether a dotted name is inside a setting that is a mapping, such as task.json_lines. Methods
+    are not counted: their parameters have known names.
+    """
+    mappings = [name for name, kind in setting_types().items() if get_origin(kind) is dict]
+    return not is_parameter(key) and any(key.startswith(f"{name}.") for name in mappings)
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -106,7 +114,7 @@ def value_problems(override: Override, keys: list[str]) -> list[str]:
     if parameter == "name" and is_parameter(key):
         value = values_of(override)[0]
         return [f"{key}: a {group} is chosen by its name alone: {group}={value}"]
-    if key not in keys:
+    if key not in keys and not inside_mapping(key):
         return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
     if is_parameter(key):  # typed by the chosen method, which is known later
         return []

@@ -46,7 +46,9 @@ class Pipeline(Session):
     ) -> None:
         super().__init__(settings, machine)
         self.run, self.tracker = run, tracker
-        self.work = identity.work_of(settings)
+        from ffbench.evaluation.filled_prompts import filled
+
+        self.work = filled(self.tokenizer, identity.work_of(settings), settings.task.max_length)
         self.log_start()
 
     def log_start(self) -> None:

@@ -37,6 +37,7 @@ OUT_OF_RANGE = [
     ("task.batch_size=0", "task.batch_size: 0"),
     ("output_dir=''", "output_dir"),
     ("seed=-1", "seed: -1"),
+    ("task.seed=-1", "task.seed: -1"),
 ]
 UNKNOWN = [
     ("model=smollm2", "did you mean"),
@@ -46,6 +47,8 @@ UNKNOWN = [
     ("compensator=surogate", "'surrogate'"),
     ("scheduler=unifrom", "'uniform'"),
     ("task=embeded", "'embedded'"),
+    ("length=4096", "'task.max_length'"),
+    ("max_seq_lengths=4096", "'task.max_length'"),
     ("kernel=tritn", "'triton'"),
     ("tracker=wandbb", "'wandb'"),
     ("+sweep=sparsities", "'sparsity'"),

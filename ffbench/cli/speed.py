@@ -40,6 +40,7 @@ class Request:
     plan: Path | None
     overrides: list[str]
     json: bool
+    final_layer: bool = False
 
 
 def parse(arguments: list[str]) -> Request:
@@ -51,6 +52,11 @@ def parse(arguments: list[str]) -> Request:
         "--shape", metavar="NAME", help="random weights at this shape, or a config.json"
     )
     parser.add_argument("--plan", metavar="FOLDER", help="a saved plan")
+    parser.add_argument(
+        "--final-layer",
+        action="store_true",
+        help="also time both sides by the final-layer rule (docs/measuring.md)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     options = parser.parse(arguments)
     own = {"shape": options.shape, "plan": options.plan}
@@ -60,7 +66,7 @@ def parse(arguments: list[str]) -> Request:
             own[name] = value
     plan = Path(expanded(own["plan"])) if own["plan"] is not None else None
     overrides = [text for text in options.settings if text.partition("=")[0] not in own]
-    return Request(own["shape"], plan, overrides, options.json)
+    return Request(own["shape"], plan, overrides, options.json, options.final_layer)
 
 
 def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
@@ -148,7 +154,15 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     log_line(start_line(model.device, model.dtype, backend))
     threads = s.kernel.threads or torch.get_num_threads()
-    times = prefill_times(model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
+    times = prefill_times(
+        model,
+        plan,
+        s.speed.lengths,
+        s.speed.rounds,
+        threads,
+        s.kernel.backend,
+        final_layer=request.final_layer,
+    )
     ttft = [one.metrics(one.prefill) for one in times]
     backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     least = break_even(ttft)
@@ -178,6 +192,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "backend": backend,
         "ffn": [one.metrics(one.ffn) for one in times],
         "ttft": ttft,
+        "final_layer": [one.final_layer() for one in times] if request.final_layer else None,
         "break_even_tokens": least,
         "flops_ratio": flops_of(plan).ratio,
         "peak_bytes": [one.peak_bytes for one in times] if model.device.type == "cuda" else None,
@@ -207,6 +222,12 @@ def describe(line: dict[str, Any]) -> str:
             f"{ttft['tokens']:6}   {ffn['ratio']:.3f} ({ffn['p20']:.3f} to {ffn['p80']:.3f})     "
             f"{ttft['ratio']:.3f} ({ttft['p20']:.3f} to {ttft['p80']:.3f})     "
             f"{ttft['dense_s']:8.3f}  {ttft['sparse_s']:8.3f}"
+        )
+    for final in line["final_layer"] or []:
+        text.append(
+            f"{final['tokens']:6} tokens, both sides by the final-layer rule: TTFT speedup "
+            f"{final['ratio']:.3f}, dense {final['dense_s']:.3f} s, sparse "
+            f"{final['sparse_s']:.3f} s"
         )
     least, longest = line["break_even_tokens"], max(one["tokens"] for one in line["ttft"])
     text.append(

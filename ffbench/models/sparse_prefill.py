@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.checks import check_ffns
 from ffbench.models.forward import attribute
 from ffbench.models.prefill_state import Prefill, real_tokens
 from ffbench.models.sparse_ffn import SparseFFN
@@ -59,7 +60,8 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
 
     Works under model(...) and model.generate, with left or right padding and in chunks. Yields the
     counters and switches. Raises RuntimeError when nested, ValueError if the plan does not fit the
-    model.
+    model, UnsupportedModelError if an FFN computes something else than its projections and
+    activation, or if weights are offloaded.
     """
     if getattr(model, ACTIVE, False):
         raise RuntimeError(
@@ -67,6 +69,7 @@ def sparse_prefill(model: Any, plan: SparsePlan, backend: str = "auto") -> Itera
         )
     ffns = gated_ffns(model)
     check_fit(ffns, plan)
+    check_ffns(model, ffns)
     prompt = Prefill()
 
     def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

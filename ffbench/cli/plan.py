@@ -10,6 +10,7 @@ from ffbench.cli.errors import refuse
 from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
 from ffbench.methods.plan import SparsePlan, untimed
+from ffbench.runs.files import disk_errors, full_disk_errors
 
 HELP = """Sparse plans as folders of safetensors and JSON.
 
@@ -62,7 +63,8 @@ def save_plan(folder: Path, job: Job) -> int:
     if problems:
         return refuse(problems)
     plan = trained_plan(job.settings)
-    plan.save(folder)
+    with full_disk_errors("write the plan to", folder), disk_errors("write the plan to", folder):
+        plan.save(folder)
     print(describe(plan))
     return 0
 

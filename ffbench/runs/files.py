@@ -16,6 +16,7 @@ LOCK_SECONDS = 30.0
 ADVICE = {
     errno.ENOSPC: "the disk is full; free space and start again; what was written is kept",
     errno.EDQUOT: "the disk quota is used up; free space and start again; what was written is kept",
+    errno.EFBIG: "a limit on the size of files is reached (ulimit -f); raise it and start again",
     errno.EROFS: "the file system is read-only; choose another folder with output_dir=FOLDER",
     errno.EACCES: "permission denied; choose a writable folder with output_dir=FOLDER",
     errno.EPERM: "not permitted; choose a writable folder with output_dir=FOLDER",
@@ -52,7 +53,7 @@ def full_disk_errors(action: str, path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         code = error.errno if isinstance(error, OSError) else None
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
             if code == number or (code is None and os.strerror(number) in str(error)):
                 raise StoreError(f"cannot {action} {path}: {ADVICE[number]}") from error
         raise

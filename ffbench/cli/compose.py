@@ -148,7 +148,7 @@ class Composer:
                 continue
             try:
                 parsed.append(self._listed(respelled(text, self._types)))
-            except HydraException as error:
+            except (HydraException, ValueError) as error:  # ValueError: a number of 5000 digits
                 problems.append(parse_problem(text, str(error).splitlines()[0]))
         if problems:
             raise ConfigProblems(problems)

@@ -65,6 +65,8 @@ def sweep_problems(overrides: list[Override], groups: dict[str, list[str]]) -> l
                 f"{name}: an interval has no list of values; give values (0.1,0.4) or "
                 "range(0.1,0.8,0.1)"
             )
+        elif problem := range_problem(override):
+            problems.append(problem)
         elif isinstance(override.value(), Glob):
             if name not in groups:
                 problems.append(f"{name}: glob() chooses files of a group; give values here")
@@ -73,6 +75,22 @@ def sweep_problems(overrides: list[Override], groups: dict[str, list[str]]) -> l
                     f"{name}: glob() matches none of its files. Valid: {', '.join(groups[name])}"
                 )
     return problems
+
+
+def range_problem(override: Override) -> str | None:
+    """Why a range gives no values; None if it gives some, or is none."""
+    if not override.is_range_sweep():
+        return None
+    try:
+        if next(iter(override.sweep_iterator()), None) is not None:
+            return None
+        why = "is empty"
+    except ValueError as error:
+        why = f"has no values ({error})"
+    return (
+        f"{override.input_line}: the range {why}; write range(FIRST,END,STEP), in which END is "
+        "left out"
+    )
 
 
 def group_problems(override: Override, options: list[str]) -> list[str]:

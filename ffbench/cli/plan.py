@@ -11,6 +11,7 @@ from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.methods.plan_card import card_rows, method_text
+from ffbench.runs.files import disk_errors, full_disk_errors
 from ffbench.settings import RunSettings
 
 HELP = """Sparse plans as folders of safetensors and JSON.
@@ -65,7 +66,8 @@ def save_plan(folder: Path, job: Job) -> int:
         return refuse(problems)
     plan = trained_plan(job.settings)
     plan.card |= known_measurements(job.settings)
-    plan.save(folder)
+    with full_disk_errors("write the plan to", folder), disk_errors("write the plan to", folder):
+        plan.save(folder)
     print(describe(plan))
     return 0
 

@@ -11,7 +11,7 @@ from ffbench.methods.compensators import Compensator, CompensatorState
 from ffbench.methods.schedulers import Scheduler
 from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
-from ffbench.methods.similar_blocks import CONSECUTIVE
+from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE
 from ffbench.methods.tensors import AxisTensors, size_problems
 from ffbench.methods.token_rules import TokenRule
 
@@ -45,6 +45,21 @@ class PlanSettings:
     first_dense: int = DENSE_TOKENS
     last_dense: int = DENSE_TOKENS
     seed: int = 0
+
+    def problems(self) -> list[str]:
+        """One sentence per value that no plan can have, as in a file that was damaged."""
+        counts = ("block_size", "group_size", "first_dense", "last_dense", "seed")
+        problems = [
+            f"{name} is {getattr(self, name)!r}, not a whole number of at least {least}"
+            for name, least in zip(counts, (1, 1, 0, 0, 0), strict=True)
+            if type(getattr(self, name)) is not int or getattr(self, name) < least
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)!r}, not a number from 0 to 1"
+            for name in ("sparsity", "hot_fraction")
+            if type(getattr(self, name)) not in (int, float) or not 0 <= getattr(self, name) <= 1
+        ]
+        return problems + ([] if self.blocks in BLOCKS else [f"blocks is {self.blocks!r}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; each method as a mapping of its name and parameters."""
@@ -141,6 +156,10 @@ class LayerPlan:
 
     def problem(self) -> str | None:
         """What does not fit together in a layer that was read from files, or None."""
+        if self.order.dim() != 1 or self.order.dtype != torch.int64:
+            return (
+                f"`order` is {self.order.dtype} of shape {tuple(self.order.shape)}, not int64 [f]"
+            )
         f = len(self.order)
         if not torch.equal(self.order.sort().values, torch.arange(f, device=self.order.device)):
             return f"`order` is not a permutation of 0..{f - 1}"
@@ -151,6 +170,17 @@ class LayerPlan:
             f"{part}.{problem}"
             for part, (values, axes) in self.parts().items()
             for problem in size_problems(values, axes, sizes)
+        ]
+        wrong += [
+            f"{part}.{name} is {value.dtype}, not of floats"
+            for part in ("compensator", "predictor")
+            for name, value in self.parts()[part][0].items()
+            if not value.is_floating_point()
+        ]
+        wrong += [
+            f"{name} holds values that are not numbers"
+            for name, value in self.tensors().items()
+            if value.is_floating_point() and bool(value.isnan().any())
         ]
         return "; ".join(wrong) or None
 

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ffbench import strict_json
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import METHODS, LayerPlan, PlanError, PlanSettings, SparsePlan
@@ -19,6 +20,16 @@ from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.tensors import AxisTensors
 
 FORMAT_VERSION = 4
+# what a header with other contents than `save_header` writes can raise
+UNREADABLE = (
+    OSError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    SafetensorError,
+)
 HEADER, TENSORS, README = "plan.json", "plan.safetensors", "README.md"
 FILES = (HEADER, TENSORS, README)
 READABLE = 0o644  # whatever the umask: plans are made to be shared
@@ -73,7 +84,7 @@ def plan_settings(node: dict[str, Any]) -> PlanSettings:
 def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
     """Read a plan folder; see `SparsePlan.load`."""
     try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        header = strict_json.parse((folder / HEADER).read_bytes())
         tensors = load_file(folder / TENSORS)
         version = header["format_version"]
         if version == 3:
@@ -95,12 +106,16 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
             f"plan {folder}: {error}; if a newer version made it, update FFBench, otherwise create "
             "the plan again"
         ) from error
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except UNREADABLE as error:
         if isinstance(error, PlanError):
             raise
         raise PlanError(
             f"plan {folder}: cannot be read ({error}); create the plan again"
         ) from error
+    if not layers or not isinstance(made_for, dict):
+        raise PlanError(f"plan {folder}: no layers or no fingerprint; create the plan again")
+    if problems := settings.problems():
+        raise PlanError(f"plan {folder}: {'; '.join(problems)}; create the plan again")
     for i, layer in enumerate(layers):
         if problem := layer.problem():
             raise PlanError(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import import_module
+from math import isfinite
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
@@ -108,6 +109,8 @@ class Registry(Generic[M]):
 def converted(value: Any, kind: Any) -> Any:
     """`value` as bool, int, float or str; an int is a float too. Raises ValueError otherwise."""
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)

@@ -38,6 +38,17 @@ OUT_OF_RANGE = [
     ("output_dir=''", "output_dir"),
     ("seed=-1", "seed: -1"),
     ("task.seed=-1", "task.seed: -1"),
+    ("sparsity=1e400", "sparsity: inf is not a finite number"),
+    ("objective.copy=nan", "objective.copy: nan is not a finite number"),
+    ("objective.full=-inf", "objective.full: -inf is not a finite number"),
+    ("compensator.rank=99999999999999999999", "compensator.rank: 99999999999999999999 is too"),
+    ("seed=999999999999999999999", "seed: 999999999999999999999 is too large"),
+    ("speed.lengths=[99999999999]", "speed.lengths: 99999999999 is too large"),
+    ("first_dense=9999999999999999999", "first_dense: 9999999999999999999 is too large"),
+    ("seed=range(5,1)", "seed=range(5,1): the range is empty"),
+    ("seed=range(1,5,0)", "seed=range(1,5,0): the range has no values"),
+    ("sparsity=choice()", "empty choice is not legal"),
+    ("seed=" + "9" * 5000, "Exceeds the limit (4300 digits)"),
 ]
 UNKNOWN = [
     ("model=smollm2", "did you mean"),

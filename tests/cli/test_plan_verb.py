@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from tiny_settings import SMALL
 
 from ffbench.cli.main import main
@@ -147,3 +147,27 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
         == 2
     )
     assert "have no sparse blocks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("No space left on device (os error 28)", "the disk is full"),
+        ("File too large (os error 27)", "a limit on the size of files is reached (ulimit -f)"),
+    ],
+)
+def test_a_plan_that_the_disk_does_not_take(
+    words: str,
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unwritable:
+        def save(self, folder: Path) -> None:
+            raise SafetensorError(f"Error while serializing: I/O error: {words}")
+
+    monkeypatch.setattr("ffbench.experiment.session.trained_plan", lambda settings: Unwritable())
+    assert main(["plan", "save", str(tmp_path / "p"), *TINY]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: cannot write the plan to {tmp_path / 'p'}: {text}")

@@ -77,17 +77,20 @@ def parse(row: dict[str, Any], place: str, task: str, rule: dict[str, Any]) -> T
     """
     for field, kind in FIELDS.items():
         value = row.get(field)
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise TaskError(
                 f"{place}: field {field!r} must be {kind.__name__}, got {type(value).__name__}"
             )
+    if not row["_id"]:
+        raise TaskError(f"{place}: field '_id' is empty; each record needs a name of its own")
     if row["dataset"] != task:
         return None
     check_answers(row, place, rule)
     try:
         classes = class_names(row.get("all_classes"))
-    except (ValueError, SyntaxError) as error:
-        raise TaskError(f"{place}: field 'all_classes' {error}") from None
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        # the parser's error for too many brackets is a MemoryError in Python 3.11
+        raise TaskError(f"{place}: field 'all_classes' {error or 'is nested too deeply'}") from None
     if rule["metric"] == "classification" and not classes:
         raise TaskError(f"{place}: field 'all_classes' must name the classes")
     context, question = prompt(rule, row["context"], row["input"])

@@ -46,7 +46,7 @@ DECLARATIONS: dict[str, Declaration] = {
     "neuron_order": Declaration(1, "order of each layer's neurons into groups"),
     "token_mixing": Declaration(1, "attention mass that each layer moves between tokens"),
     "sensitivity": Declaration(3, "loss with one layer sparse at a time"),
-    "curvature": Declaration(2, "Fisher information of the answers for each neuron"),
+    "curvature": Declaration(3, "Fisher information of the answers for each neuron"),
     "output_map": Declaration(3, "low-rank maps of the output, fitted to the plan's residual"),
     "teacher": Declaration(2, "dense hidden states that tuning learns from"),
     "tune": Declaration(4, "compensator and predictor tuned through the model", resumable=True),
@@ -158,13 +158,33 @@ class RunStages:
         plain = self.plan_settings.as_dict()
         return plain | {"compensator": self.plan_settings.compensator.closed_form_parameters()}
 
+    @property
+    def by_answer(self) -> bool:
+        """Whether errors of outputs count by what they do to the answer."""
+        metric = self.settings.objective.metric
+        measured = "curvature" in self.plan_settings.scheduler.measurements
+        return metric == "answer" or (metric == "auto" and measured)
+
+    @cached_property
+    def metric(self) -> Stage | None:
+        """The stage that the metric is read from, unless the scheduler reads it already."""
+        return self.curvature_stage() if self.by_answer and not self.measured_curvature else None
+
+    @property
+    def measured_curvature(self) -> Stage | None:
+        """The curvature that the scheduler reads."""
+        return self.measurement.get("curvature")
+
     def weights(self) -> dict[str, Any]:
-        """The objective's weights, if the scheduler or the tuning uses them."""
+        """The objective's weights and metric, if the scheduler, the choice of neurons or the tuning
+        uses them.
+        """
         tunes = self.plan_settings.compensator.refinements().tune_steps
-        uses = tunes or {"sensitivity", "curvature"} & set(
-            self.plan_settings.scheduler.measurements
-        )
-        return {"objective": self.settings.objective.weights()} if uses else {}
+        uses = {"sensitivity", "curvature"} & set(self.plan_settings.scheduler.measurements)
+        if not (tunes or uses or self.by_answer):
+            return {}
+        metric = {"metric": "answer"} if self.by_answer else {}
+        return {"objective": self.settings.objective.weights()} | metric
 
     @cached_property
     def refit(self) -> Stage | None:
@@ -181,7 +201,8 @@ class RunStages:
     @cached_property
     def scheduled(self) -> tuple[Stage | None, ...]:
         """What a plan with its schedule is made from."""
-        return (self.refit or self.fit, self.neuron_order, *self.measurement.values())
+        measured = (*self.measurement.values(), self.metric)
+        return (self.refit or self.fit, self.neuron_order, *measured)
 
     @cached_property
     def output_map(self) -> Stage | None:
@@ -227,11 +248,12 @@ class RunStages:
             neuron_order=self.neuron_order,
             token_mixing=measurement.get("token_mixing"),
             sensitivity=measurement.get("sensitivity"),
-            curvature=measurement.get("curvature"),
+            curvature=measurement.get("curvature") or self.metric,
             output_map=self.output_map,
             teacher=self.teacher,
             tune=self.tune,
             plan=self.plan,
+            by_answer=self.by_answer,
         )
 
     @cached_property

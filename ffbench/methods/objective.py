@@ -1,8 +1,11 @@
 """The loss that counts: what the tokens after the context see (DESIGN section 2.2; our design)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from ffbench.methods.registry import one_of
 
 NAMES = ("continuation", "copy", "full")
+METRICS = ("auto", "answer", "output")
 COPY_LEAD = 16  # predictions of a copied passage before the model can know that it is one
 
 
@@ -12,25 +15,30 @@ class Objective:
 
     continuation: at the tokens that follow the context in the text. copy: at a passage of the
     context that is repeated after it, which shows whether retrieval still works. full: at the
-    context's own tokens, which only users of prompt log-probabilities read.
+    context's own tokens, which only users of prompt log-probabilities read. metric: how errors of
+    an FFN's output count if neurons are chosen and output maps are fitted: `output`, by their size;
+    `answer`, by the Fisher information of these losses; `auto`, `answer` if the scheduler measures
+    it anyway.
     """
 
     continuation: float = 0.5
     copy: float = 0.5
     full: float = 0.0
+    metric: str = "auto"
 
     def weights(self) -> dict[str, float]:
         """The weights that are not zero, by name."""
-        return {name: weight for name, weight in asdict(self).items() if weight}
+        return {name: getattr(self, name) for name in NAMES if getattr(self, name)}
 
     def problems(self) -> list[str]:
-        """Negative weights, or none above zero."""
-        values = asdict(self)
+        """An unknown metric, negative weights, or none above zero."""
+        values = {name: getattr(self, name) for name in NAMES}
         negative = [
             f"objective.{name}: {value} is negative; choose 0 or more"
             for name, value in values.items()
             if value < 0
         ]
+        unknown = [f"objective.{text}" for text in one_of("metric", self.metric, METRICS)]
         if negative or any(values.values()):
-            return negative
-        return ["objective: every weight is 0; give at least one of " + ", ".join(NAMES)]
+            return [*negative, *unknown]
+        return [*unknown, "objective: every weight is 0; give at least one of " + ", ".join(NAMES)]

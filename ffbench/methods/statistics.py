@@ -3,12 +3,14 @@
 from ffbench.methods.tensors import NEURON, Axes
 from ffbench.methods.token_scale import SCALE_AXES
 
-# mean, second: E a_j and E a_j^2; up_second: E (Wu_j x)^2; the others: quantiles, in even steps, of
-# |x|, |act(gate)| and |a| over sampled tokens
+# importance: what a neuron's output counts for the answer, over its size (mean one); only if the
+# objective's metric is `answer`. mean, second: E a_j and E a_j^2; up_second: E (Wu_j x)^2; the
+# others: quantiles, in even steps, of |x|, |act(gate)| and |a| over sampled tokens
 STATISTIC_AXES: Axes = {
     "mean": (NEURON,),
     "second": (NEURON,),
     "up_second": (NEURON,),
+    "importance": (NEURON,),
     "input_levels": ("quantile",),
     "gate_levels": ("quantile",),
     "activation_levels": ("quantile",),

@@ -78,6 +78,9 @@ class BlockChooser:
             raise ValueError(f"blocks: {problem}")
         self.ffn, self.layer, self.settings = ffn, layer, settings
         self.down_norms = ffn.w_down.float().norm(dim=0)
+        if "importance" in layer.statistics.values:
+            importance = layer.statistics["importance"].to(self.down_norms)
+            self.down_norms = self.down_norms * importance.sqrt()
         self.seed = settings.seed * LAYER_SEED + ffn.layer
 
     @property

@@ -223,6 +223,9 @@ class Objective:
     continuation: float | None = about("tail that continues the text", None)
     copy: float | None = about("tail that copies a passage", None)
     full: float | None = about("the context's own positions", None)
+    metric: str | None = about(
+        "how errors of outputs count: auto, answer or output; null in older results", None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from ffbench.runs.progress import progress_bar
 from ffbench.training.backward import frozen_weights, recomputed_layers
 from ffbench.training.tails import TailWindow
 
-FILE = "curvature.safetensors"
+FILE, FISHER_FILE = "curvature.safetensors", "fisher.safetensors"
 
 
 @contextmanager
@@ -46,8 +46,9 @@ def neuron_curvature(
     names: Sequence[str],
     seed: int = 0,
     recompute: bool | None = None,
-) -> dict[str, Tensor]:
-    """E (w_j . g)^2 of every neuron by objective, [layers, f] float32; w_j is a down column.
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """E (w_j . g)^2 of every neuron by objective, [layers, f]; w_j is a down column. And the mean
+    of g g^T, [layers, d, d]. Both float32, on the CPU.
 
     g is the gradient of -log p(y) with respect to the FFN's output at one context token, with y
     drawn from the model's own distribution at the objective's positions. The mean of g g^T is the
@@ -58,7 +59,9 @@ def neuron_curvature(
     """
     ffns = gated_ffns(model)
     f, device = ffns[0].w_gate.shape[0], ffns[0].w_gate.device
+    d = ffns[0].w_gate.shape[1]
     totals = {n: torch.zeros(len(ffns), f, dtype=torch.float64, device=device) for n in names}
+    fisher = {n: torch.zeros(len(ffns), d, d) for n in names}
     generator = torch.Generator().manual_seed(seed)
     tokens = 0
     with (
@@ -84,17 +87,25 @@ def neuron_curvature(
                     rows = gradient[0, window.first : window.end].float()
                     moved = (rows @ ffn.w_down.float()).square().sum(0)
                     totals[name][layer] += moved.to(device)
-    return {name: (total / tokens).float().cpu() for name, total in totals.items()}
+                    fisher[name][layer] += (rows.T @ rows).cpu()
+    curvature = {name: (total / tokens).float().cpu() for name, total in totals.items()}
+    return curvature, {name: total / tokens for name, total in fisher.items()}
 
 
-def save_curvature(curvature: dict[str, Tensor], folder: Path) -> None:
-    """Write the curvature of each objective."""
+def save_curvature(curvature: dict[str, Tensor], fisher: dict[str, Tensor], folder: Path) -> None:
+    """Write both results of `neuron_curvature`."""
     save_file(curvature, folder / FILE)
+    save_file(fisher, folder / FISHER_FILE)
 
 
 def load_curvature(folder: Path) -> dict[str, Tensor]:
-    """Read what `save_curvature` wrote."""
+    """The curvature of neurons that `save_curvature` wrote."""
     return load_file(folder / FILE)
+
+
+def load_fisher(folder: Path) -> dict[str, Tensor]:
+    """The Fisher information of outputs that `save_curvature` wrote."""
+    return load_file(folder / FISHER_FILE)
 
 
 def curvature_values(energies: Tensor, curvature: Tensor, down_squares: Tensor) -> Tensor:

@@ -126,6 +126,17 @@ def plan_predictor(settings: PlanSettings, fitted: Predictor, ffn: GatedFFN) -> 
     return fitted.to(ffn.w_gate.device).of_rank(rank).to(torch.device("cpu"))
 
 
+def weighted(fit: LayerFit, importance: Tensor) -> LayerFit:
+    """The fit whose neurons count by `importance` [f]: in the predictor's prior, and as a statistic
+    for rules that look at exact activations.
+    """
+    predictor = replace(fit.predictor, prior=fit.predictor.prior * importance)
+    statistics = AxisTensors(
+        fit.statistics.values | {"importance": importance}, dict(STATISTIC_AXES)
+    )
+    return replace(fit, predictor=predictor, statistics=statistics)
+
+
 def build_plan(
     settings: PlanSettings,
     fingerprint: dict[str, str],
@@ -133,11 +144,14 @@ def build_plan(
     kept: list[int],
     ffns: list[GatedFFN],
     orders: list[Tensor] | None = None,
+    importances: list[Tensor] | None = None,
 ) -> SparsePlan:
     """Assemble a plan; the hot set is the neurons (the groups of each layer's `orders`) with the
-    largest expected energy.
+    largest expected energy. importances: what each neuron's energy counts, [f] per layer.
     """
     layers, group = [], settings.group_size
+    if importances is not None:
+        fits = [weighted(fit, one) for fit, one in zip(fits, importances, strict=True)]
     for i, (count, fit, ffn) in enumerate(zip(kept, fits, ffns, strict=True)):
         hot = min(round(settings.hot_fraction * count / group) * group, count)
         prior = fit.predictor.prior

@@ -16,23 +16,31 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import decoder_layers
 from ffbench.models.forward import attribute
 from ffbench.runs.progress import progress_bar
+from ffbench.training.answer_metric import roots
 from ffbench.training.layer_walk import first_hidden, layer_arguments, layer_forward
 from ffbench.training.tuning.trainable_ffn import TrainableFFN, trainable
 
 FILE = "output_maps.safetensors"
 
 
-def fit_output_map(moments: Moments, rank: int, ridge: float = 1e-3) -> OutputMap:
+def fit_output_map(
+    moments: Moments, rank: int, ridge: float = 1e-3, metric: Tensor | None = None
+) -> OutputMap:
     """Low-rank map from x [d] to what is missing in the output [d], from moments whose `a` is that.
 
-    Minimises E |missing - b - V P x|^2 by reduced-rank ridge regression; ranks above d give the
-    whole map, rank d. Raises ValueError for a rank below 1.
+    Minimises E |missing - b - V P x|^2 by reduced-rank ridge regression, or with a metric M [d, d]
+    the mean of e^T M e for the same error e; ranks above d give the whole map, rank d. Raises
+    ValueError for a rank below 1.
     """
     if rank < 1:
         raise ValueError(f"compensator.output_map_rank: {rank} is too small; choose 1 or more")
     factor, cross, mean_x, mean_missing = whitening(moments, ridge)
-    projection, left, half = leading_directions(factor, cross, min(rank, len(mean_x)))
+    root, inverse = (None, None) if metric is None else roots(metric.to(cross.device))
+    target = cross if root is None else cross @ root
+    projection, left, half = leading_directions(factor, target, min(rank, len(mean_x)))
     expansion = (left.T @ half).T  # [d, r]
+    if inverse is not None:
+        expansion = inverse @ expansion
     bias = mean_missing - expansion @ (projection @ mean_x)
     return OutputMap(projection.float().contiguous(), expansion.float().contiguous(), bias.float())
 
@@ -74,13 +82,19 @@ def residual_moments(
 
 @torch.no_grad()
 def fit_output_maps(
-    model: Any, plan: SparsePlan, windows: Tensor, rank: int, dense_inputs: bool = False
+    model: Any,
+    plan: SparsePlan,
+    windows: Tensor,
+    rank: int,
+    dense_inputs: bool = False,
+    metric: Tensor | None = None,
 ) -> list[OutputMap]:
     """An OutputMap of `rank` for every layer of `plan`, which has none yet; windows ids [n, T].
 
     Each map is fitted to the plan's own choice of neurons, on inputs that have gone through the
     sparse layers before, their maps included; with `dense_inputs` on those of the dense model, for
-    comparison. It does not know which neurons a block skipped: it learns what is usually missing.
+    comparison. metric [layers, d, d] says how errors count. A map does not know which neurons a
+    block skipped: it learns what is usually missing.
     """
     windows = whole_blocks(windows, plan.settings.block_size)
     arguments = layer_arguments(model, windows[0])
@@ -88,8 +102,10 @@ def fit_output_maps(
     maps = []
     with trainable(model, plan) as sparse:
         layers = list(zip(decoder_layers(model), sparse, arguments, strict=True))
-        for layer, ffn, given in progress_bar(layers, desc="fit: output maps"):
-            maps.append(fit_output_map(residual_moments(layer, ffn, hidden, given), rank))
+        for i, (layer, ffn, given) in enumerate(progress_bar(layers, desc="fit: output maps")):
+            moments = residual_moments(layer, ffn, hidden, given)
+            counts = None if metric is None else metric[i]
+            maps.append(fit_output_map(moments, rank, metric=counts))
             ffn.use(maps[-1])
             dense = attribute(ffn.ffn.module, "forward", ffn.dense_forward)
             with dense if dense_inputs else nullcontext():

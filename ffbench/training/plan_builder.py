@@ -4,6 +4,7 @@ cached.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from ffbench.methods.schedulers.budget import allot
 from ffbench.models.adapters import gated_ffns
 from ffbench.runs.stage import Stage
 from ffbench.training import curvature, sensitivity
+from ffbench.training.answer_metric import combined_metric, importances
 from ffbench.training.layer_fit import (
     LayerFit,
     build_plan,
@@ -72,6 +74,7 @@ class PlanStages:
     teacher: Stage | None
     tune: Stage | None
     plan: Stage
+    by_answer: bool = False  # errors count by what they do to the answer
 
 
 class PlanBuilder:
@@ -186,20 +189,42 @@ class PlanBuilder:
         energies = self.energies()
         return {n: sensitivity.neuron_values(costs[n], energies, kept) for n in names}
 
-    def curvature_values(self) -> dict[str, Tensor]:
-        """Values by objective from the curvature of the loss."""
+    def curvature_folder(self) -> Path:
+        """Curvature of the loss along neurons, and by direction of the outputs."""
         assert self.stages.curvature is not None
         names = list(self.objective.weights())
 
         def make(folder: Path) -> None:
             text = self.text.windows(CURVATURE_WINDOWS, window_length())
             windows = tail_windows(text, self.settings.first_dense)
-            curvature.save_curvature(curvature.neuron_curvature(self.model, windows, names), folder)
+            curvature.save_curvature(
+                *curvature.neuron_curvature(self.model, windows, names), folder
+            )
 
-        measured = curvature.load_curvature(self.cache(self.stages.curvature, make))
+        return self.cache(self.stages.curvature, make)
+
+    def curvature_values(self) -> dict[str, Tensor]:
+        """Values by objective from the curvature of the loss."""
+        measured = curvature.load_curvature(self.curvature_folder())
+        names = list(self.objective.weights())
         energies = self.energies()
         squares = torch.stack([ffn.w_down.float().square().sum(0).cpu() for ffn in self.ffns])
         return {n: curvature.curvature_values(energies, measured[n], squares) for n in names}
+
+    @cached_property
+    def metric(self) -> Tensor | None:
+        """What errors of each layer's output count, [layers, d, d]; None: their size."""
+        if not self.stages.by_answer:
+            return None
+        scales = {n: float(values.sum()) for n, values in self.curvature_values().items()}
+        fisher = curvature.load_fisher(self.curvature_folder())
+        return combined_metric(fisher, scales, self.objective.weights())
+
+    def importances(self) -> list[Tensor] | None:
+        """What the energy of each neuron counts; None: all alike."""
+        if self.metric is None:
+            return None
+        return importances(self.metric, [ffn.w_down for ffn in self.ffns])
 
     def block_windows(self, count: int) -> list[TailWindow]:
         """Training windows whose contexts hold whole blocks of the plan."""
@@ -215,7 +240,10 @@ class PlanBuilder:
         rank = self.settings.compensator.refinements().output_map_rank
         windows = self.text.calibration[:: max(1, len(self.text.calibration) // MAP_WINDOWS)]
         folder = self.cache(
-            stage, lambda path: save_maps(fit_output_maps(self.model, plan, windows, rank), path)
+            stage,
+            lambda path: save_maps(
+                fit_output_maps(self.model, plan, windows, rank, metric=self.metric), path
+            ),
         )
         return replace(
             plan,
@@ -256,5 +284,7 @@ class PlanBuilder:
         s = self.settings
         kept = schedule(s.scheduler, self.measurements(), s.group_size)
         fits = self.refitted(kept)
-        plan = build_plan(s, self.fingerprint, fits, kept, self.ffns, self.orders())
+        plan = build_plan(
+            s, self.fingerprint, fits, kept, self.ffns, self.orders(), self.importances()
+        )
         return self.tuned(self.with_output_maps(plan))

@@ -11,6 +11,7 @@ from ffbench.models.forward import divergence, last_hidden
 from ffbench.training.curvature import (
     curvature_values,
     load_curvature,
+    load_fisher,
     neuron_curvature,
     save_curvature,
     weighted_values,
@@ -61,7 +62,7 @@ def measured(
 @pytest.mark.parametrize("name", ["continuation", "full"])
 def test_half_the_curvature_is_the_kl_of_a_small_change(model: Any, name: str) -> None:
     text, size = windows(24), 0.3
-    curvature = neuron_curvature(model, text * 16, [name])[name]
+    curvature = neuron_curvature(model, text * 16, [name])[0][name]
     ffns = gated_ffns(model)
     assert curvature.shape == (len(ffns), ffns[0].w_gate.shape[0])
     last = len(ffns) - 1
@@ -77,20 +78,32 @@ def test_half_the_curvature_is_the_kl_of_a_small_change(model: Any, name: str) -
 
 def test_the_model_is_left_as_it_was_and_the_file_holds_it(model: Any, tmp_path: Path) -> None:
     grads = [weight.requires_grad for weight in model.parameters()]
-    curvature = neuron_curvature(model, windows(2), NAMES)
-    again = neuron_curvature(model, windows(2), NAMES)
+    curvature, fisher = neuron_curvature(model, windows(2), NAMES)
+    again, _ = neuron_curvature(model, windows(2), NAMES)
     assert set(curvature) == set(NAMES)
     assert all(torch.equal(curvature[name], again[name]) for name in NAMES)
     assert [weight.requires_grad for weight in model.parameters()] == grads
     assert not model.get_input_embeddings()._forward_hooks
     assert all(weight.grad is None for weight in model.parameters())
-    save_curvature(curvature, tmp_path)
-    loaded = load_curvature(tmp_path)
+    save_curvature(curvature, fisher, tmp_path)
+    loaded, directions = load_curvature(tmp_path), load_fisher(tmp_path)
     assert all(torch.equal(loaded[name], curvature[name]) for name in NAMES)
+    assert all(torch.equal(directions[name], fisher[name]) for name in NAMES)
+
+
+def test_the_fisher_information_has_the_curvature_of_every_neuron(model: Any) -> None:
+    curvature, fisher = neuron_curvature(model, windows(2), NAMES)
+    for name in NAMES:
+        for layer, ffn in enumerate(gated_ffns(model)):
+            down = ffn.w_down
+            along = (down * (fisher[name][layer] @ down)).sum(0)
+            torch.testing.assert_close(along, curvature[name][layer], rtol=1e-3, atol=1e-9)
 
 
 def test_recomputed_layers_have_the_same_curvature(model: Any) -> None:
-    kept, again = (neuron_curvature(model, windows(2), NAMES, recompute=r) for r in (False, True))
+    kept, again = (
+        neuron_curvature(model, windows(2), NAMES, recompute=r)[0] for r in (False, True)
+    )
     assert all(torch.equal(kept[name], again[name]) and kept[name].any() for name in NAMES)
     assert not any("forward" in vars(layer) for layer in model.model.layers)
 

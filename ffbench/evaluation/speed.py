@@ -5,7 +5,7 @@ token.
 import copy
 import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffbench.evaluation.baselines import baselines
 from ffbench.evaluation.stopwatch import Stopwatch
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
@@ -30,13 +31,25 @@ class PrefillTimes:
 
     Arms: `dense`, the model as it is; `own_dense`, the plan's FFNs with every neuron kept;
     `sparse`. peak_bytes: most memory of the card during a prefill of each arm, weights and the
-    other arms' copies included; empty on a CPU.
+    other arms' copies included; empty on a CPU. On a card there is an arm more for each of
+    `evaluation.baselines`.
     """
 
     tokens: int
     prefill: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     ffn: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     peak_bytes: dict[str, int] = field(default_factory=dict)
+
+    def baseline_metrics(self) -> dict[str, dict[str, float]]:
+        """By baseline: its median seconds, and the median of its rounds' ratios to sparse."""
+        return {
+            name: {
+                "seconds": statistics.median(seconds),
+                "ratio": timing.ratios(seconds, self.prefill["sparse"])[0],
+            }
+            for name, seconds in self.prefill.items()
+            if name not in ARMS
+        }
 
     def metrics(self, part: dict[str, list[float]]) -> dict[str, Any]:
         """Speed fields of a result: medians, and the median of the rounds' ratios."""
@@ -149,9 +162,13 @@ def prefill_times(
         thread_count(threads),
         sparse_prefill(sparse, replace(plan, min_tokens=0), backend, keep_storage=True),
         sparse_prefill(own, always_dense(plan), backend) as own_prefill,
+        ExitStack() as stack,
     ):
         own_prefill.short_reported = True  # this arm is dense on purpose
         arms = dict(zip(ARMS, (model, own, sparse), strict=True))
+        for name, changed in baselines(model).items() if watch.on_card else ():
+            arms[name] = twin_of(model)
+            stack.enter_context(changed(arms[name]))
         for prompt in prompts:
             times = PrefillTimes(prompt.shape[1])
             for number in range(rounds + 1):
@@ -159,8 +176,8 @@ def prefill_times(
                     call = partial(twin, prompt, use_cache=True, logits_to_keep=1)
                     if number:
                         whole, ffn = watch.round(twin, call)
-                        times.prefill[name].append(whole)
-                        times.ffn[name].append(ffn)
+                        times.prefill.setdefault(name, []).append(whole)
+                        times.ffn.setdefault(name, []).append(ffn)
                     elif (peak := watch.warm_up(call)) is not None:
                         times.peak_bytes[name] = peak
             results.append(times)

@@ -47,6 +47,7 @@ FIELDS = {
     "cuda",
     "gpu",
     "peak_bytes",
+    "baselines",
     "cpu",
     "torch",
     "git_sha",

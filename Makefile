@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready-$(basename $(LOCK))
 PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
 
-.PHONY: setup run quick test test-slurm test-ray lint docs docs-check locks-check gpu plots readme report clean
+.PHONY: setup run quick test test-slurm test-ray test-vllm lint docs docs-check locks-check gpu plots readme report clean
 
 setup: $(READY)
 
@@ -39,6 +39,10 @@ test-slurm: setup
 # starts a Ray head on this machine and stops it
 test-ray: setup
 	FFBENCH_TEST_RAY=1 $(BIN)/python -m pytest tests/launchers/test_ray.py
+
+# vLLM for CPUs in an environment of its own; says why where it cannot be had
+test-vllm: setup
+	$(BIN)/python -m tools.vllm_environment .venv-vllm
 
 lint: setup
 	$(BIN)/ruff check .

@@ -35,13 +35,16 @@ class ModelSettings:
 @dataclass
 class TaskSettings:
     """Scored prompts. `limit` is records a task (null: all); `max_length` counts prompt and answer
-    tokens.
+    tokens; `seed` is of generated records; `json_lines` defines tasks of your own
+    (docs/extending.md).
     """
 
     name: str = MISSING
     tasks: list[str] = field(default_factory=list)
+    json_lines: dict[str, Any] = field(default_factory=dict)
     data_dir: str | None = None
     limit: int | None = None
+    seed: int = 0
     max_length: int = 4096
     protocol: str = "whole"
     batch_size: int = 1

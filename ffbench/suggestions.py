@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-# What papers and other packages call methods that have another name here: the name in lower case
-# without spaces, dashes and underscores -> the override that gives the method.
+# What papers and other packages call methods and settings that have another name here: the name in
+# lower case without spaces, dashes and underscores -> the override that gives it.
 PAPER_NAMES = {
     "griffin": "selector=griffin",
     "wanda": "selector=static selector.statistic=wanda",
@@ -17,11 +17,15 @@ PAPER_NAMES = {
     "errorcompensationnetwork": "compensator=lowrank",
     "magnitude": "selector=weight_norm",
     "rsparse": "compensator=rsparse",
+    "length": "task.max_length",
+    "lengths": "task.max_length",
+    "maxseqlength": "task.max_length",
+    "maxseqlengths": "task.max_length",
 }
 
 
 def paper_override(name: str) -> str | None:
-    """The override that gives the method which papers call `name`; None if there is none."""
+    """The override that gives what papers call `name`; None if there is none."""
     plain = "".join(letter for letter in name.lower() if letter.isalnum())
     return PAPER_NAMES.get(plain)
 

@@ -1,7 +1,9 @@
 """Rules between the groups of a run's settings: every problem, found before any model is loaded."""
 
+import math
 import os
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ PROTOCOLS = ("whole", "context")
 TAILS = ("continuation", "copy", "question")
 JUDGED_PARTS = ("heldout", "test")
 PROMPT_TOKENS = 64  # the least room for a prompt and its chat template beside the answer
+LARGEST_NUMBER = 2**31 - 1  # of tokens, rounds, neurons and seeds: what every library takes
 GROUP_SIZES = (1, 8, 16, 32, 64)
 
 
@@ -119,15 +122,24 @@ def text_problems(settings: RunSettings) -> list[str]:
 
 def task_problems(settings: RunSettings) -> list[str]:
     """Problems of the scored tasks."""
+    from ffbench.tasks.base import TASKS
+    from ffbench.tasks.json_lines import definition_problems
     from ffbench.tasks.registry import get_spec, task_names
 
-    task, names = settings.task, tuple(task_names())
+    task, names = settings.task, tuple(task_names(settings.task.json_lines))
     problems = one_of("task.protocol", task.protocol, PROTOCOLS)
+    defined_badly = definition_problems(task.json_lines, TASKS)
+    problems += defined_badly
     for name in task.tasks:
         problems += one_of("task.tasks", name, names)
-        if name in names:
-            least = get_spec(name).max_new_tokens + PROMPT_TOKENS
+        if name in names and not (defined_badly and name in task.json_lines):
+            least = get_spec(name, task.json_lines).max_new_tokens + PROMPT_TOKENS
             problems += at_least(f"task.max_length ({name})", task.max_length, least)
+    if task.json_lines and not task.tasks:
+        problems.append(
+            f"task.tasks: empty; name the tasks that are run, of {', '.join(task.json_lines)}"
+        )
+    problems += at_least("task.seed", task.seed, 0)
     problems += at_least("task.max_length", task.max_length, PROMPT_TOKENS)
     problems += at_least("task.batch_size", task.batch_size, 1)
     if task.limit is not None:
@@ -184,8 +196,34 @@ def size_problems(settings: RunSettings) -> list[str]:
     return problems
 
 
+def number_problems(settings: Any, prefix: str = "") -> dict[str, str]:
+    """Setting -> what is wrong with it, for numbers that are not finite or that no library takes.
+
+    `settings` is a dataclass or a mapping of settings, or a single value called `prefix`.
+    """
+    if is_dataclass(settings) or isinstance(settings, dict):
+        values = settings if isinstance(settings, dict) else vars(settings)
+        found: dict[str, str] = {}
+        for name, value in values.items():
+            found |= number_problems(value, f"{prefix}.{name}" if prefix else str(name))
+        return found
+    for value in settings if isinstance(settings, list) else [settings]:
+        if isinstance(value, float) and not math.isfinite(value):
+            return {prefix: f"{prefix}: {value} is not a finite number"}
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            return {prefix: f"{prefix}: {value} is too large; choose {LARGEST_NUMBER} or less"}
+    return {}
+
+
 def problems(settings: RunSettings) -> list[str]:
     """One sentence per problem; empty if the run can start."""
+    numbers = number_problems(settings)
+    others = [line for line in rule_problems(settings) if line.partition(":")[0] not in numbers]
+    return [*numbers.values(), *others]
+
+
+def rule_problems(settings: RunSettings) -> list[str]:
+    """One sentence per setting that is outside its range or does not go with another one."""
     from ffkernels.backends import MODULES
 
     s = settings

@@ -5,8 +5,14 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATION = {"ffkernels", "ffbench.methods", "ffbench.models", "ffbench.suggestions"}
-TEXT = {"ffbench.data", "ffbench.tasks"}
+FOUNDATION = {
+    "ffkernels",
+    "ffbench.methods",
+    "ffbench.models",
+    "ffbench.strict_json",
+    "ffbench.suggestions",
+}
+TEXT = {"ffbench.data", "ffbench.strict_json", "ffbench.tasks"}
 WORK = FOUNDATION | TEXT | {"ffbench.runs", "ffbench.training", "ffbench.evaluation"}
 EXPERIMENT = WORK | {
     "ffbench.tracking",
@@ -19,21 +25,23 @@ ALLOWED = {
     "ffkernels": {"ffkernels"},
     "ffbench.methods": {
         "ffbench.methods",
+        "ffbench.strict_json",
         "ffbench.suggestions",
         # one table of older names for plans, results and configurations; standard library only
         "ffbench.runs.legacy",
         "ffbench.runs.schema",
     },
     "ffbench.models": FOUNDATION,
-    "ffbench.data": {"ffbench.data"},
-    "ffbench.tasks": TEXT,
-    "ffbench.runs": {"ffbench.runs"},
+    "ffbench.data": {"ffbench.data", "ffbench.strict_json"},
+    "ffbench.tasks": TEXT | {"ffbench.suggestions"},
+    "ffbench.runs": {"ffbench.runs", "ffbench.strict_json"},
     "ffbench.tracking": {"ffbench.tracking", "ffbench.runs"},
     "ffbench.training": FOUNDATION | {"ffbench.runs", "ffbench.training"},
     "ffbench.evaluation": FOUNDATION | TEXT | {"ffbench.runs", "ffbench.evaluation"},
     "ffbench.experiment": EXPERIMENT,
     "ffbench.settings": {"ffbench.methods", "ffbench.tracking", "ffbench.settings"},
     "ffbench.validation": EXPERIMENT | {"ffbench.validation"},
+    "ffbench.strict_json": {"ffbench.strict_json"},
     "ffbench.suggestions": {"ffbench.suggestions"},
     "ffbench.plugins": {"ffbench.plugins", "ffbench.suggestions"},
     "ffbench.integrations": WORK | {"ffbench.experiment", "ffbench.integrations"},
@@ -46,10 +54,11 @@ ALLOWED = {
         "ffanalysis",
     },
     "ffbench.api": EXPERIMENT | {"ffbench.cli", "ffanalysis"},
-    "ffanalysis": {"ffanalysis", "ffbench.runs"},
+    "ffanalysis": {"ffanalysis", "ffbench.runs", "ffbench.strict_json"},
 }
 HYDRA = {"hydra", "omegaconf"}
 FORBIDDEN: dict[str, set[str]] = {
+    "ffbench.strict_json": {"torch", "transformers", "wandb", *HYDRA},
     "ffbench.suggestions": {"torch", "transformers", "wandb", *HYDRA},
     "ffbench.plugins": {"torch", "transformers", "wandb", *HYDRA},
     "ffkernels": {"transformers", "wandb", *HYDRA},

@@ -1,10 +1,10 @@
 """Read files of JSON lines, such as the answers of runs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ffanalysis.frames import LoadError
+from ffbench import strict_json
 from ffbench.runs.schema import RunResult
 
 
@@ -32,7 +32,7 @@ def answer_rows(path: Path) -> list[dict[str, Any]]:
         return []
     lines = [line for line in path.read_bytes().splitlines() if line.strip()]
     try:
-        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        rows = strict_json.parse(b"[" + b",".join(lines) + b"]")
     except ValueError:
         rows = []
     if len(rows) == len(lines) and all(type(row) is dict for row in rows):
@@ -46,7 +46,7 @@ def answer_rows(path: Path) -> list[dict[str, Any]]:
 def answer_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     """The object of one line. Raises LoadError."""
     try:
-        row = json.loads(line)
+        row = strict_json.parse(line)
     except ValueError as error:
         raise LoadError(f"{path} line {number}: {error}") from error
     if not isinstance(row, dict):

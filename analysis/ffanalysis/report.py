@@ -10,6 +10,7 @@ from ffanalysis.frames import LoadError
 from ffanalysis.source import Source
 
 STYLES = ("md", "csv", "json", "latex")
+MAX_LENGTH = "task.max_length"  # a column of runs that differ in it
 BY = ("run", "task", "length", "layer", "seed")
 # what an answer sees comes first; scores of small models are mostly noise
 RUN_COLUMNS = (
@@ -104,6 +105,7 @@ def parts(source: Source, by: str) -> list[Part]:
                 BUCKET_COLUMNS,
                 ("task", "group"),
             ),
+            Part(by_max_length(source.frame("tasks"), runs), TASK_COLUMNS, ("task",)),
         ]
     else:
         frame, hint = source.frame("layers"), "python -m ffbench +sweep=schedulers"
@@ -116,6 +118,14 @@ def parts(source: Source, by: str) -> list[Part]:
     if not filled:
         raise LoadError(f"report --by {by}: no run has these values; start one with: {hint}")
     return filled
+
+
+def by_max_length(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tasks by the length of their prompts, if there are several; none otherwise."""
+    if MAX_LENGTH not in runs or runs[MAX_LENGTH].nunique() < 2:
+        return frame.iloc[:0]
+    rows = with_config(frame[frame["sparsity"] > 0], runs)
+    return rows.sort_values(["model", "task", MAX_LENGTH, "sparsity"], kind="stable")
 
 
 def run_columns(runs: pd.DataFrame) -> list[str]:

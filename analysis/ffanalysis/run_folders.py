@@ -1,15 +1,16 @@
 """Read run folders: results of any schema version as typed records of today's."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ffanalysis.frames import LoadError
+from ffbench import strict_json
 from ffbench.runs import legacy
 from ffbench.runs.records import SchemaError, parse
 from ffbench.runs.schema import SCHEMA_VERSION, RunResult
+from ffbench.runs.store import RunStore
 
 READABLE = (1, SCHEMA_VERSION)
 NO_RUNS = "{}: no finished runs; start some with: python -m ffbench +sweep=sparsity"
@@ -18,7 +19,7 @@ NO_RUNS = "{}: no finished runs; start some with: python -m ffbench +sweep=spars
 def read_json(path: Path) -> dict[str, Any]:
     """The object of a JSON file. Raises LoadError if the file is damaged."""
     try:
-        value = json.loads(path.read_bytes())
+        value = strict_json.parse(path.read_bytes())
     except (OSError, ValueError) as error:
         raise LoadError(f"{path}: not readable ({error})") from error
     if not isinstance(value, dict):
@@ -56,7 +57,7 @@ def read_result(folder: Path) -> RunResult:
         if version == 1:
             config = read_optional(folder / "config.json")
             content = legacy.current_result(content, config)
-        return parse(RunResult, content, str(path))
+        return parse(RunResult, legacy.with_loss_names(content), str(path))
     except SchemaError as error:
         raise LoadError(str(error)) from error
     except (AttributeError, TypeError) as error:
@@ -88,10 +89,12 @@ def results(
 
 
 def job_commands(output_dir: str | Path) -> dict[str, str]:
-    """Run key -> command that makes that run alone, from the sweep lists."""
+    """Run key -> command that makes that run alone, from the sweep lists. Raises StoreError for a
+    list that is damaged.
+    """
     commands: dict[str, str] = {}
-    for path in sorted((Path(output_dir) / "sweeps").glob("*.json")):
-        for job in read_json(path).get("jobs") or []:
+    for sweep in RunStore(output_dir).sweeps():
+        for job in sweep["jobs"]:
             commands.setdefault(
                 job["run_key"], shlex.join(["python", "-m", "ffbench", *job["overrides"]])
             )

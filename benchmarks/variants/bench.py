@@ -1,6 +1,6 @@
 """The model, plan and text that variants are trained and judged on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -88,8 +88,7 @@ class Bench:
 
     def references(self, data: LayerData, blocks: HeldOutBlocks) -> dict[str, Tensor]:
         """Scores [n, f] of the rules that the variants are compared with."""
-        layer, module = self.plan.layers[data.ffn.layer], data.ffn.module
-        act: Callable[[Tensor], Tensor] = module.act_fn  # type: ignore[assignment]
+        layer, act = self.plan.layers[data.ffn.layer], data.ffn.act
         norms = blocks.w_down.norm(dim=0)
         inputs = SelectorInputs(layer, blocks.x[0], blocks.x, data.activations, act, norms, 0)
         toward = (blocks.residual @ blocks.w_down.T) @ blocks.w_down

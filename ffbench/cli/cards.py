@@ -5,16 +5,19 @@ import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ffbench.cli.compose import Job
 from ffbench.runs.files import disk_errors, make_folder
+
+if TYPE_CHECKING:
+    from ffbench.cli.compose import Job
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _claimed: list[int] = []  # open lock file of this process's card; closed when the process ends
 
 
-def visible_cards(jobs: Iterable[Job]) -> list[str]:
+def visible_cards(jobs: "Iterable[Job]") -> list[str]:
     """The cards that processes may use, as CUDA_VISIBLE_DEVICES names them; none for CPU jobs."""
     devices = {str(getattr(job.settings.model, "device", "auto")) for job in jobs}
     if devices <= {"cpu", "mps"}:

@@ -17,9 +17,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.launchers.settings import store_launchers
 from ffbench.cli.method_settings import is_parameter, method_defaults
 from ffbench.cli.options import expanded
 from ffbench.cli.overrides import (
+    inside_mapping,
     launcher_problems,
     override_problems,
     setting_types,
@@ -69,6 +71,7 @@ def configuration() -> Iterator[None]:
     """Hydra over the configuration folder, with the typed schema."""
     ConfigStore.instance().store("schema", RunSettings)
     store_methods()
+    store_launchers()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir().resolve()), version_base="1.3"):
         yield
@@ -145,7 +148,7 @@ class Composer:
                 continue
             try:
                 parsed.append(self._listed(respelled(text, self._types)))
-            except HydraException as error:
+            except (HydraException, ValueError) as error:  # ValueError: a number of 5000 digits
                 problems.append(parse_problem(text, str(error).splitlines()[0]))
         if problems:
             raise ConfigProblems(problems)
@@ -182,8 +185,8 @@ class Composer:
         config = deepcopy(self.base(tuple(str(override.input_line) for override in others)))
         for override in values:
             # a parameter that the chosen method does not have is refused with the others later
-            method = is_parameter(override.key_or_group)
-            OmegaConf.update(config, override.key_or_group, override.value(), force_add=method)
+            new = is_parameter(override.key_or_group) or inside_mapping(override.key_or_group)
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=new)
         return config
 
     def jobs(self, overrides: list[str]) -> list[Job]:

@@ -24,6 +24,7 @@ USER_ERRORS = {
     "ffbench.methods.plan.PlanError",
     "ffbench.methods.registry.MethodError",
     "ffbench.models.errors.ModelError",
+    "ffbench.models.forward.ForwardError",
     "ffbench.plugins.PluginError",
     "ffbench.runs.files.StoreError",
     "ffbench.tasks.base.TaskError",

@@ -17,8 +17,8 @@ from ffbench.cli.compose import (
     group_options,
     searchpath_of,
 )
+from ffbench.cli.launchers.settings import PACKAGES, installed
 from ffbench.cli.main import VERBS
-from ffbench.cli.overrides import PLUGINS
 from ffbench.settings import RunSettings
 
 WIDTH = 100
@@ -149,23 +149,14 @@ def config_notes() -> dict[str, str]:
 
 def configuration_info(overrides: list[str]) -> str:
     """Where configuration comes from, and which launchers are installed."""
-    from importlib.util import find_spec
-
     searchpath = searchpath_of(overrides)
     with configuration():
         groups = group_options(searchpath)
-    installed = [
-        name
-        for name, (plugin, package) in PLUGINS.items()
-        if find_spec("hydra_plugins")
-        and find_spec(f"hydra_plugins.{plugin}")
-        and find_spec(package)
-    ]
     folders = [config_dir(), *re.findall(r"file://([^'\",\]]+)", " ".join(searchpath))]
     return rows(
         [
             ("configuration", ", ".join(str(Path(folder)) for folder in folders)),
-            ("launchers", ", ".join(["local", *installed])),
+            ("launchers", ", ".join(["local", *filter(installed, PACKAGES)])),
             *((name, ", ".join(options)) for name, options in groups.items()),
         ],
         indent=0,

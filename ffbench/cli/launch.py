@@ -1,81 +1,30 @@
-"""Jobs in this process or on a Hydra launcher; one that fails, or dies, stops no other."""
+"""Jobs in this process or on a launcher; one that fails, or dies, stops no other."""
 
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from ffbench.cli.cards import card_problem, claim_card, visible_cards
-from ffbench.cli.compose import Job, configuration, job_settings
-from ffbench.cli.errors import is_user_error, problems_of
-from ffbench.cli.launchers import (
-    Failure,
-    LauncherError,
-    array_endings,
-    check,
-    first_line,
-    names_in,
-    release,
-)
+from ffbench.cli.cards import card_problem, visible_cards
+from ffbench.cli.compose import Job, configuration
+from ffbench.cli.launchers import Died, Failure, Launcher, LauncherError, Outcome, Task, Work
+from ffbench.cli.launchers.settings import PREFIX
+from ffbench.cli.launchers.task import failure_of
 from ffbench.cli.pictures import draw_run
-from ffbench.runs.files import StoreError
 from ffbench.runs.progress import log_line
 from ffbench.runs.store import RunStore
 
-HERE = ("local", "basic")
+HERE = "basic"
 
 
-def failure_of(error: Exception) -> Failure:
-    """An error as a job's failure, as text, since not every error outlives pickling."""
-    if is_user_error(error):
-        return Failure("; ".join(problems_of(error)), not isinstance(error, StoreError))
-    return Failure(f"{type(error).__name__}: {error}")
-
-
-class NoCallbacks:
-    """Hydra's callbacks for launchers: none."""
-
-    def on_job_start(self, **_: object) -> None:
-        """Do nothing."""
-
-    def on_job_end(self, **_: object) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a launcher runs for each job, in this process or another; it gets there by pickling.
-
-    `cards` are the cards that the processes of this machine share, one each; empty for none.
-    """
-
-    command: list[str]
-    labels: list[str]
-    folder: str
-    cards: tuple[str, ...] = ()
-
-    def __call__(self, config: DictConfig) -> Failure | None:
-        """Do one run; returns why it failed."""
-        from ffbench.experiment.execute import execute
-
-        log_line(self.labels[HydraConfig.get().job.num])
-        try:
-            os.chdir(self.folder)
-            settings = job_settings(config)
-            if self.cards:
-                claim_card(settings.output_dir, self.cards)
-            execute(settings, self.command, draw_run)
-        except Exception as error:  # noqa: BLE001 - reported by the process that launched the job
-            return failure_of(error)
-        return None
+def labels_of(jobs: Mapping[str, Job], output_dir: str) -> list[str]:
+    """The line that each job's start prints."""
+    return [
+        f"[{number}/{len(jobs)}] {' '.join(job.overrides) or 'defaults'} -> {output_dir}/runs/{key}"
+        for number, (key, job) in enumerate(jobs.items(), 1)
+    ]
 
 
 def launched(overrides: list[str], jobs: dict[str, Job], command: list[str]) -> dict[str, Failure]:
@@ -86,42 +35,65 @@ def launched(overrides: list[str], jobs: dict[str, Job], command: list[str]) -> 
 
     """
     output_dir = next(iter(jobs.values())).settings.output_dir
-    labels = [
-        f"[{number}/{len(jobs)}] {' '.join(job.overrides) or 'defaults'} -> {output_dir}/runs/{key}"
-        for number, (key, job) in enumerate(jobs.items(), 1)
-    ]
+    work = {
+        key: Work(label, job.settings)
+        for label, (key, job) in zip(labels_of(jobs, output_dir), jobs.items(), strict=True)
+    }
     with configuration():
         config = compose("config", overrides=overrides, return_hydra_config=True)
-        name = config.hydra.runtime.choices.launcher
-        if name in HERE:
-            return run_here(jobs, labels, command)
+        # not the word after `launcher=`, which may be a file of the user's own
+        name = config.hydra.runtime.choices["hydra/launcher"].removeprefix(PREFIX)
+        if name == HERE:
+            return run_here(work, command)
         config.output_dir = output_dir
-        check(name, config)
-        cards = tuple(visible_cards(jobs.values())) if name == "joblib" else ()
-        if problem := card_problem(cards, config.hydra.launcher.get("n_jobs")):
-            raise LauncherError(problem)
-        chosen = [text for text in overrides if text.partition("=")[0] == "launcher"]
-        rounds = Rounds(
-            config,
-            Task(command, labels, os.getcwd(), cards),
-            list(jobs),
-            RunStore(output_dir),
-            {key: [*chosen, *job.overrides] for key, job in jobs.items()},
-        )
-        if name == "slurm":
-            rounds.array(list(jobs))
-        else:
-            rounds.all(list(jobs))
-        return rounds.failures
+        settings = launcher_settings(config)
+    cards = tuple(visible_cards(jobs.values())) if name == "joblib" else ()
+    if problem := card_problem(cards, settings.get("n_jobs")):
+        raise LauncherError(problem)
+    rounds = Rounds(
+        launcher_of(name, settings), Task(command, os.getcwd(), cards), work, RunStore(output_dir)
+    )
+    if name == "slurm":
+        rounds.array(list(work))
+    else:
+        rounds.all(list(work))
+    return rounds.failures
 
 
-def run_here(jobs: dict[str, Job], labels: list[str], command: list[str]) -> dict[str, Failure]:
+def launcher_settings(config: DictConfig) -> dict[str, Any]:
+    """The settings under `hydra.launcher`, with what they refer to filled in."""
+    settings: dict[str, Any] = OmegaConf.to_container(config.hydra.launcher, resolve=True)  # type: ignore[assignment]
+    return settings
+
+
+def launcher_of(name: str, settings: dict[str, Any]) -> Launcher:
+    """The launcher of a `launcher=` word. Raises LauncherError if it cannot work here."""
+    if name == "joblib":
+        from ffbench.cli.launchers.processes import LocalProcesses
+
+        return LocalProcesses(settings["n_jobs"])
+    if name == "slurm":
+        from ffbench.cli.launchers.slurm import SlurmArray, check_slurm
+
+        check_slurm()
+        return SlurmArray(settings)
+    if name == "ray":
+        from ffbench.cli.launchers.ray import RayTasks
+
+        return RayTasks(settings["ray"]["init"], settings["ray"]["remote"])
+    raise LauncherError(
+        f"launcher: hydra/launcher is {name!r}; a file of your own must start from "
+        "`defaults: [joblib]`, or slurm or ray"
+    )
+
+
+def run_here(jobs: Mapping[str, Work], command: list[str]) -> dict[str, Failure]:
     """Run the jobs one after the other in this process, as they were composed."""
     from ffbench.experiment.execute import execute
 
     failures = {}
-    for label, (key, job) in zip(labels, jobs.items(), strict=True):
-        log_line(label)
+    for key, job in jobs.items():
+        log_line(job.label)
         try:
             execute(job.settings, command, draw_run)
         except Exception as error:  # noqa: BLE001 - the other jobs run all the same
@@ -135,95 +107,55 @@ class Rounds:
     """
 
     def __init__(
-        self,
-        config: DictConfig,
-        task: Task,
-        keys: list[str],
-        store: RunStore,
-        overrides: dict[str, list[str]],
+        self, launcher: Launcher, task: Task, work: Mapping[str, Work], store: RunStore
     ) -> None:
-        self._config, self._task, self._keys, self._store, self._overrides = (
-            config,
-            task,
-            keys,
-            store,
-            overrides,
-        )
+        self._launcher, self._task, self._work, self._store = launcher, task, work, store
         self.failures: dict[str, Failure] = {}
 
     def all(self, keys: list[str]) -> None:
         """Launch jobs together until each ran; a job whose worker died is started once more, alone.
 
-        One dead process takes down the whole joblib pool, or all of this client's Ray jobs,
-        including jobs that did nothing wrong.
+        One dead process takes down all of loky's, including those whose jobs did nothing wrong.
         """
         while keys:
             died = self._launch(keys)
-            if died is None:
-                return
-            release()
-            open_keys = [
-                key for key in keys if key not in self.failures and self._state(key).state != "done"
-            ]
+            open_keys = [key for key in died if self._state(key).state != "done"]
             begun = [key for key in open_keys if self._state(key).state in ("failed", "running")]
             for key in begun:
                 reason = self._state(key).reason
                 if self._state(key).interrupted or reason is None:
-                    died_alone = self._launch([key])
-                    reason = died_alone and f"its process died twice: {died_alone}"
-                    release()
+                    again = self._launch([key])
+                    reason = f"its process died twice: {again[key].reason}" if again else None
                 if reason:
                     self.failures[key] = Failure(reason)
             rest = [key for key in open_keys if key not in begun]
             if not begun:
-                self.failures |= dict.fromkeys(rest, Failure(died))
+                self.failures |= {key: Failure(died[key].reason) for key in rest}
                 return
             keys = rest
 
     def array(self, keys: list[str]) -> None:
-        """Launch jobs as one Slurm array and wait for each, also after one was cancelled or
-        died.
-        """
-        logs = Path(str(self._config.hydra.launcher.submitit_folder)).parent
-        before = set(names_in(logs))
-        died = self._launch(keys)
-        if died is None:
-            return
-        endings = array_endings(logs, [name for name in names_in(logs) if name not in before])
-        if not endings:
-            raise LauncherError(f"launcher: Slurm took no job: {died}")
-        for number, key in enumerate(keys):
+        """Launch jobs as one Slurm array, whose jobs die alone; none is started again."""
+        outcomes = self._outcomes(keys)
+        for key, outcome in outcomes.items():
             state = self._state(key)
-            if state.state != "done":
-                self.failures[key] = endings.get(number) or Failure(
-                    state.reason or f"its run is {state.state}"
-                )
+            if state.state == "done":
+                continue
+            if isinstance(outcome, Failure):
+                self.failures[key] = outcome
+            else:
+                self.failures[key] = Failure(state.reason or f"its run is {state.state}")
 
-    def _launch(self, keys: list[str]) -> str | None:
-        """Launch jobs; keeps their failures. Returns why the launcher gave up,
-        else None.
-        """
-        launcher = self._launcher(keys)
-        try:
-            returns = launcher.launch([self._overrides[key] for key in keys], initial_job_idx=0)
-        except Exception as error:  # noqa: BLE001 - launchers raise their own kinds when a process dies
-            return f"{type(error).__name__}: {first_line(error)}"
-        for key, returned in zip(keys, returns, strict=True):
-            if returned.return_value is not None:
-                self.failures[key] = returned.return_value
-        return None
+    def _launch(self, keys: list[str]) -> dict[str, Died]:
+        """Launch jobs and keep their failures; returns the jobs whose process died."""
+        outcomes = self._outcomes(keys)
+        self.failures |= {
+            key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Failure)
+        }
+        return {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Died)}
 
-    def _launcher(self, keys: list[str]) -> Launcher:
-        loader = GlobalHydra.instance().config_loader()
-        labels = [self._task.labels[self._keys.index(key)] for key in keys]
-        return Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(
-                config_loader=loader,
-                callbacks=NoCallbacks(),  # type: ignore[arg-type]
-            ),
-            config=self._config,
-            task_function=replace(self._task, labels=labels),
-        )
+    def _outcomes(self, keys: list[str]) -> dict[str, Outcome]:
+        return self._launcher.run(self._task, {key: self._work[key] for key in keys})
 
     def _state(self, key: str) -> Any:
         return self._store.folder(key).state()

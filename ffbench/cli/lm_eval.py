@@ -3,6 +3,7 @@ FFBench's LongBench tasks.
 """
 
 import sys
+import traceback
 from importlib.util import find_spec
 
 from ffbench.cli.errors import DONE, is_user_error, refuse
@@ -17,6 +18,17 @@ Records: --metadata '{"data_dir": "FOLDER", "limit": 20}' (limit spreads over le
 takes the first ones).
 `python -m ffbench lm_eval run --help` shows lm-eval's own options.
 """
+
+
+def origin(error: BaseException) -> str:
+    """The module that raised an error."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "unknown code"))
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether our own code raised an error."""
+    return origin(error).partition(".")[0] in ("ffbench", "ffkernels")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,10 +51,16 @@ def main(arguments: list[str]) -> int:
     before, sys.argv = sys.argv, ["lm_eval", *given]
     try:
         cli_evaluate()
-    except (ValueError, AssertionError) as error:  # how lm-eval refuses arguments and requests
-        if is_user_error(error) or not str(error):
+    except Exception as error:
+        refusal = isinstance(error, (ValueError, AssertionError)) and str(error)
+        known = is_user_error(error) or isinstance(error, (MemoryError, OSError))
+        if known or (raised_here(error) and not refusal):
             raise
-        return refuse([f"lm_eval: {error}"])
+        # lm-eval refuses arguments, tasks and requests by whatever its code happens to raise
+        if refusal:
+            return refuse([f"lm_eval: {error}"])
+        text = f"{type(error).__name__}: {error}".rstrip(": ")
+        return refuse([f"lm_eval: {text} (raised by {origin(error)})"])
     finally:
         sys.argv = before
     return DONE

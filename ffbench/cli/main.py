@@ -16,6 +16,7 @@ VERBS = {
     "compare": "two runs side by side",
     "plan": "save, load or show a sparse plan",
     "speed": "time to first token, dense against sparse; shape=NAME takes random weights",
+    "serve-bench": "a vLLM server with a plan against one without",
     "sweep": "a W&B sweep file's search without a server",
     "lm_eval": "lm-eval's command line with the model ffbench and LongBench tasks",
     "sync": "send finished run folders to W&B",
@@ -89,7 +90,8 @@ def command(arguments: list[str]) -> int:
     except FileNotFoundError:
         return refuse(["the current folder no longer exists; change to another one"])
     if first in VERBS:
-        run: Callable[[list[str]], int] = import_module(f"ffbench.cli.{first}").main
+        module = first.replace("-", "_")
+        run: Callable[[list[str]], int] = import_module(f"ffbench.cli.{module}").main
         return run(arguments[1:])
     if not first.startswith(("-", "+", "~")) and "=" not in first:
         return refuse([unknown_verb(first)])

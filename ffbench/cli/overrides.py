@@ -1,29 +1,19 @@
 """What is wrong with single overrides of a command line, each with the nearest valid name."""
 
 from dataclasses import fields, is_dataclass
-from importlib.util import find_spec
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ffbench.cli.launchers.settings import PACKAGES, installed
 from ffbench.cli.method_settings import is_parameter, parameter_keys
 from ffbench.settings import RunSettings
 from ffbench.suggestions import nearest as nearest_name
 from ffbench.suggestions import paper_override, suggestion
 
 PACKAGED = ("sweep", "experiment")
-PLUGINS = {
-    "joblib": ("hydra_joblib_launcher", "joblib"),
-    "slurm": ("hydra_submitit_launcher", "submitit"),
-    "ray": ("hydra_ray_launcher", "ray"),
-}
-INSTALL = {
-    "joblib": "pip install hydra-joblib-launcher==1.2.0",
-    "slurm": "pip install 'ffbench[slurm]'",
-    "ray": "pip install 'ffbench[ray]'",
-}
 
 
 def setting_types(kind: type = RunSettings, prefix: str = "") -> dict[str, Any]:
@@ -42,6 +32,14 @@ def setting_types(kind: type = RunSettings, prefix: str = "") -> dict[str, Any]:
 def setting_keys() -> list[str]:
     """Dotted names of every setting."""
     return list(setting_types())
+
+
+def inside_mapping(key: str) -> bool:
+    """Whether a dotted name is inside a setting that is a mapping, such as task.json_lines. Methods
+    are not counted: their parameters have known names.
+    """
+    mappings = [name for name, kind in setting_types().items() if get_origin(kind) is dict]
+    return not is_parameter(key) and any(key.startswith(f"{name}.") for name in mappings)
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -67,6 +65,8 @@ def sweep_problems(overrides: list[Override], groups: dict[str, list[str]]) -> l
                 f"{name}: an interval has no list of values; give values (0.1,0.4) or "
                 "range(0.1,0.8,0.1)"
             )
+        elif problem := range_problem(override):
+            problems.append(problem)
         elif isinstance(override.value(), Glob):
             if name not in groups:
                 problems.append(f"{name}: glob() chooses files of a group; give values here")
@@ -75,6 +75,22 @@ def sweep_problems(overrides: list[Override], groups: dict[str, list[str]]) -> l
                     f"{name}: glob() matches none of its files. Valid: {', '.join(groups[name])}"
                 )
     return problems
+
+
+def range_problem(override: Override) -> str | None:
+    """Why a range gives no values; None if it gives some, or is none."""
+    if not override.is_range_sweep():
+        return None
+    try:
+        if next(iter(override.sweep_iterator()), None) is not None:
+            return None
+        why = "is empty"
+    except ValueError as error:
+        why = f"has no values ({error})"
+    return (
+        f"{override.input_line}: the range {why}; write range(FIRST,END,STEP), in which END is "
+        "left out"
+    )
 
 
 def group_problems(override: Override, options: list[str]) -> list[str]:
@@ -92,7 +108,7 @@ def group_problems(override: Override, options: list[str]) -> list[str]:
 
 
 def launcher_problems(overrides: list[Override]) -> list[str]:
-    """A launcher whose plugin is not installed, or several launchers at once."""
+    """A launcher whose package is not installed, or several launchers at once."""
     problems = []
     for override in overrides:
         if override.key_or_group != "launcher":
@@ -101,14 +117,10 @@ def launcher_problems(overrides: list[Override]) -> list[str]:
         if len(names) > 1:
             problems.append(f"launcher: one at a time, received {', '.join(names)}")
         for name in names:
-            plugin, package = PLUGINS.get(name, ("", ""))
-            if plugin and not (
-                find_spec("hydra_plugins")
-                and find_spec(f"hydra_plugins.{plugin}")
-                and find_spec(package)
-            ):
+            if not installed(name):
+                package, install = PACKAGES[name]
                 problems.append(
-                    f"launcher: {name!r} needs a package that is not installed: {INSTALL[name]}"
+                    f"launcher: {name!r} needs {package}, which is not installed: {install}"
                 )
     return problems
 
@@ -120,7 +132,7 @@ def value_problems(override: Override, keys: list[str]) -> list[str]:
     if parameter == "name" and is_parameter(key):
         value = values_of(override)[0]
         return [f"{key}: a {group} is chosen by its name alone: {group}={value}"]
-    if key not in keys:
+    if key not in keys and not inside_mapping(key):
         return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
     if is_parameter(key):  # typed by the chosen method, which is known later
         return []

@@ -10,6 +10,9 @@ from ffbench.cli.errors import refuse
 from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
 from ffbench.methods.plan import SparsePlan, untimed
+from ffbench.methods.plan_card import card_rows, method_text
+from ffbench.runs.files import disk_errors, full_disk_errors
+from ffbench.settings import RunSettings
 
 HELP = """Sparse plans as folders of safetensors and JSON.
 
@@ -62,9 +65,25 @@ def save_plan(folder: Path, job: Job) -> int:
     if problems:
         return refuse(problems)
     plan = trained_plan(job.settings)
-    plan.save(folder)
+    plan.card |= known_measurements(job.settings)
+    with full_disk_errors("write the plan to", folder), disk_errors("write the plan to", folder):
+        plan.save(folder)
     print(describe(plan))
     return 0
+
+
+def known_measurements(settings: RunSettings) -> dict[str, Any]:
+    """What a finished run of the same settings measured of this plan; empty if there is none."""
+    from ffbench.experiment.plan_cards import measured_card
+    from ffbench.experiment.stages import run_key
+    from ffbench.runs.files import StoreError
+    from ffbench.runs.store import RunStore
+
+    try:
+        result = RunStore(settings.output_dir).folder(run_key(settings)).result()
+    except StoreError:
+        return {}
+    return measured_card(result.get("fidelity"), result.get("speed"))
 
 
 def record_plan(folder: Path, job: Job) -> int:
@@ -106,25 +125,17 @@ def record_plan(folder: Path, job: Job) -> int:
     return 0
 
 
-def written(value: Any) -> str:
-    """A setting for a reader; a method as its name and parameters."""
-    if not isinstance(value, dict):
-        return str(value)
-    parameters = ", ".join(f"{key} {item}" for key, item in value.items() if key != "name")
-    return f"{value['name']} ({parameters})" if parameters else str(value["name"])
-
-
 def describe(plan: SparsePlan) -> str:
-    """Settings, fingerprint and the kept neurons of each layer."""
+    """Settings, card and the kept neurons of each layer."""
     rows_of = plan.settings.as_dict().items()
-    settings = "\n".join(f"{name:14} {written(value)}" for name, value in rows_of)
+    settings = "\n".join(f"{name:14} {method_text(value)}" for name, value in rows_of)
+    card = "\n".join(f"{label:14} {text}" for label, text in card_rows(plan).items())
     f = len(plan.layers[0].order)
     rows = "\n".join(
         f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  "
         f"hot {layer.hot:6}  compensator features {layer.compensation.feature_width}"
         for i, layer in enumerate(plan.layers)
     )
-    prints = "  ".join(f"{name} {value}" for name, value in plan.fingerprint.items())
     reason = untimed(plan.settings)
     note = f"\nspeed          none: {reason}" if reason else ""
-    return f"{settings}\nmade for       {prints}{note}\n{rows}"
+    return f"{settings}\n{card}{note}\n{rows}"

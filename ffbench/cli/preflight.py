@@ -27,13 +27,14 @@ def model_problems(settings: RunSettings) -> list[str]:
     from ffbench.experiment.identity import model_spec
     from ffbench.models.checkpoint import tokenizer_problem
     from ffbench.models.checks import config_problems, group_problems, position_problems
+    from ffbench.models.damage import damage
     from ffbench.models.device import device_problem
     from ffbench.models.errors import ModelError
     from ffbench.models.loading import local_config, weight_files
 
     try:
         spec = model_spec(settings)
-        weight_files(spec)
+        files = weight_files(spec)
         config = local_config(spec)
     except ModelError as error:
         return [str(error)]
@@ -44,7 +45,7 @@ def model_problems(settings: RunSettings) -> list[str]:
         problems += config_problems(config)
         problems += group_problems(config, settings.group_size)
         problems += position_problems(config, used_lengths(settings))
-    return [problem for problem in problems if problem]
+    return [problem for problem in problems if problem] or damage(files)
 
 
 def job_problems(jobs: list[Job]) -> list[str]:

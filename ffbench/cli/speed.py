@@ -12,7 +12,6 @@ from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems
 from ffbench.runs.files import disk_errors, make_folder
 from ffbench.runs.progress import log_line
-from ffbench.suggestions import unknown_name
 
 HELP = """Time dense and sparse prefill in turn, selector and compensator included.
 
@@ -21,9 +20,10 @@ python -m ffbench speed shape=llama3.2-1b model.dtype=bfloat16 speed.lengths=[51
 python -m ffbench speed plan=FOLDER model=smollm2_135m
 
 SETTINGS are those of a run (`python -m ffbench --help`); several values of one give a line each.
-shape=NAME takes random weights at a published model's shape instead of model=. plan=FOLDER times a
-saved plan and writes its break-even length into it: shorter prompts then run dense. Without it the
-plan has the settings' sizes and random contents, which costs the same time. Every line is appended
+shape=NAME takes random weights at a published model's shape instead of model=; shape=config.json at
+any model's shape (above 4 billion parameters its first 4 layers). plan=FOLDER times a saved plan
+and writes its break-even length into it: shorter prompts then run dense. Without it the plan has
+the settings' sizes and random contents, which costs the same time. Every line is appended
 to speed.jsonl in output_dir."""
 
 
@@ -40,6 +40,7 @@ class Request:
     plan: Path | None
     overrides: list[str]
     json: bool
+    final_layer: bool = False
 
 
 def parse(arguments: list[str]) -> Request:
@@ -47,8 +48,15 @@ def parse(arguments: list[str]) -> Request:
     plan=FOLDER.
     """
     parser = Parser("speed", HELP, settings=True)
-    parser.add_argument("--shape", metavar="NAME", help="random weights at this shape")
+    parser.add_argument(
+        "--shape", metavar="NAME", help="random weights at this shape, or a config.json"
+    )
     parser.add_argument("--plan", metavar="FOLDER", help="a saved plan")
+    parser.add_argument(
+        "--final-layer",
+        action="store_true",
+        help="also time both sides by the final-layer rule (docs/measuring.md)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     options = parser.parse(arguments)
     own = {"shape": options.shape, "plan": options.plan}
@@ -58,18 +66,22 @@ def parse(arguments: list[str]) -> Request:
             own[name] = value
     plan = Path(expanded(own["plan"])) if own["plan"] is not None else None
     overrides = [text for text in options.settings if text.partition("=")[0] not in own]
-    return Request(own["shape"], plan, overrides, options.json)
+    return Request(own["shape"], plan, overrides, options.json, options.final_layer)
 
 
 def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
     """The jobs and everything that is wrong with them, before any weights are made."""
     from ffbench.methods.selectors import SELECTORS
     from ffbench.methods.token_rules import TOKEN_RULES
-    from ffbench.models.shapes import SHAPES
+    from ffbench.models.errors import ModelError
+    from ffbench.models.shapes import shape_config
 
     problems = []
-    if request.shape is not None and request.shape not in SHAPES:
-        problems.append(unknown_name("shape", request.shape, SHAPES))
+    if request.shape is not None:
+        try:
+            shape_config(request.shape)
+        except ModelError as error:
+            problems.append(str(error))
     if request.shape is not None and request.plan is not None:
         problems.append("plan: a saved plan belongs to its model; give model= instead of shape=")
     jobs = jobs_of(request.overrides)
@@ -94,7 +106,7 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     from ffbench.methods.plan import SparsePlan
     from ffbench.models.device import resolve_device, resolve_dtype
     from ffbench.models.loading import ModelError, load_model
-    from ffbench.models.shapes import build_shape, random_plan, shape_of
+    from ffbench.models.shapes import build_shape, random_plan, shape_of, shown_name
 
     s = job.settings
     plan = None if request.plan is None else SparsePlan.load(request.plan, keys.fingerprint(s))
@@ -102,7 +114,7 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
         device = resolve_device(keys.model_spec(s).device)
         dtype = resolve_dtype(s.model.dtype, device, SHAPE_DTYPE)
         model = build_shape(request.shape, dtype, device=device)
-        facts = {"shape": request.shape, "weights": "random"}
+        facts = {"shape": shown_name(request.shape), "weights": "random"}
     else:
         try:
             model = load_model(keys.model_spec(s))[0]
@@ -129,6 +141,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     import torch
 
     from ffbench.evaluation.speed import break_even, prefill_times
+    from ffbench.experiment.plan_cards import speed_card
     from ffbench.methods.flops import flops_of
     from ffbench.methods.plan_files import save_header
     from ffbench.models.device import start_line
@@ -141,12 +154,22 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     log_line(start_line(model.device, model.dtype, backend))
     threads = s.kernel.threads or torch.get_num_threads()
-    times = prefill_times(model, plan, s.speed.lengths, s.speed.rounds, threads, s.kernel.backend)
+    times = prefill_times(
+        model,
+        plan,
+        s.speed.lengths,
+        s.speed.rounds,
+        threads,
+        s.kernel.backend,
+        final_layer=request.final_layer,
+    )
     ttft = [one.metrics(one.prefill) for one in times]
     backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     least = break_even(ttft)
     if request.plan:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
+        where = {"cpu": cpu_name(), "threads": threads, "backend": backend}
+        plan.card["speed"] = speed_card(where, ttft)
         save_header(plan, request.plan)
     return facts | {
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -169,6 +192,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "backend": backend,
         "ffn": [one.metrics(one.ffn) for one in times],
         "ttft": ttft,
+        "final_layer": [one.final_layer() for one in times] if request.final_layer else None,
         "break_even_tokens": least,
         "flops_ratio": flops_of(plan).ratio,
         "baselines": [one.baseline_metrics() for one in times],
@@ -199,6 +223,12 @@ def describe(line: dict[str, Any]) -> str:
             f"{ttft['tokens']:6}   {ffn['ratio']:.3f} ({ffn['p20']:.3f} to {ffn['p80']:.3f})     "
             f"{ttft['ratio']:.3f} ({ttft['p20']:.3f} to {ttft['p80']:.3f})     "
             f"{ttft['dense_s']:8.3f}  {ttft['sparse_s']:8.3f}"
+        )
+    for final in line["final_layer"] or []:
+        text.append(
+            f"{final['tokens']:6} tokens, both sides by the final-layer rule: TTFT speedup "
+            f"{final['ratio']:.3f}, dense {final['dense_s']:.3f} s, sparse "
+            f"{final['sparse_s']:.3f} s"
         )
     least, longest = line["break_even_tokens"], max(one["tokens"] for one in line["ttft"])
     text.append(

@@ -6,6 +6,8 @@ from ffbench.cli.compose import jobs_of, sets_launcher
 from ffbench.cli.errors import refuse
 from ffbench.cli.options import Parser, expanded
 
+MOST_TRIALS = 100_000  # far above what anybody runs on one machine
+
 
 def main(arguments: list[str]) -> int:
     """Run the file's jobs with further settings; exit codes as those of a run."""
@@ -24,8 +26,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of a random search")
     parser.add_argument("--dry-run", action="store_true", help="list the jobs, do nothing")
     options = parser.parse(arguments)
-    if options.count is not None and options.count < 1:
-        return refuse([f"--count: {options.count} is too small; choose 1 or more"])
+    if options.count is not None and not 1 <= options.count <= MOST_TRIALS:
+        size = "small" if options.count < 1 else "large"
+        return refuse([f"--count: {options.count} is too {size}; choose 1 to {MOST_TRIALS}"])
     sweep = load_local_sweep(options.file)
     problems = [
         f"{options.file}: parameters.{name}: not a setting of a run; give it on the command line"

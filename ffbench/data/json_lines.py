@@ -4,13 +4,14 @@ faults.
 
 import codecs
 import gzip
-import json
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
+
+from ffbench import strict_json
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -73,8 +74,8 @@ def not_unicode(value: Any) -> bool:
 def parse_object(line: str, place: str) -> dict[str, Any]:
     """The JSON object on a line. Raises DataFileError naming `place` and the field."""
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = strict_json.parse_record(line)
+    except ValueError as error:
         raise DataFileError(f"{place}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise DataFileError(f"{place}: a JSON object was expected, got {type(row).__name__}")

@@ -42,6 +42,11 @@ def text_files(root: Path) -> Iterator[Path]:
             yield path
 
 
+def readable(name: str) -> str:
+    """A file's name as text; bytes of it that are no UTF-8 are written as escapes."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 @lru_cache(maxsize=4)
 def user_documents(folder: str) -> dict[str, str]:
     """Name -> text of every chunk of a folder's documents, its subfolders included, in the order of
@@ -55,7 +60,7 @@ def user_documents(folder: str) -> dict[str, str]:
     if not root.is_dir():
         raise TextError(f"calibration.folder: {folder} is not a directory")
     documents = {
-        f"{path.relative_to(root).as_posix()}:{i}": text
+        f"{readable(path.relative_to(root).as_posix())}:{i}": text
         for path in text_files(root)
         for i, text in enumerate(texts_of(path))
         if text.strip()

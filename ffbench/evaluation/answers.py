@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffbench.evaluation.decoding import Decoder, PrefillState, ending
-from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, gold_text, prompt_ids
+from ffbench.evaluation.prompts import (
+    PromptError,
+    PromptIds,
+    gold_ids,
+    gold_text,
+    prompt_ids,
+    prompt_text,
+)
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.progress import progress_bar
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
+TAIL_CHARACTERS = 600  # of the prompt's end, kept with each answer for a reader
 Work = list[tuple[TaskSpec, list[TaskRecord]]]
 Batch = list[tuple[TaskRecord, PromptIds]]
 
@@ -87,6 +95,7 @@ def answer(
             "record_id": record.record_id,
             "prediction": text,
             "gold": gold_text(record),
+            "prompt_tail": prompt_text(record)[-TAIL_CHARACTERS:],
             "score": None if text is None else spec.points(text, record),
             "nll": -sum(likelihood.tokens) / len(likelihood.tokens),
             "prompt_tokens": len(prompt.ids),

@@ -1,4 +1,4 @@
-"""Better dense models to compare a card's time to first token with."""
+"""A better dense model to compare a card's time to first token with."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -33,30 +33,11 @@ def merged_forward(module: Any, weights: Tensor) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-@contextmanager
-def last_token_last_layer(model: Any) -> Iterator[None]:
-    """The last layer's FFN computes a prompt's last token only: no key or value reads the others,
-    and only the last one's logits are asked for.
-    """
-    module: Any = gated_ffns(model)[-1].module
-    whole = module.forward
-
-    def forward(x: Tensor) -> Tensor:
-        y = torch.zeros_like(x)
-        y[:, -1:] = whole(x[:, -1:])
-        return y
-
-    with attribute(module, "forward", forward):
-        yield
-
-
 def baselines(model: Any) -> dict[str, Callable[[Any], AbstractContextManager[None]]]:
-    """The changes of a dense model that are timed by name; `merged` only where a card has room."""
-    found: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
-        "last_token_last_layer": last_token_last_layer
-    }
+    """The changes of a dense model on a card that are timed, by name; none without room for the
+    copies.
+    """
     ffns = gated_ffns(model)
     needed = sum((f.w_gate.numel() + f.w_up.numel()) * f.w_gate.element_size() for f in ffns)
-    if torch.cuda.mem_get_info(model.device)[0] > ROOM * needed:
-        found["merged_gate_up"] = merged_gate_up
-    return found
+    roomy = torch.cuda.mem_get_info(model.device)[0] > ROOM * needed
+    return {"merged_gate_up": merged_gate_up} if roomy else {}

@@ -102,7 +102,9 @@ def gold_metrics(groups: list[Group], weights: Array | None) -> Metrics:
     added = [after - before for before, after in zip(dense, sparse, strict=True)]
     increase = ends("nll_increase_abs", bootstrap(added, mean_of_groups(weights)))
     ratios = {
-        name.replace("nll_increase_abs", "ppl_ratio"): None if value is None else math.exp(value)
+        name.replace("nll_increase_abs", "gold_ppl_ratio"): (
+            None if value is None else math.exp(value)
+        )
         for name, value in increase.items()
     }
     relative = over(added, dense, ratio_of_groups(weights))

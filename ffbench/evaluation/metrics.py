@@ -21,22 +21,12 @@ def bucket_of(length: int) -> str:
     return next(name for name, bound in BUCKETS.items() if bound is None or length < bound)
 
 
-def is_extended(spec: TaskSpec) -> bool:
-    """Whether a task belongs to LongBench-E."""
-    return spec.published is not None and spec.name.endswith("_e")
-
-
 def data_name(work: Work) -> str | None:
-    """What the LongBench records are, with "subset of" if a task lacks some; None for other
-    tasks.
+    """The benchmarks that the records are of, with "subset of" if a task lacks some; None for
+    tasks of no benchmark.
     """
-    tasks = [(spec, records) for spec, records in work if spec.published is not None]
-    suites = [
-        name
-        for name, extended in (("LongBench", False), ("LongBench-E", True))
-        if any(is_extended(spec) == extended for spec, _ in tasks)
-    ]
-    part = any(len(records) < (spec.published or 0) for spec, records in tasks)
+    suites = sorted({spec.suite for spec, _ in work if spec.suite})
+    part = any(len(records) < (spec.published or 0) for spec, records in work if spec.suite)
     return ("subset of " if part else "") + " and ".join(suites) if suites else None
 
 
@@ -138,7 +128,7 @@ class PairedAnswers:
             "prompt_tokens": float(group.column("prompt_tokens").mean()),
             "density_used": density,
             "flops_used": flops_used(density, flops) if self.measured else 1.0,
-            "buckets": buckets if is_extended(spec) else None,
+            "buckets": buckets if spec.length_buckets else None,
         }
 
 
@@ -159,7 +149,7 @@ def task_metrics(
             ", ".join(paired.at_chance),
         )
     categories = dict.fromkeys(spec.category for spec, _ in paired.headline(work))
-    extended = [(spec, records) for spec, records in work if is_extended(spec)]
+    extended = [(spec, records) for spec, records in work if spec.length_buckets]
     buckets = {
         name: paired.mean(
             [

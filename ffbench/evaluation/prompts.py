@@ -144,8 +144,15 @@ def frame_hash(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(frame).encode()).hexdigest()[:16]
 
 
+def prompt_text(record: TaskRecord) -> str:
+    """A record's prompt without a frame, the answer's prefix at its end."""
+    space = " " if record.answer_prefix else ""
+    return record.context + record.question + space + record.answer_prefix
+
+
 def framed_text(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> FramedText:
-    """A record's prompt as text, with the chat template around it if its task uses one.
+    """A record's prompt as text, with the chat template around it if its task uses one, and the
+    record's `answer_prefix` at the end: the answer begins with it.
 
     The tokenizer's own begin token goes before a prompt without a template only. Raises PromptError
     for a template that changes the text by more than stripping it.
@@ -154,7 +161,7 @@ def framed_text(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> FramedTex
     if not uses_template(tokenizer, spec):
         return FramedText(
             head=special_head(tokenizer),
-            text=text,
+            text=prompt_text(record),
             start=0,
             question=len(record.context),
             end=len(text),
@@ -170,6 +177,8 @@ def framed_text(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> FramedTex
         )
     stripped = len(inner.lstrip()) - len(inner) + len(text) - len(text.lstrip())
     question = min(max(start + len(record.context) - stripped, start), end)
+    if record.answer_prefix:
+        whole += answer_gap(tokenizer) + record.answer_prefix
     return FramedText(head=[], text=whole, start=start, question=question, end=end)
 
 
@@ -194,6 +203,12 @@ def cut_to_fit(
             f"{int(value) - inner + 2} or more"
         )
     return cut_middle(before, ids[start:end], after, inner, question - start)
+
+
+def prompt_size(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> int:
+    """Tokens of a record's prompt with its frame, before any cut."""
+    framed = framed_text(tokenizer, spec, record)
+    return len(framed.head) + len(encode(tokenizer, framed.text))
 
 
 def prompt_ids(tokenizer: Any, spec: TaskSpec, record: TaskRecord, max_length: int) -> PromptIds:
@@ -241,22 +256,24 @@ def continuation_ids(tokenizer: Any, before: str, text: str) -> list[int]:
 
 
 def gold_text(record: TaskRecord) -> str:
-    """The first gold answer that is not empty."""
-    return next(answer for answer in record.answers if answer.strip())
+    """The answer whose likelihood is measured: the record's `gold`, else its first answer that is
+    not empty.
+    """
+    return record.gold or next(answer for answer in record.answers if answer.strip())
 
 
 def gold_ids(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> list[int]:
-    """Ids of the first gold answer that is not empty, as they follow the prompt, at most
-    `spec.max_new_tokens`.
+    """Ids of `gold_text` as they follow the prompt, at most `spec.max_new_tokens`.
 
-    A raw prompt that ends in an ASCII letter or mark is continued with a space, as its few-shot
-    examples are; after a chat template the answer begins as the template writes answers.
+    A raw prompt or an answer's prefix that ends in an ASCII letter or mark is continued with a
+    space, as few-shot examples are; after a chat template the answer begins as the template writes
+    answers.
     """
     gold = gold_text(record)
-    if uses_template(tokenizer, spec):
+    if uses_template(tokenizer, spec) and not record.answer_prefix:
         space = answer_gap(tokenizer)
     else:
-        last = (record.context + record.question)[-1:]
+        last = prompt_text(record)[-1:]
         space = " " if last.isascii() and last.strip() else ""
     if gold[0].isspace():
         space = ""

@@ -77,14 +77,13 @@ def selection_metrics(model: Any, plan: SparsePlan, windows: Tensor) -> list[dic
         sums[index] += torch.tensor(values)
 
     for ffn in ffns:
-        module: Any = ffn.module
         handles.append(
-            module.register_forward_pre_hook(lambda _, args, i=ffn.layer: remember(i, args[0][0]))
+            ffn.module.register_forward_pre_hook(
+                lambda _, args, i=ffn.layer: remember(i, args[0][0])
+            )
         )
         handles.append(
-            module.down_proj.register_forward_pre_hook(
-                lambda _, args, i=ffn.layer: add(i, args[0][0])
-            )
+            ffn.down.register_forward_pre_hook(lambda _, args, i=ffn.layer: add(i, args[0][0]))
         )
     try:
         for ids in progress_bar(windows, desc="selection"):

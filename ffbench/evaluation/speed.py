@@ -5,7 +5,7 @@ token.
 import copy
 import statistics
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,10 +17,12 @@ from ffbench.evaluation.baselines import baselines
 from ffbench.evaluation.stopwatch import Stopwatch
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
+from ffbench.models.final_layer import final_layer_rule
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffkernels.bench import timing
 
 ARMS = ("dense", "own_dense", "sparse")
+FINAL_ARMS = ("final_dense", "final_sparse")  # the first and the last by the final-layer rule
 NEVER = 1 << 60  # tokens: a plan that pays off from here on runs every prompt dense
 
 
@@ -30,9 +32,9 @@ class PrefillTimes:
     alone.
 
     Arms: `dense`, the model as it is; `own_dense`, the plan's FFNs with every neuron kept;
-    `sparse`. peak_bytes: most memory of the card during a prefill of each arm, weights and the
-    other arms' copies included; empty on a CPU. On a card there is an arm more for each of
-    `evaluation.baselines`.
+    `sparse`; if they were asked for, FINAL_ARMS too; on a card one for each of
+    `evaluation.baselines`. peak_bytes: most memory of the card during a prefill of each arm,
+    weights and the other arms' copies included; empty on a CPU.
     """
 
     tokens: int
@@ -48,7 +50,7 @@ class PrefillTimes:
                 "ratio": timing.ratios(seconds, self.prefill["sparse"])[0],
             }
             for name, seconds in self.prefill.items()
-            if name not in ARMS
+            if name not in (*ARMS, *FINAL_ARMS)
         }
 
     def metrics(self, part: dict[str, list[float]]) -> dict[str, Any]:
@@ -64,6 +66,22 @@ class PrefillTimes:
             "rounds": len(part["dense"]),
             "processes": 1,
             "own_dense_ratio": timing.ratios(part["own_dense"], part["sparse"])[0],
+        }
+
+    def final_layer(self) -> dict[str, Any] | None:
+        """Seconds of both final-layer arms, their ratio, and that of dense to sparse with the rule
+        on the sparse side alone; None if they were not timed.
+        """
+        part = self.prefill
+        if FINAL_ARMS[0] not in part:
+            return None
+        dense, sparse = (part[arm] for arm in FINAL_ARMS)
+        return {
+            "tokens": self.tokens,
+            "dense_s": statistics.median(dense),
+            "sparse_s": statistics.median(sparse),
+            "ratio": timing.ratios(dense, sparse)[0],
+            "over_whole_dense": timing.ratios(part["dense"], sparse)[0],
         }
 
 
@@ -141,8 +159,10 @@ def prefill_times(
     threads: int,
     backend: str,
     ids: Tensor | None = None,
+    final_layer: bool = False,
 ) -> list[PrefillTimes]:
-    """Time the three arms in turn on the same ids, a warm-up of each first, for each length.
+    """Time the three arms in turn on the same ids, a warm-up of each first, for each length; with
+    `final_layer` also FINAL_ARMS, which follow the final-layer rule.
 
     A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting
     the plan up happens once and is not timed; the plan's own min_tokens does not count here. Raises
@@ -166,20 +186,23 @@ def prefill_times(
     ):
         own_prefill.short_reported = True  # this arm is dense on purpose
         arms = dict(zip(ARMS, (model, own, sparse), strict=True))
+        if final_layer:
+            arms |= dict(zip(FINAL_ARMS, (model, sparse), strict=True))
         for name, changed in baselines(model).items() if watch.on_card else ():
             arms[name] = twin_of(model)
             stack.enter_context(changed(arms[name]))
         for prompt in prompts:
-            times = PrefillTimes(prompt.shape[1])
+            times = PrefillTimes(prompt.shape[1], *({arm: [] for arm in arms} for _ in range(2)))
             for number in range(rounds + 1):
                 for name, twin in arms.items():
                     call = partial(twin, prompt, use_cache=True, logits_to_keep=1)
-                    if number:
-                        whole, ffn = watch.round(twin, call)
-                        times.prefill.setdefault(name, []).append(whole)
-                        times.ffn.setdefault(name, []).append(ffn)
-                    elif (peak := watch.warm_up(call)) is not None:
-                        times.peak_bytes[name] = peak
+                    with final_layer_rule(twin) if name in FINAL_ARMS else nullcontext():
+                        if number:
+                            whole, ffn = watch.round(twin, call)
+                            times.prefill[name].append(whole)
+                            times.ffn[name].append(ffn)
+                        elif (peak := watch.warm_up(call)) is not None:
+                            times.peak_bytes[name] = peak
             results.append(times)
     return results
 

@@ -51,8 +51,8 @@ def model_identity(settings: RunSettings) -> dict[str, Any]:
 
 
 def fingerprint(settings: RunSettings) -> dict[str, str]:
-    """What a plan remembers of its model."""
-    return {"model": content_key(model_identity(settings))}
+    """What a plan remembers of its model: the hash of its identity, and its name for messages."""
+    return {"model": content_key(model_identity(settings)), "name": settings.model.name}
 
 
 def plan_settings(settings: RunSettings) -> PlanSettings:
@@ -75,27 +75,28 @@ def plan_settings(settings: RunSettings) -> PlanSettings:
 
 def work_of(settings: RunSettings) -> Work:
     """Tasks with the records that are scored."""
-    specs = [get_spec(name) for name in settings.task.tasks]
-    return [(spec, spec.records(settings.task.limit, settings.task.data_dir)) for spec in specs]
+    task = settings.task
+    specs = [get_spec(name, task.json_lines) for name in task.tasks]
+    return [(spec, spec.records(task.limit, task.data_dir, task.seed)) for spec in specs]
 
 
 @lru_cache(maxsize=64)
-def prompts_text(
-    name: str, max_new_tokens: int, stop: str, chat: bool, records: tuple[TaskRecord, ...]
-) -> str:
-    """One task's rules and prompts as JSON."""
-    rows = [
-        [r.record_id, r.context, r.question, r.answers, r.all_classes, r.length] for r in records
-    ]
-    return json.dumps([name, max_new_tokens, stop, chat, rows])
+def prompts_text(spec: TaskSpec, records: tuple[TaskRecord, ...]) -> str:
+    """One task's rules and prompts as JSON. What most tasks lack is left out, so that their keys
+    stay as they were.
+    """
+    rows = []
+    for r in records:
+        row: list[Any] = [r.record_id, r.context, r.question, r.answers, r.all_classes, r.length]
+        more = [r.answer_prefix, r.gold, r.recipe]
+        rows.append(row + (more if any(more) else []))
+    rules = [spec.name, spec.max_new_tokens, spec.stop, spec.chat]
+    return json.dumps([*rules, rows] + ([spec.definition] if spec.definition else []))
 
 
 def prompts_identity(settings: RunSettings) -> dict[str, Any]:
     """Identity of the scored prompts."""
-    rows = [
-        prompts_text(spec.name, spec.max_new_tokens, spec.stop, spec.chat, tuple(records))
-        for spec, records in work_of(settings)
-    ]
+    rows = [prompts_text(spec, tuple(records)) for spec, records in work_of(settings)]
     task = settings.task
     return {
         "prompts": hashlib.sha256(f"[{', '.join(rows)}]".encode()).hexdigest(),

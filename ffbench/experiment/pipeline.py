@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.experiment import identity
+from ffbench.experiment.plan_cards import measured_card
 from ffbench.experiment.session import Session
 from ffbench.methods.plan import SparsePlan, untimed
+from ffbench.methods.plan_files import save_header
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.machine import Machine
 from ffbench.runs.progress import log_line
@@ -44,7 +46,9 @@ class Pipeline(Session):
     ) -> None:
         super().__init__(settings, machine)
         self.run, self.tracker = run, tracker
-        self.work = identity.work_of(settings)
+        from ffbench.evaluation.filled_prompts import filled
+
+        self.work = filled(self.tokenizer, identity.work_of(settings), settings.task.max_length)
         self.log_start()
 
     def log_start(self) -> None:
@@ -233,6 +237,8 @@ class Pipeline(Session):
         fidelity = self.fidelity(plan)
         self.tracker.log({"fidelity": fidelity["tails"]} if fidelity else {})
         speed = self.speed(plan)
+        plan.card |= measured_card(fidelity, speed)
+        save_header(plan, self.run.path / "plan")
         flops = flops_of(plan)
         metrics = task_metrics(dense, self.sparse_answers(plan), self.work, asdict(flops))
         p = plan.settings

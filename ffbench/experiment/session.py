@@ -9,6 +9,7 @@ from typing import Any
 
 from ffbench.experiment import identity
 from ffbench.experiment.lengths import used_lengths
+from ffbench.experiment.plan_cards import made_card
 from ffbench.experiment.stages import RunStages
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.errors import ModelError
@@ -94,14 +95,7 @@ class Session:
             cache=self.cached,
             fingerprint=identity.fingerprint(s),
         ).plan()
-        plan.card = {
-            "model": s.model.name,
-            "location": s.model.location,
-            "revision": s.model.revision,
-            "calibration_text": identity.calibration_name(s),
-            "calibration_tokens": s.calibration.tokens,
-            "objective": s.objective.weights(),
-        }
+        plan.card = made_card(s, str(self.model.dtype).removeprefix("torch."))
         return plan
 
 

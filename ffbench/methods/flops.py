@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.methods.similar_blocks import SIMILAR, SORTED, order_flops
+from ffbench.methods.token_rules import TokenRule
 from ffbench.methods.token_scale import scale_flops
 
 PROMPT_TOKENS = 2048  # for the cost of finding similar tokens, which grows with the prompt
@@ -32,7 +33,8 @@ class PlanFlops:
 
 
 def flops_of(plan: SparsePlan) -> PlanFlops:
-    """FLOPs of a plan's sparse blocks, selector and compensator included.
+    """FLOPs of a plan's sparse blocks, selector and compensator included; layers that keep every
+    neuron need neither.
 
     Finding similar tokens is counted for a prompt of PROMPT_TOKENS tokens.
     """
@@ -40,15 +42,16 @@ def flops_of(plan: SparsePlan) -> PlanFlops:
     d, f = len(first.predictor.mean), len(first.order)
     dense = 6.0 * d * f * len(plan.layers)
     size = settings.block_size
-    selector = sum(settings.selector.flops(layer, d, size) for layer in plan.layers)
+    by_token = isinstance(settings.selector, TokenRule)
+    sparse = [layer for layer in plan.layers if by_token or not layer.whole]
+    selector = sum(settings.selector.flops(layer, d, size) for layer in sparse)
     if settings.blocks == SORTED:
-        selector += sum(scale_flops(d, layer.compensation.feature_width) for layer in plan.layers)
+        selector += sum(scale_flops(d, layer.compensation.feature_width) for layer in sparse)
     if settings.blocks == SIMILAR:
         selector += sum(
-            order_flops(PROMPT_TOKENS, size, layer.compensation.feature_width)
-            for layer in plan.layers
+            order_flops(PROMPT_TOKENS, size, layer.compensation.feature_width) for layer in sparse
         )
-    compensator = sum(layer.compensation.flops(d, layer.kept, layer.hot) for layer in plan.layers)
+    compensator = sum(layer.compensation.flops(d, layer.kept, layer.hot) for layer in sparse)
     ideal = sum(layer.kept for layer in plan.layers) / (f * len(plan.layers))
     return PlanFlops(
         ideal + (selector + compensator) / dense, ideal, selector / dense, compensator / dense

@@ -11,7 +11,7 @@ from ffbench.methods.compensators import Compensator, CompensatorState
 from ffbench.methods.schedulers import Scheduler
 from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
-from ffbench.methods.similar_blocks import CONSECUTIVE
+from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE
 from ffbench.methods.tensors import AxisTensors, size_problems
 from ffbench.methods.token_rules import TokenRule
 
@@ -45,6 +45,21 @@ class PlanSettings:
     first_dense: int = DENSE_TOKENS
     last_dense: int = DENSE_TOKENS
     seed: int = 0
+
+    def problems(self) -> list[str]:
+        """One sentence per value that no plan can have, as in a file that was damaged."""
+        counts = ("block_size", "group_size", "first_dense", "last_dense", "seed")
+        problems = [
+            f"{name} is {getattr(self, name)!r}, not a whole number of at least {least}"
+            for name, least in zip(counts, (1, 1, 0, 0, 0), strict=True)
+            if type(getattr(self, name)) is not int or getattr(self, name) < least
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)!r}, not a number from 0 to 1"
+            for name in ("sparsity", "hot_fraction")
+            if type(getattr(self, name)) not in (int, float) or not 0 <= getattr(self, name) <= 1
+        ]
+        return problems + ([] if self.blocks in BLOCKS else [f"blocks is {self.blocks!r}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; each method as a mapping of its name and parameters."""
@@ -92,6 +107,11 @@ class LayerPlan:
     statistics: AxisTensors = field(default_factory=AxisTensors)
     selector_tensors: AxisTensors = field(default_factory=AxisTensors)
 
+    @property
+    def whole(self) -> bool:
+        """Whether every neuron is kept: blocks run dense, with neither selector nor compensator."""
+        return self.kept == len(self.order)
+
     def permuted(self) -> "LayerPlan":
         """The same layer with every neuron axis in the order [hot..., dynamic...]."""
         order = self.order
@@ -136,6 +156,10 @@ class LayerPlan:
 
     def problem(self) -> str | None:
         """What does not fit together in a layer that was read from files, or None."""
+        if self.order.dim() != 1 or self.order.dtype != torch.int64:
+            return (
+                f"`order` is {self.order.dtype} of shape {tuple(self.order.shape)}, not int64 [f]"
+            )
         f = len(self.order)
         if not torch.equal(self.order.sort().values, torch.arange(f, device=self.order.device)):
             return f"`order` is not a permutation of 0..{f - 1}"
@@ -147,6 +171,17 @@ class LayerPlan:
             for part, (values, axes) in self.parts().items()
             for problem in size_problems(values, axes, sizes)
         ]
+        wrong += [
+            f"{part}.{name} is {value.dtype}, not of floats"
+            for part in ("compensator", "predictor")
+            for name, value in self.parts()[part][0].items()
+            if not value.is_floating_point()
+        ]
+        wrong += [
+            f"{name} holds values that are not numbers"
+            for name, value in self.tensors().items()
+            if value.is_floating_point() and bool(value.isnan().any())
+        ]
         return "; ".join(wrong) or None
 
 
@@ -155,8 +190,9 @@ class SparsePlan:
     """Settings, model fingerprint and one LayerPlan per layer.
 
     Prompts below `min_tokens` run dense (0: none). `python -m ffbench speed plan=FOLDER` measures
-    from which length on the plan pays off, and writes it there. `card` holds facts for a reader:
-    model, calibration text, objective, versions.
+    from which length on the plan pays off, and writes it there. `fingerprint` has the hash of the
+    weights as `model`, and the model's `name`. `card` holds facts for a reader (`plan_card`):
+    model, calibration text, objective, KL, speed, versions.
     """
 
     settings: PlanSettings
@@ -166,7 +202,7 @@ class SparsePlan:
     card: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
-        """Write plan.json and plan.safetensors into `folder`."""
+        """Write plan.json, plan.safetensors and a README.md with the card into `folder`."""
         from ffbench.methods.plan_files import save_plan
 
         save_plan(self, Path(folder))
@@ -181,6 +217,28 @@ class SparsePlan:
         from ffbench.methods.plan_files import load_plan
 
         return load_plan(Path(folder), fingerprint)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> "SparsePlan":
+        """Read a plan folder, or the plan of a hub repository; `options` are huggingface_hub's:
+        revision, token, cache_dir, force_download, local_files_only.
+
+        Raises PlanError as `load` does, and if the repository cannot be fetched.
+        """
+        if Path(name).is_dir():
+            return cls.load(name)
+        from ffbench.methods.plan_hub import plan_from_hub
+
+        return plan_from_hub(str(name), **options)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Upload the plan with its card to the hub repository `name`, which is made if it is
+        missing; returns the commit's address. `options` are huggingface_hub's: private, token,
+        branch, create_pr, commit_message. Raises PlanError.
+        """
+        from ffbench.methods.plan_hub import plan_to_hub
+
+        return plan_to_hub(self, name, **options)
 
 
 def untimed(settings: PlanSettings) -> str | None:

@@ -8,9 +8,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ffbench import strict_json
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import METHODS, LayerPlan, PlanError, PlanSettings, SparsePlan
+from ffbench.methods.plan_card import model_text, readme
 from ffbench.methods.plan_format3 import settings_of_format3, tensors_of_format3
 from ffbench.methods.registry import MethodError
 from ffbench.methods.schedulers import SCHEDULERS
@@ -18,7 +20,19 @@ from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.tensors import AxisTensors
 
 FORMAT_VERSION = 4
-HEADER, TENSORS = "plan.json", "plan.safetensors"
+# what a header with other contents than `save_header` writes can raise
+UNREADABLE = (
+    OSError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    SafetensorError,
+)
+HEADER, TENSORS, README = "plan.json", "plan.safetensors", "README.md"
+FILES = (HEADER, TENSORS, README)
+READABLE = 0o644  # whatever the umask: plans are made to be shared
 
 
 def save_plan(plan: SparsePlan, folder: Path) -> None:
@@ -30,11 +44,12 @@ def save_plan(plan: SparsePlan, folder: Path) -> None:
         for name, value in layer.tensors().items()
     }
     save_file(tensors, folder / TENSORS)
+    (folder / TENSORS).chmod(READABLE)
     save_header(plan, folder)
 
 
 def save_header(plan: SparsePlan, folder: Path) -> None:
-    """Write plan.json alone, atomically: everything but the tensors."""
+    """Write plan.json and README.md, each atomically: everything but the tensors."""
     first = plan.layers[0]
     header = {
         "format_version": FORMAT_VERSION,
@@ -48,10 +63,11 @@ def save_header(plan: SparsePlan, folder: Path) -> None:
         },
         "layers": [{"kept": layer.kept, "hot": layer.hot} for layer in plan.layers],
     }
-    path = folder / HEADER
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(header, indent=1), encoding="utf-8")
-    part.replace(path)
+    for name, text in ((HEADER, json.dumps(header, indent=1)), (README, readme(plan))):
+        part = folder / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.chmod(READABLE)
+        part.replace(folder / name)
 
 
 def plan_settings(node: dict[str, Any]) -> PlanSettings:
@@ -68,7 +84,7 @@ def plan_settings(node: dict[str, Any]) -> PlanSettings:
 def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
     """Read a plan folder; see `SparsePlan.load`."""
     try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        header = strict_json.parse((folder / HEADER).read_bytes())
         tensors = load_file(folder / TENSORS)
         version = header["format_version"]
         if version == 3:
@@ -90,21 +106,39 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
             f"plan {folder}: {error}; if a newer version made it, update FFBench, otherwise create "
             "the plan again"
         ) from error
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except UNREADABLE as error:
         if isinstance(error, PlanError):
             raise
         raise PlanError(
             f"plan {folder}: cannot be read ({error}); create the plan again"
         ) from error
+    if not layers or not isinstance(made_for, dict):
+        raise PlanError(f"plan {folder}: no layers or no fingerprint; create the plan again")
+    if problems := settings.problems():
+        raise PlanError(f"plan {folder}: {'; '.join(problems)}; create the plan again")
     for i, layer in enumerate(layers):
         if problem := layer.problem():
             raise PlanError(
                 f"plan {folder}: layer {i}: {problem}. {HEADER} and {TENSORS} do not match; create "
                 "the plan again"
             )
-    if fingerprint is not None and fingerprint != made_for:
-        raise PlanError(f"plan {folder}: made for {made_for}, the model is {fingerprint}")
-    return SparsePlan(settings, made_for, layers, least, header.get("card", {}))
+    card = header.get("card", {})
+    if fingerprint is not None and fingerprint["model"] != made_for.get("model"):
+        raise PlanError(f"plan {folder}: {other_model(fingerprint, made_for, card)}")
+    return SparsePlan(settings, made_for, layers, least, card)
+
+
+def other_model(given: dict[str, str], made_for: dict[str, str], card: dict[str, Any]) -> str:
+    """Why a plan does not fit the given model, by names."""
+    old = card.get("model") or made_for.get("name") or "another model"
+    new = given.get("name", "the given one")
+    if old == new:
+        return (
+            f"made for {model_text(card)}, but the given {new} has other weights, another revision "
+            "or another dtype; create the plan again"
+        )
+    first = model_text(card) if card else old
+    return f"made for {first}, not for {new}; give the model it was made for"
 
 
 def part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:

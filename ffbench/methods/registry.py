@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import import_module
+from math import isfinite
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
@@ -108,6 +109,8 @@ class Registry(Generic[M]):
 def converted(value: Any, kind: Any) -> Any:
     """`value` as bool, int, float or str; an int is a float too. Raises ValueError otherwise."""
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
@@ -124,6 +127,12 @@ def one_of(name: str, value: str, valid: tuple[str, ...]) -> list[str]:
 def at_least(name: str, value: float, least: float) -> list[str]:
     """One problem if the parameter `name` is below `least`."""
     return [] if value >= least else [f"{name}: {value} is too small; choose {least} or more"]
+
+
+def between(name: str, value: float, least: float, most: float) -> list[str]:
+    """One problem if the parameter `name` is not in least..most."""
+    inside = least <= value <= most
+    return [] if inside else [f"{name}: {value} is not between {least} and {most}"]
 
 
 def import_methods(package: ModuleType) -> None:

@@ -6,7 +6,6 @@ the chosen neurons.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from ffbench.methods.similar_blocks import CONSECUTIVE, SIMILAR, SORTED, sorted_
 from ffbench.methods.similar_blocks import token_order as similar_order
 from ffbench.methods.token_scale import token_scale
 from ffbench.models.adapters import GatedFFN
-from ffbench.models.forward import exact_activations
 
 LAYER_SEED = (
     1009  # a prime: plans whose seeds differ by one share no layer's seed below 1009 layers
@@ -79,7 +77,6 @@ class BlockChooser:
         if problem := block_problem(settings):
             raise ValueError(f"blocks: {problem}")
         self.ffn, self.layer, self.settings = ffn, layer, settings
-        self.module: Any = ffn.module
         self.down_norms = ffn.w_down.float().norm(dim=0)
         self.seed = settings.seed * LAYER_SEED + ffn.layer
 
@@ -109,7 +106,7 @@ class BlockChooser:
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
-        return exact_activations(self.module, x)
+        return self.ffn.activations(x)
 
     def scores(self, before: Tensor, blocks: Tensor) -> Tensor:
         """The selector's scores [n, f] of blocks [n, B, d]; before [B, d]: the block ahead."""
@@ -121,7 +118,7 @@ class BlockChooser:
                 before,
                 blocks,
                 self.activations,
-                self.module.act_fn,
+                self.ffn.act,
                 self.down_norms,
                 self.seed,
                 self.block_scale if self.settings.blocks == SORTED else None,

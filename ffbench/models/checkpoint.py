@@ -1,9 +1,9 @@
 """What a model folder holds: its one checkpoint, and what is wrong with its files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ffbench import strict_json
 from ffbench.models.errors import ModelError
 
 WHOLE = "model.safetensors"
@@ -35,6 +35,8 @@ def chosen_checkpoint(folder: Path, file: str | None) -> str:
         raise ModelError(f"model.location: {folder} is not a directory")
     names = checkpoints(folder)
     if not names:
+        if lost := lost_link(folder):
+            raise ModelError(f"model.location: {lost}")
         others = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         hint = (
             "; it is a LoRA adapter: merge it into its base model first"
@@ -71,15 +73,27 @@ def checkpoint_files(folder: Path, name: str) -> list[Path]:
         weights = [folder / shard for shard in sorted(set(weight_map(folder / INDEX).values()))]
     else:
         weights = [folder / name]
+    if not weights:
+        raise ModelError(f"model.location: {folder / name} names no weights; fetch it again")
     for path in weights:
         if not path.exists():
             raise ModelError(f"model.location: {path} is missing, though {name} names it")
+        if not path.is_file():
+            raise ModelError(f"model.location: {path} is not a file")
         if is_lfs_pointer(path):
             raise ModelError(
                 f"model.location: {path} is a Git LFS pointer, not the weights; fetch them with: "
                 "git lfs pull"
             )
     return sorted({*weights, *(path for pattern in DESCRIPTIONS for path in folder.glob(pattern))})
+
+
+def lost_link(folder: Path) -> str | None:
+    """A checkpoint's file that is a link to nothing, as in a cache that was emptied by half."""
+    for name in (WHOLE, INDEX):
+        if (folder / name).is_symlink() and not (folder / name).exists():
+            return f"{folder / name} is a link to a file that is not there; fetch the model again"
+    return None
 
 
 def tokenizer_problem(folder: Path) -> str | None:
@@ -97,7 +111,7 @@ def weight_map(index: Path) -> dict[str, str]:
     try:
         return {
             str(key): str(value)
-            for key, value in json.loads(index.read_bytes())["weight_map"].items()
+            for key, value in strict_json.parse(index.read_bytes())["weight_map"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"model.location: {index} is damaged ({error})") from error
@@ -113,12 +127,15 @@ def is_lfs_pointer(path: Path) -> bool:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """The folder's config.json; None if there is none. Raises ModelError if it is not JSON."""
     path = folder / "config.json"
-    if not path.exists():
-        return None
+    return read_config_file(path, "model.location") if path.exists() else None
+
+
+def read_config_file(path: Path, setting: str) -> dict[str, Any]:
+    """A config.json. Raises ModelError that begins with the setting if it is not a JSON object."""
     try:
-        config = json.loads(path.read_bytes())
+        config = strict_json.parse(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.location: {path} is not JSON ({error})") from error
+        raise ModelError(f"{setting}: {path} is not JSON ({error})") from error
     if not isinstance(config, dict):
-        raise ModelError(f"model.location: {path} is not a JSON object")
+        raise ModelError(f"{setting}: {path} is not a JSON object")
     return config

@@ -1,39 +1,42 @@
 """Checks of a model before any work: its configuration, then the weights that were read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ffbench.models.adapters import ACTIVATIONS, GatedFFN, gated_ffns
+from ffbench.models.adapters import ACTIVATION_FUNCTIONS, ACTIVATIONS, GatedFFN, gated_ffns
 from ffbench.models.errors import ModelError, UnsupportedModelError
 
-ACTIVATION_FUNCTIONS = {
-    "silu": functional.silu,
-    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-}
 # Largest relative error of one FFN row against the same formula in float32: about eight units in
 # the last place of the products' dtype. Another formula is off by tens of percent.
 FORMULA_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 8e-3}
-# FFNs without separate gate and up projections, by model_type: the refusal names what they have.
+# FFNs that are not gated, or not in this way, by model_type: the refusal names what they have.
 OTHER_FFNS = {
     "gpt2": "its FFN has no gate (c_fc and c_proj)",
     "gpt_neox": "its FFN has no gate (dense_h_to_4h and dense_4h_to_h)",
     "opt": "its FFN has no gate (fc1 and fc2)",
     "phi": "its FFN has no gate (fc1 and fc2)",
-    "phi3": "gate and up are one matrix (gate_up_proj)",
-    "glm": "gate and up are one matrix (gate_up_proj)",
-    "glm4": "gate and up are one matrix (gate_up_proj)",
     "bitnet": "its FFN has a norm before the down projection",
 }
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+    "max_position_embeddings",
+)
+LARGEST_SIZE = 2**31  # of a tensor's axis, and far above every model's
 IGNORED_WEIGHTS = ("rotary_emb.inv_freq",)  # computed from the configuration; old files hold them
 PROBE_TOKENS = 8  # enough for attention over several positions, cheap for any model
 SHOWN = 3  # names in a message
+CHECKED: WeakSet[Any] = WeakSet()  # FFN modules that compute the formula
 
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -59,7 +62,8 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     for name in EXPERT_COUNTS:
         if isinstance(inner.get(name), int) and inner[name] > 1:
             problems.append(
-                f"model: it is a mixture of experts ({name}={inner[name]}), which is not supported"
+                f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not "
+                "supported; choose a dense model (docs/models.md)"
             )
             break
     if inner.get("mlp_bias"):
@@ -67,13 +71,31 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     pattern = inner.get("activation_sparsity_pattern")
     if isinstance(pattern, list) and any(pattern):
         problems.append("model: its FFN thresholds its own gate (activation_sparsity_pattern)")
+    problems += number_problems(inner)
     activation = inner.get("hidden_act") or inner.get("hidden_activation")
-    if activation is not None and kind not in OTHER_FFNS and activation not in ACTIVATIONS:
+    known = isinstance(activation, str) and activation in ACTIVATIONS
+    if activation is not None and kind not in OTHER_FFNS and not known:
         problems.append(
             f"model: activation {activation!r} is not supported; supported: "
             f"{', '.join(ACTIVATIONS)}"
         )
     return problems
+
+
+def number_problems(config: Mapping[str, Any]) -> list[str]:
+    """Sizes in config.json that are not whole numbers above zero."""
+    return [
+        f"model: config.json has {name}={config[name]!r}; a whole number above 0 is needed"
+        for name in SIZES
+        if config.get(name) is not None and not is_size(config[name])
+    ]
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a number of things; some families have a list, one number per layer."""
+    if isinstance(value, list):
+        return bool(value) and all(map(is_size, value))
+    return type(value) is int and 0 < value < LARGEST_SIZE
 
 
 def group_problems(config: Mapping[str, Any], group_size: int) -> list[str]:
@@ -138,19 +160,22 @@ def gated_row(ffn: GatedFFN, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def formula_problem(ffn: GatedFFN) -> str | None:
+def formula_problem(ffn: GatedFFN, forward: Callable[[Tensor], Tensor] | None = None) -> str | None:
     """Why one layer's FFN does not compute act(gate) * up through down; None if it does.
 
-    One random row tells: sparse prefill computes this formula and nothing else.
+    One random row tells: sparse prefill computes this formula and nothing else. `forward` is
+    called in place of the module.
     """
     d = ffn.w_gate.shape[1]
     row = torch.randn(1, d, generator=torch.Generator().manual_seed(ffn.layer))
     x = row.to(ffn.w_gate.device, ffn.w_gate.dtype)
     try:
-        got = ffn.module(x[None])[0].float()
+        got = (forward or ffn.module)(x[None])[0].float()
     except Exception as error:  # noqa: BLE001 - a foreign forward can raise anything
         return f"layer {ffn.layer}: its FFN cannot be called with hidden states alone ({error})"
     expected = gated_row(ffn, x)
+    if not bool(torch.isfinite(expected).all()):
+        return f"layer {ffn.layer}: weights of its FFN are not finite; fetch the model again"
     distance = float((got - expected).norm() / expected.norm().clamp_min(1e-30))
     if distance <= FORMULA_TOLERANCE[ffn.w_gate.dtype]:
         return None
@@ -168,6 +193,11 @@ def logits_problem(model: Any) -> str | None:
     if bool(torch.isfinite(model(ids, use_cache=False).logits).all()):
         return None
     dtype = str(model.dtype).removeprefix("torch.")
+    if dtype == "float32":
+        return (
+            "model: logits are not finite in float32, so its weights or config.json are damaged; "
+            "fetch it again"
+        )
     other = "bfloat16 or float32" if dtype == "float16" else "float32"
     return f"model.dtype: logits are not finite in {dtype}; choose {other}"
 
@@ -193,6 +223,22 @@ def offload_problem(model: Any) -> str | None:
         f"model.device_map: {len(names)} weights are offloaded (first: {names[0]}); offloading is "
         "not supported: use a larger or further card, a smaller dtype or model.device=cpu"
     )
+
+
+def check_ffns(model: Any, ffns: list[GatedFFN]) -> None:
+    """Check that each FFN can be replaced by its formula: weights that are there, and a class that
+    computes it. What somebody put on a module in place of its class's forward is not looked at.
+
+    Each module is checked once. Raises UnsupportedModelError.
+    """
+    new = [ffn for ffn in ffns if ffn.module not in CHECKED]
+    if new and (offloaded := offload_problem(model)):
+        raise UnsupportedModelError(offloaded)
+    for ffn in new:
+        own = partial(type(ffn.module).forward, ffn.module)
+        if problem := formula_problem(ffn, own):
+            raise UnsupportedModelError(f"model: {problem}")
+        CHECKED.add(ffn.module)
 
 
 def check_loaded(model: Any, tokenizer: Any, info: Mapping[str, Any] | None = None) -> None:

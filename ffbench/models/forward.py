@@ -83,8 +83,3 @@ def divergence(model: Any, dense: Tensor, sparse: Tensor) -> Tensor:
         p = logits_of(model, dense).float().log_softmax(-1)
     q = logits_of(model, sparse).float().log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1).mean()
-
-
-def exact_activations(module: Any, x: Tensor) -> Tensor:
-    """Exact activations [T, f] of a gated FFN module for inputs x [T, d]."""
-    return module.act_fn(module.gate_proj(x)) * module.up_proj(x)  # type: ignore[no-any-return]

@@ -18,7 +18,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def first_sentence(error: BaseException) -> str:
     """An error's type and the first line of its text."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    # some libraries put the reason behind a heading
+    text = " ".join(line.strip() for line in lines[:2]) if lines[0].endswith(":") else lines[0]
     return text if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {text}"
 
 
@@ -64,7 +66,9 @@ def file_reason(error: BaseException, source: str, text: str, names: list[str]) 
     if "SafetensorError" in names:
         return f"a weights file is damaged ({first_sentence(error)}); fetch it again"
     if source != "hub":
-        return first_sentence(error)
+        known = isinstance(error, (OSError, ValueError))
+        hint = "" if known else "; a file of it is damaged, or not as transformers expects it"
+        return first_sentence(error) + hint
     if "OfflineModeIsEnabled" in names or "offline mode" in text.lower():
         return f"HF_HUB_OFFLINE is set and the cache lacks it; unset it, {LOCAL_COPY}"
     if status := re.search(r"\b(429|5\d\d)\b (?:Client|Server) Error", text):

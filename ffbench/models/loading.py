@@ -19,6 +19,7 @@ from ffbench.models.checkpoint import (
     tokenizer_problem,
 )
 from ffbench.models.checks import check_loaded, config_problems, structure_problem
+from ffbench.models.damage import damage
 from ffbench.models.device import AUTO, DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError
 from ffbench.models.load_errors import explanation
@@ -156,8 +157,8 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
     device = resolve_device(spec.device)
     if spec.source == "tiny":
         return load_tiny(spec)
-    weight_files(spec)  # refuses pointers and missing shards before anything is imported
-    if problems := config_problems(local_config(spec) or {}):
+    files = weight_files(spec)  # refuses pointers and missing shards before anything is imported
+    if problems := config_problems(local_config(spec) or {}) or damage(files):
         raise ModelError("; ".join(problems))
     location, arguments = load_arguments(spec)
     with explained(spec), quiet_transformers():
@@ -169,7 +170,11 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
         if spec.device_map or (device.type != "cpu" and "gguf_file" not in arguments):
             placed["device_map"] = spec.device_map or {"": device}
         model, info = model_class().from_pretrained(
-            location, output_loading_info=True, **placed, **arguments
+            location,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_loaded` refuses them, by name
+            **placed,
+            **arguments,
         )
         if not spec.device_map:
             model = model.to(device)

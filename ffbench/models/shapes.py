@@ -4,6 +4,7 @@ accuracy.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,13 @@ from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
 from ffbench.models.adapters import gated_ffns
+from ffbench.models.checkpoint import read_config_file
+from ffbench.models.checks import config_problems, structure_problem
 from ffbench.models.loading import DTYPES, ModelError
+from ffbench.suggestions import unknown_name
+
+LARGE = 4_000_000_000  # parameters of all layers, above which only some are built
+SOME_LAYERS = 4  # as of the published shapes of 8B
 
 CPU = torch.device("cpu")
 
@@ -91,23 +98,88 @@ def measured_layers(name: str, device: torch.device) -> int:
     Raises ModelError for an unknown name.
     """
     if name not in SHAPES:
-        raise ModelError(f"shape: {name!r} is unknown; valid: {', '.join(SHAPES)}")
+        raise ModelError(unknown_name("shape", name, [*SHAPES, "FOLDER/config.json"]))
     if device.type != "cuda":
         return SHAPES[name].measured_layers
     return layers_that_fit(name, torch.cuda.mem_get_info(device)[0])
 
 
-def shape_config(name: str, layers: int) -> Any:
-    """The transformers configuration of a shape with so many layers."""
+def is_file(name: str) -> bool:
+    """Whether a shape is the path of a config.json or of a folder with one."""
+    return name.endswith(".json") or "/" in name
+
+
+def shown_name(name: str) -> str:
+    """What results call a shape: a file by the folder that holds it."""
+    if not is_file(name):
+        return name
+    path = Path(name).resolve()
+    return path.parent.name if path.suffix == ".json" else path.name
+
+
+def file_config(path: Path) -> Any:
+    """The configuration in a config.json or a folder with one; of a model whose layers have more
+    than LARGE parameters, the first SOME_LAYERS layers alone.
+
+    Raises ModelError if it cannot be read, or the model cannot run sparse.
+    """
+    from transformers import AutoModelForCausalLM
+
+    config = hub_config(path)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    if sum(weight.numel() for weight in model.model.layers.parameters()) > LARGE:
+        config.num_hidden_layers = min(config.num_hidden_layers, SOME_LAYERS)
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[: config.num_hidden_layers]
+    return config
+
+
+def hub_config(path: Path) -> Any:
+    """A config.json as its own class. Raises ModelError as `file_config` does."""
+    from transformers import CONFIG_MAPPING
+
+    path = path / "config.json" if path.is_dir() else path
+    if not path.is_file():
+        raise ModelError(f"shape: {path} is not a file; give a model's config.json")
+    values = read_config_file(path, "shape")
+    kind = str(values.get("model_type"))
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(f"shape: {path}: transformers does not know model_type {kind!r}")
+    problems = config_problems(values)
+    if not problems:
+        try:
+            config = CONFIG_MAPPING[kind].from_dict(values)
+            problem = structure_problem(config)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            first = str(error).partition("\n")[0]
+            raise ModelError(f"shape: {path} cannot be used ({first})") from error
+        if problem is None:
+            return config
+        problems = [problem]
+    raise ModelError("; ".join(f"shape: {path}: {one.removeprefix('model: ')}" for one in problems))
+
+
+def shape_config(name: str, layers: int | None = None) -> Any:
+    """The transformers configuration of a shape: a name of SHAPES with so many layers (None: those
+    that a CPU measures), or a config.json.
+
+    Raises ModelError for an unknown name, naming the valid ones, and for a file that is damaged or
+    whose FFNs cannot run sparse.
+    """
     import transformers
 
+    if is_file(name):
+        return file_config(Path(name))
+    if name not in SHAPES:
+        raise ModelError(unknown_name("shape", name, [*SHAPES, "FOLDER/config.json"]))
     s = SHAPES[name]
     extra = {} if s.family == "qwen2" else {"head_dim": s.head_dim}
     return getattr(transformers, f"{s.family.capitalize()}Config")(
         vocab_size=s.vocabulary,
         hidden_size=s.hidden,
         intermediate_size=s.intermediate,
-        num_hidden_layers=layers,
+        num_hidden_layers=s.measured_layers if layers is None else layers,
         num_attention_heads=s.heads,
         num_key_value_heads=s.key_value_heads,
         max_position_embeddings=32768,
@@ -128,7 +200,8 @@ def build_shape(
 
     if dtype not in DTYPES:
         raise ModelError(f"model.dtype: {dtype!r} is unknown; valid: {', '.join(DTYPES)}")
-    config = shape_config(name, measured_layers(name, device))
+    layers = None if is_file(name) else measured_layers(name, device)
+    config = shape_config(name, layers)
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards), device:
         torch.manual_seed(seed)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +27,7 @@ class SparseFFN:
         self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
         self.w_down_t = ffn.w_down.T.contiguous()  # a view where it is stored so (`down_rows`)
         self.chooser = BlockChooser(ffn, self.layer, plan.settings)
-        module: Any = ffn.module
-        self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, module.act_fn)
+        self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, ffn.act)
         self.before: dict[int, Tensor] = {}
 
     def dense(self, x: Tensor) -> Tensor:
@@ -50,6 +48,9 @@ class SparseFFN:
         selector = self.plan.settings.selector
         if isinstance(selector, TokenRule):
             y, share = token_forward(self.ffn, self.layer, selector, x)
+        elif self.layer.whole and self.prompt.chosen is None:
+            self.prompt.used += len(self.layer.order) * len(x)
+            return self.dense(x)
         else:
             y, share = self.by_blocks(before, x, leading)
         self.prompt.used += round(share * len(self.layer.order) * len(x))
@@ -147,7 +148,7 @@ class SparseFFN:
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
         real, ends, offsets = self.prompt.real, self.prompt.dense_from, self.prompt.offsets
-        if real is None:
+        if real is None or x.shape[1] == 1:  # a prompt's last token, by the final-layer rule
             return self.dense_forward(x)
         rows = [
             self.prompt_forward(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.checks import check_ffns
 from ffbench.models.down_rows import stored_by_neuron
 from ffbench.models.forward import attribute
 from ffbench.models.prefill_state import Prefill, real_tokens
@@ -63,7 +64,8 @@ def sparse_prefill(
     Works under model(...) and model.generate, with left or right padding and in chunks. Yields the
     counters and switches. On a card the down weights are stored by neuron inside (`down_rows`);
     keep_storage: another model uses their old storage meanwhile. Raises RuntimeError when nested,
-    ValueError if the plan does not fit the model.
+    ValueError if the plan does not fit the model, UnsupportedModelError if an FFN computes
+    something else than its projections and activation, or if weights are offloaded.
     """
     if getattr(model, ACTIVE, False):
         raise RuntimeError(
@@ -71,6 +73,7 @@ def sparse_prefill(
         )
     ffns = gated_ffns(model)
     check_fit(ffns, plan)
+    check_ffns(model, ffns)
     prompt = Prefill()
 
     def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

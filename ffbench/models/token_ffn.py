@@ -1,7 +1,5 @@
 """The forward path of token rules: exact results of their masks, computed dense, never timed."""
 
-from typing import Any
-
 from torch import Tensor
 
 from ffbench.methods.plan import LayerPlan
@@ -21,7 +19,6 @@ def token_forward(
             f"selector {rule.name!r} works token by token and does not support a hot set; set "
             "hot_fraction=0"
         )
-    module: Any = ffn.module
-    inputs = TokenInputs(layer, x, ffn.w_gate, ffn.w_up, ffn.w_down, module.act_fn)
+    inputs = TokenInputs(layer, x, ffn.w_gate, ffn.w_up, ffn.w_down, ffn.act)
     hidden, share = rule.hidden(inputs)
     return hidden @ ffn.w_down.T, share

@@ -1,10 +1,10 @@
 """Append-only answer log: one JSON object per line, safe against a kill at any moment."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from ffbench import strict_json
 from ffbench.runs.files import StoreError, disk_errors, json_text, make_folder
 
 
@@ -31,7 +31,7 @@ class AnswerLog:
         answers = []
         for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
             try:
-                answer = json.loads(line)
+                answer = strict_json.parse(line)
             except ValueError as error:
                 raise StoreError(
                     f"{self.path} line {number} is damaged ({error}); remove the line and run again"

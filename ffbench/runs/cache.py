@@ -16,7 +16,7 @@ from ffbench.runs.files import (
     disk_errors,
     full_disk_errors,
     make_folder,
-    read_json,
+    read_object,
     sync_folder,
     write_json,
 )
@@ -80,7 +80,7 @@ class StageCache:
         not there.
         """
         meta = self.path(stage, key) / META
-        return float(read_json(meta)["seconds"]) if meta.exists() else None
+        return float(read_object(meta, seconds=(int, float))["seconds"]) if meta.exists() else None
 
     def _make(
         self, final: Path, stage: str, key: str, make: Callable[[Path], None], resumable: bool
@@ -93,7 +93,11 @@ class StageCache:
                 shutil.rmtree(part)
             part.mkdir(exist_ok=True)
         spent_path = part / ".spent.json"
-        spent = float(read_json(spent_path)["seconds"]) if spent_path.exists() else 0.0
+        spent = (
+            float(read_object(spent_path, seconds=(int, float))["seconds"])
+            if spent_path.exists()
+            else 0.0
+        )
         begin = time.perf_counter()
         try:
             with full_disk_errors(f"write stage {stage} to", part):

@@ -10,10 +10,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ffbench import strict_json
+
 LOCK_SECONDS = 30.0
 ADVICE = {
     errno.ENOSPC: "the disk is full; free space and start again; what was written is kept",
     errno.EDQUOT: "the disk quota is used up; free space and start again; what was written is kept",
+    errno.EFBIG: "a limit on the size of files is reached (ulimit -f); raise it and start again",
     errno.EROFS: "the file system is read-only; choose another folder with output_dir=FOLDER",
     errno.EACCES: "permission denied; choose a writable folder with output_dir=FOLDER",
     errno.EPERM: "not permitted; choose a writable folder with output_dir=FOLDER",
@@ -50,7 +53,7 @@ def full_disk_errors(action: str, path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         code = error.errno if isinstance(error, OSError) else None
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
             if code == number or (code is None and os.strerror(number) in str(error)):
                 raise StoreError(f"cannot {action} {path}: {ADVICE[number]}") from error
         raise
@@ -149,9 +152,25 @@ def read_json(path: Path) -> Any:
     with disk_errors("read", path):
         data = path.read_bytes()
     try:
-        return json.loads(data)
+        return strict_json.parse(data)
     except ValueError as error:
         raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
+
+
+def read_object(path: Path, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
+    """The JSON object of a file of ours, in which each name of `kinds` has a value of that type.
+
+    Raises:
+        StoreError: unreadable, no object, or a name is missing or has another type.
+
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise StoreError(f"{path} is damaged (no JSON object); remove it and run again")
+    for name, kind in kinds.items():
+        if not isinstance(value.get(name), kind):
+            raise StoreError(f"{path} is damaged (its {name!r} is missing or of another type)")
+    return value
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ffbench import strict_json
 from ffbench.runs.files import StoreError, disk_errors, locked, make_folder, write_json
 
 KEY_DIGITS = 16
@@ -110,7 +111,7 @@ def _read_cache(cache: Path | None) -> dict[str, str]:
     if cache is None or not cache.exists():
         return {}
     try:
-        known = json.loads(cache.read_bytes())
+        known = strict_json.parse(cache.read_bytes())
     except ValueError:
         return {}
     return known if isinstance(known, dict) else {}

@@ -47,6 +47,9 @@ RENAMED: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
 WITHOUT_RANK = ("none", "bias", DENSE)
 OUTPUT_MAPPED = ("surrogate_map", "surrogate_tuned")
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+# fields of a result that hold loss fields, at any depth
+LOSSES = ("tasks", "categories", "buckets", "mean", "category_mean", "gold")
+OLD_RATIO = re.compile(r"^ppl_ratio")
 LINE_FIELDS = {"block": "block_size", "group": "group_size", "isa": "instruction_set"}
 # older names of processors end with the vector instructions that torch uses
 CAPABILITY = re.compile(r" \((DEFAULT|AVX2|AVX512|NEON|SVE\d*|VSX|Z VECTOR)\)$")
@@ -100,12 +103,20 @@ def current_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renamed(value: Any) -> Any:
-    """Loss fields with `nll_gain` as `nll_increase`, in objects of any depth."""
+    """Loss fields with `nll_gain` as `nll_increase` and `ppl_ratio` as `gold_ppl_ratio`, in objects
+    of any depth.
+    """
     if not isinstance(value, Mapping):
         return value
     return {
-        name.replace("nll_gain", "nll_increase"): renamed(inner) for name, inner in value.items()
+        OLD_RATIO.sub("gold_ppl_ratio", name.replace("nll_gain", "nll_increase")): renamed(inner)
+        for name, inner in value.items()
     }
+
+
+def with_loss_names(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result of schema 2 with today's names of loss fields: some were written as `ppl_ratio`."""
+    return dict(result) | {name: renamed(result[name]) for name in LOSSES if name in result}
 
 
 def fidelity(texts: Mapping[str, Any]) -> dict[str, Any]:

@@ -261,7 +261,7 @@ class RunResult:
     retained_energy: float | None = about("over the oracle's, mean over layers", None)
     layers: list[LayerFields] | None = about("of the plan", None)
     flops: FlopsFields | None = about("of a sparse block", None)
-    data: str | None = about("which LongBench records were scored; null for other tasks", None)
+    data: str | None = about("benchmarks whose records were scored; null for other tasks", None)
     tasks: dict[str, TaskFields] = about("by task name", factory=dict)
     categories: dict[str, LossFields | None] | None = about("means of headline tasks", None)
     buckets: dict[str, LossFields | None] | None = about(
@@ -295,7 +295,8 @@ class AnswerRecord:
     task: str = about("name of the task")
     record_id: str = about("of the record")
     prediction: str | None = about("the answer", None)
-    gold: str | None = about("the first gold answer", None)
+    gold: str | None = about("the gold answer whose likelihood is measured", None)
+    prompt_tail: str | None = about("the last 600 characters of the prompt", None)
     score: float | None = about("points, as the task's metric has it", None)
     nll: float | None = about("gold answer, nats per token", None)
     prompt_tokens: int | None = about("tokens", None)

@@ -18,7 +18,7 @@ from ffbench.runs.files import (
     disk_errors,
     locked,
     make_folder,
-    read_json,
+    read_object,
     write_atomic,
     write_json,
 )
@@ -55,6 +55,21 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def read_sweep(path: Path) -> dict[str, Any]:
+    """A saved sweep: {"name", "created", "jobs"}. Raises StoreError if the file is damaged."""
+    sweep = read_object(path, name=str, jobs=list)
+    for job in sweep["jobs"]:
+        key = job.get("run_key") if isinstance(job, dict) else None
+        if not (isinstance(key, str) and RUN_KEY.fullmatch(key)) or not texts(job.get("overrides")):
+            raise StoreError(f"{path} is damaged (a job has no run_key or overrides); remove it")
+    return sweep
+
+
+def texts(value: Any) -> bool:
+    """Whether a value is a list of texts."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
 class RunFolder:
     """One run's files. `start` takes the run's lock, which ends with `finish`, `fail` or the
     process.
@@ -88,8 +103,11 @@ class RunFolder:
                 return False
             path = self.path / "provenance.json"
             if path.exists():
-                before = read_json(path)
-                provenance = provenance | {"earlier": [*before.pop("earlier", []), before]}
+                before = read_object(path)
+                earlier = before.pop("earlier", [])
+                if not isinstance(earlier, list):
+                    raise StoreError(f"{path} is damaged (its 'earlier' is no list); remove it")
+                provenance = provenance | {"earlier": [*earlier, before]}
             write_json(self.path / "config.json", config)
             write_json(path, provenance)
             self._write_state("running", None)
@@ -133,7 +151,7 @@ class RunFolder:
         path = self.path / "state.json"
         if not path.exists():
             return RunState("done") if self._done() else RunState("missing")
-        saved = read_json(path)
+        saved = read_object(path, state=str)
         state = RunState(saved["state"], saved.get("reason"), saved.get("updated"))
         if self._done():
             return RunState("done", None, state.updated)
@@ -149,11 +167,11 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration of config.json."""
-        return read_json(self.path / "config.json")
+        return read_object(self.path / "config.json")
 
     def provenance(self) -> dict[str, Any]:
         """The provenance of the last start."""
-        return read_json(self.path / "provenance.json")
+        return read_object(self.path / "provenance.json")
 
     def result(self) -> dict[str, Any]:
         """The contents of result.json.
@@ -168,7 +186,7 @@ class RunFolder:
                 f"run {self.run_key} has no result: it is {state.state}"
                 + (f" ({state.reason})" if state.reason else "")
             )
-        return read_json(self.path / "result.json")
+        return read_object(self.path / "result.json")
 
     def _done(self) -> bool:
         return (self.path / "result.json").exists()
@@ -236,14 +254,14 @@ class RunStore:
         path = self._sweep_path(name)
         make_folder(path.parent)
         with locked(path):
-            created = read_json(path)["created"] if path.exists() else now()
+            created = read_object(path, created=str)["created"] if path.exists() else now()
             write_json(path, {"name": name, "created": created, "jobs": jobs})
 
     def sweeps(self) -> list[dict[str, Any]]:
         """Every saved sweep, by name."""
         folder = self.output_dir / "sweeps"
         return (
-            [read_json(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+            [read_sweep(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
         )
 
     def sweep(self, name: str) -> dict[str, Any]:
@@ -257,7 +275,7 @@ class RunStore:
         if not path.exists():
             there = ", ".join(sweep["name"] for sweep in self.sweeps()) or "none"
             raise StoreError(f"no sweep {name!r} in {self.output_dir}; there are: {there}")
-        return read_json(path)
+        return read_sweep(path)
 
     def _sweep_path(self, name: str) -> Path:
         if not SWEEP_NAME.fullmatch(name):

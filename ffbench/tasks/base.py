@@ -16,6 +16,9 @@ class TaskRecord:
     """One scored prompt: the text before the question, the question, and the accepted answers.
 
     `stated_length` is the length that the record itself gives (LongBench's field `length`).
+    `answer_prefix` opens the answer: the model continues it. `gold` is the answer whose likelihood
+    is measured; the first of `answers` if it is empty. A record of a task with `fill` has no
+    context yet: `recipe` names everything that its context will be made from.
     """
 
     record_id: str
@@ -25,6 +28,9 @@ class TaskRecord:
     answers: tuple[str, ...]
     all_classes: tuple[str, ...] = ()
     stated_length: int | None = None
+    answer_prefix: str = ""
+    gold: str = ""
+    recipe: str = ""
 
     @property
     def length(self) -> int:
@@ -73,36 +79,57 @@ def choose_evenly(records: list[TaskRecord], limit: int | None) -> list[TaskReco
     return [ranked[(2 * i + 1) * len(ranked) // (2 * limit)] for i in range(limit)]
 
 
+@dataclass(frozen=True)
+class RecordChoice:
+    """Which records are wanted: how many (None: all), the folder that holds them (None: the task's
+    own source), and the seed of records that are generated.
+    """
+
+    limit: int | None = None
+    data_dir: str | None = None
+    seed: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """A task: how to load its records, score an answer (points, 0 to 100), and what a guess scores.
 
     `stop` ends an answer before its limit: at an end token only ("end"), at a newline token too but
     never before one token ("newline_token"), or once the text holds all that is scored ("line",
-    "code_line"). `chat` puts the model's chat template around the prompt; `published` is
-    the number of records of the whole task.
+    "code_line"). `chat` puts the model's chat template around the prompt. `suite` is the benchmark
+    that the task belongs to, `published` the number of records of the whole task, and
+    `length_buckets` asks for metrics by length. `fill` makes a record's context as long as the
+    prompt may be: it gets the record, a function that gives the tokens of a record's prompt, and
+    the tokens that there is room for. `definition` is what of a user's own definition changes
+    scores but no prompt.
     """
 
     name: str
     category: str
     metric: str
     max_new_tokens: int
-    load: Callable[[int | None], list[TaskRecord]]
+    load: Callable[[RecordChoice], list[TaskRecord]]
     score: Callable[[str, TaskRecord], float]
     chance: Callable[[list[TaskRecord]], float | None]
     headline: bool = True
     groups: tuple[str, ...] = field(default=())
     chat: bool = False
     stop: str = "end"
+    suite: str | None = None
     published: int | None = None
-    load_folder: Callable[[str | None, int | None], list[TaskRecord]] | None = None
+    length_buckets: bool = False
+    fill: Callable[[TaskRecord, Callable[[TaskRecord], int], int], TaskRecord] | None = None
+    definition: str = ""
 
-    def records(self, limit: int | None, data_dir: str | None = None) -> list[TaskRecord]:
-        """The test records, read from `data_dir` if the task reads a folder.
+    def records(
+        self, limit: int | None, data_dir: str | None = None, seed: int = 0
+    ) -> list[TaskRecord]:
+        """The test records, read from `data_dir` if the task reads a folder, made with `seed` if
+        they are generated.
 
         Raises TaskError if they cannot be had.
         """
-        return self.load(limit) if self.load_folder is None else self.load_folder(data_dir, limit)
+        return self.load(RecordChoice(limit, data_dir, seed))
 
     def points(self, prediction: str, record: TaskRecord) -> float:
         """`score`, but 0 with a warning if the scorer fails: hours of answers must not be lost to

@@ -9,7 +9,7 @@ from functools import lru_cache
 from random import Random
 
 from ffbench.data.embedded_text import documents, hashed
-from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task
+from ffbench.tasks.base import RecordChoice, TaskError, TaskRecord, TaskSpec, add_task
 
 CODE_CHARACTERS = 2200  # about 700 tokens of context, several blocks of 128
 PASSAGES = 6
@@ -129,8 +129,9 @@ def code_record(name: str, text: str, turn: int) -> TaskRecord | None:
 
 
 @lru_cache
-def load_code(limit: int | None) -> list[TaskRecord]:
+def load_code(choice: RecordChoice) -> list[TaskRecord]:
     """Completion records from the standard library's source; one per file and turn."""
+    limit = choice.limit
     wanted = limit or 120
     records: list[TaskRecord] = []
     texts = documents("code", PART)
@@ -172,8 +173,9 @@ def labelled(texts: list[str], labels: list[str]) -> str:
 
 
 @lru_cache
-def load_retrieval(limit: int | None) -> list[TaskRecord]:
+def load_retrieval(choice: RecordChoice) -> list[TaskRecord]:
     """Each record has PASSAGES labelled passages, one of them again, and asks for its label."""
+    limit = choice.limit
     pool = passages(PART)
     records: list[TaskRecord] = []
     for number in range(limit or 120):

@@ -1,22 +1,31 @@
 """The scored tasks by name."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import ffbench.tasks.embedded
-import ffbench.tasks.longbench.tasks  # noqa: F401
+import ffbench.tasks.longbench.tasks
+import ffbench.tasks.longbench_v2
+import ffbench.tasks.ruler.tasks  # noqa: F401
 from ffbench.tasks.base import TASKS, TaskError, TaskSpec
+from ffbench.tasks.json_lines import defined_task
 
 
-def task_names() -> list[str]:
-    """Every registered task."""
-    return sorted(TASKS)
+def task_names(definitions: Mapping[str, Any] | None = None) -> list[str]:
+    """Every registered task, and those that `definitions` (task.json_lines) adds."""
+    return sorted({*TASKS, *(definitions or {})})
 
 
-def get_spec(name: str) -> TaskSpec:
-    """The task called `name`; TaskError with the nearest name if there is none."""
-    names = task_names()
-    if name not in TASKS:
-        near = get_close_matches(name, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise TaskError(f"task {name!r} is unknown{hint} Valid tasks: {', '.join(names)}")
-    return TASKS[name]
+def get_spec(name: str, definitions: Mapping[str, Any] | None = None) -> TaskSpec:
+    """The task called `name`, registered or defined; TaskError with the nearest name if there is
+    none.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if definitions and name in definitions:
+        return defined_task(name, definitions[name])
+    names = task_names(definitions)
+    near = get_close_matches(name, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise TaskError(f"task {name!r} is unknown{hint} Valid tasks: {', '.join(names)}")

@@ -64,10 +64,12 @@ def load_local_sweep(path: str | Path) -> LocalSweep:
 
     path = Path(path)
     with disk_errors("read sweep file", path):
-        source = path.read_text(encoding="utf-8")
+        source = path.read_bytes()
     try:
-        raw = yaml.safe_load(source)
-    except yaml.YAMLError as error:
+        raw = yaml.safe_load(source.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SweepError(f"{path} is not UTF-8 text ({error.reason}); convert it") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SweepError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise SweepError(
@@ -95,6 +97,8 @@ def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
     command = raw.get("command")
     if not isinstance(command, list) or "ffbench" not in command or ARGUMENTS not in command:
         yield f"command must be a list that runs `-m ffbench` and holds {ARGUMENTS}"
+    elif other := [word for word in command if not isinstance(word, str)]:
+        yield f"command holds {other[0]!r}, which is no text; quote it"
     cap = raw.get("run_cap")
     if cap is not None and (not isinstance(cap, int) or cap < 1):
         yield f"run_cap is {cap!r}; it must be a whole number of at least 1"
@@ -103,6 +107,9 @@ def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
         yield "parameters is missing; give at least one, e.g. sparsity: {values: [0.3, 0.5]}"
         return
     for name, spec in parameters.items():
+        if not isinstance(name, str):
+            yield f"parameters.{name}: not a setting; names are text"
+            continue
         problem = spec_problem(spec, str(method))
         if problem:
             yield f"parameters.{name}: {problem}"
@@ -114,7 +121,7 @@ def spec_problem(spec: Any, method: str) -> str | None:
         return "give a mapping with value, values, or min and max"
     if "parameters" in spec:
         return "nested parameters are not supported; write the name with dots, e.g. model.dtype"
-    unknown = sorted(set(spec) - SPEC_KEYS)
+    unknown = sorted(map(str, set(spec) - SPEC_KEYS))
     if unknown:
         return f"unknown key {unknown[0]!r}; known are {', '.join(sorted(SPEC_KEYS))}"
     if "value" in spec or "values" in spec:
@@ -140,9 +147,16 @@ def values_problem(spec: Spec) -> str | None:
                 "or a list of these"
             )
     weights = spec.get("probabilities")
-    if weights is not None and (len(weights) != len(values) or abs(sum(weights) - 1) > 1e-6):
-        return f"probabilities must be {len(values)} numbers that sum to 1"
-    return None
+    if weights is None or is_distribution(weights, len(values)):
+        return None
+    return f"probabilities must be {len(values)} numbers of at least 0 that sum to 1"
+
+
+def is_distribution(weights: Any, count: int) -> bool:
+    """Whether a value is a list of `count` probabilities."""
+    if not isinstance(weights, list) or len(weights) != count:
+        return False
+    return all(_number(w) and w >= 0 for w in weights) and abs(sum(weights) - 1) <= 1e-6
 
 
 def can_be_spelled(value: Any) -> bool:
@@ -199,10 +213,15 @@ def sampler(spec: Spec) -> Callable[[random.Random], Any]:
     )
     if kind == "normal":
         mean, deviation = spec.get("mu", 0.0), spec.get("sigma", 1.0)
+        if not _number(mean) or not _number(deviation):
+            raise SweepError(f"normal needs numbers, not mu={mean!r}, sigma={deviation!r}")
         return lambda source: source.gauss(mean, deviation)
     if not _number(low) or not _number(high) or low >= high:
         raise SweepError(f"{kind} needs numbers min < max, not min={low!r}, max={high!r}")
-    return bounded_sampler(kind, low, high, spec.get("q", 1))
+    step = spec.get("q", 1)
+    if not _number(step) or step <= 0:
+        raise SweepError(f"q is {step!r}; it must be a number above 0")
+    return bounded_sampler(kind, low, high, step)
 
 
 def bounded_sampler(
@@ -229,4 +248,5 @@ def bounded_sampler(
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a value is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)

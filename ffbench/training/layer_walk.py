@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, decoder_layers, gated_ffns
-from ffbench.models.forward import exact_activations
 from ffbench.runs.progress import progress_bar
 
 SINK_TOKENS = 128  # attention sinks; they run dense in every plan
@@ -37,7 +36,7 @@ class LayerData:
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
-        return exact_activations(self.ffn.module, x)
+        return self.ffn.activations(x)
 
 
 class _Stop(Exception):
@@ -106,7 +105,7 @@ def walk_layers(model: Any, batches: Tensor, label: str = "calibration") -> Iter
         ]
         if holds:
             hooks.append(
-                ffn.module.down_proj.register_forward_pre_hook(  # type: ignore[union-attr, operator]
+                ffn.down.register_forward_pre_hook(
                     lambda module, args, data=data: data.held.append(args[0][0, skipped:])
                 )
             )

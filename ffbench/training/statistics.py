@@ -33,19 +33,17 @@ def layer_statistics(moments: Moments, data: LayerData) -> AxisTensors:
     """The statistics of STATISTIC_AXES, float32; quantiles over SAMPLED_TOKENS evenly spaced tokens
     of each window.
     """
-    module = data.ffn.module
     chosen = []
     for x in data.inputs:
         places = torch.linspace(0, len(x) - 1, min(SAMPLED_TOKENS, len(x))).round().long()
         chosen.append(x[places.to(x.device)])
     rows = torch.cat(chosen)
-    gate = module.act_fn(module.gate_proj(rows))  # type: ignore[operator]
     values = {
         "mean": (moments.a / moments.count).float(),
         "second": (moments.aa / moments.count).float(),
         "up_second": up_second(moments, data.ffn.w_up),
         "input_levels": quantile_levels(rows.abs()),
-        "gate_levels": quantile_levels(gate.abs()),
+        "gate_levels": quantile_levels(data.ffn.gate(rows).abs()),
         "activation_levels": quantile_levels(data.activations(rows).abs()),
     }
     return AxisTensors(values, dict(STATISTIC_AXES))

@@ -64,6 +64,7 @@ NAMES = [
     ("hydra/launcher=joblib", "hydra/launcher: choose with launcher="),
     ("hydra/sweeper=basic", "hydra/sweeper: not used here"),
     ("launcher=jobllib", "did you mean 'joblib'?"),
+    ("hydra.launcher.n_jbos=2", "hydra.launcher.n_jbos"),
     ("launcher=local,joblib", "launcher: one at a time"),
     ("experiment=paper_table", "write +experiment=paper_table"),
     ("+experiment=papertable", "did you mean 'paper_table'?"),

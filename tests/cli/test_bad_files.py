@@ -54,6 +54,20 @@ DATA = [
     ("trec", [changed(TREC, all_classes=None)], "'all_classes' must name the classes"),
     ("trec", [changed(TREC, all_classes="Food, Date")], "field 'all_classes'"),
     ("hotpotqa", None, "for task 'hotpotqa'"),
+    ("qasper", [GOOD[:-1] + ', "answers": ["Other."]}'], "the name 'answers' occurs twice"),
+    ("qasper", ["[" * 100_000], "line 1: not JSON (its brackets are nested too deeply)"),
+    ("qasper", [GOOD[:-1] + ', "x": ' + "9" * 5000 + "}"], "line 1: not JSON (Exceeds the limit"),
+    ("qasper", [GOOD.replace('"length": 2', '"length": NaN')], "'length' must be int, got float"),
+    ("qasper", [GOOD.replace('"length": 2', '"length": true')], "'length' must be int, got bool"),
+    ("qasper", [GOOD + "\0"], "line 1: not JSON"),
+    ("qasper", [GOOD + ","], "line 1: not JSON"),
+    ("qasper", [GOOD, "\ufeff" + GOOD], "line 2: not JSON"),
+    ("qasper", [f"[{GOOD}]"], "a JSON object was expected, got list"),
+    ("qasper", [GOOD.replace(", ", ",\n")], "line 1: not JSON"),
+    ("qasper", [changed(RECORD, answers=[["a"]])], "only text"),
+    ("qasper", [changed(RECORD, _id="")], "field '_id' is empty"),
+    ("trec", [changed(TREC, all_classes="__import__('os')")], "field 'all_classes'"),
+    ("trec", [changed(TREC, all_classes="[" * 5000)], "field 'all_classes'"),
 ]
 
 
@@ -171,6 +185,56 @@ PLANS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def with_tensor(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Change one tensor of the plan."""
+
+    def edit(folder: Path) -> None:
+        tensors = load_file(tensors_of(folder))
+        tensors[name] = change(tensors[name])
+        save_file(tensors, tensors_of(folder))
+
+    return edit
+
+
+def of_layer(**values: Any) -> Callable[[Path], None]:
+    """Change fields of the first layer."""
+    return edited(lambda header: header["layers"][0].update(values))
+
+
+def of_settings(**values: Any) -> Callable[[Path], None]:
+    """Change settings of the plan."""
+    return edited(lambda header: header["settings"].update(values))
+
+
+PLANS |= {
+    "header nested": lambda folder: header_of(folder).write_text("[" * 100_000),
+    "header in UTF-16": lambda folder: header_of(folder).write_bytes("{}".encode("utf-16-be")[1:]),
+    "no layers": edited(lambda header: header.update(layers=[])),
+    "layers are numbers": edited(lambda header: header.update(layers=[1, 2])),
+    "settings are a list": edited(lambda header: header.update(settings=[])),
+    "axes are a list": edited(lambda header: header.update(axes=[])),
+    "fingerprint is a list": edited(lambda header: header.update(fingerprint=["a"])),
+    "version is a list": edited(lambda header: header.update(format_version=[4])),
+    "kept is infinite": of_layer(kept=float("inf")),
+    "kept is NaN": of_layer(kept=float("nan")),
+    "kept is text": of_layer(kept="many"),
+    "kept is huge": of_layer(kept=10**20),
+    "block of 0": of_settings(block_size=0),
+    "block is text": of_settings(block_size="32"),
+    "sparsity 7": of_settings(sparsity=7),
+    "sparsity is NaN": of_settings(sparsity=float("nan")),
+    "blocks unknown": of_settings(blocks="x"),
+    "a later setting": of_settings(later=1),
+    "selector is text": of_settings(selector="trained"),
+    "rank is NaN": of_settings(compensator={"name": "surrogate", "rank": float("nan")}),
+    "order of floats": with_tensor("0.order", lambda order: order.float()),
+    "order with two axes": with_tensor("0.order", lambda order: order[None]),
+    "order repeats": with_tensor("0.order", lambda order: order * 0),
+    "weights of integers": with_tensor("0.predictor.weights", lambda weights: weights.int()),
+    "values that are not numbers": with_tensor("0.predictor.prior", lambda prior: prior / 0 * 0),
+}
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_bad_plans(
     name: str,
@@ -208,10 +272,36 @@ SWEEPS = {
         SWEEP.replace("values: [0.3]", "min: 0, max: 1"),
         "a grid needs value or values",
     ),
+    "no UTF-8": (SWEEP + "# größe", "is not UTF-8 text"),
+    "nested": ("[" * 3000, "is not YAML"),
+    "command holds a number": (SWEEP.replace("-m,", "3,"), "command holds 3, which is no text"),
+    "a parameter is a number": (SWEEP.replace("sparsity", "3"), "parameters.3: not a setting"),
+    "keys of two types": (
+        SWEEP.replace("values: [0.3]", "1: 2, a: 3"),
+        "parameters.sparsity: unknown key '1'",
+    ),
+    "a date": (SWEEP.replace("0.3", "2024-01-01"), "has no spelling as an override"),
+    "not a number": (SWEEP.replace("0.3", ".nan"), "sparsity: nan is not a finite number"),
     "a launcher among the parameters": (
         SWEEP.replace("sparsity: {values: [0.3]}", "launcher: {values: [local, joblib]}"),
         "parameters.launcher: not a setting of a run",
     ),
+}
+
+
+DRAWS = [
+    ("values: [0.1, 0.2], probabilities: 5", "probabilities must be 2 numbers"),
+    ("values: [0.1, 0.2], probabilities: [a, b]", "probabilities must be 2 numbers"),
+    ("values: [0.1, 0.2], probabilities: [-1, 2]", "at least 0 that sum to 1"),
+    ("distribution: q_uniform, min: 0.1, max: 0.5, q: 0", "q is 0; it must be a number above 0"),
+    ("distribution: q_uniform, min: 0.1, max: 0.5, q: x", "q is 'x'"),
+    ("distribution: normal, mu: a", "normal needs numbers, not mu='a'"),
+    ("min: .nan, max: 0.5", "needs numbers min < max"),
+    ("min: 0.1, max: .inf", "needs numbers min < max"),
+]
+SWEEPS |= {
+    spec: (SWEEP.replace("grid", "random").replace("values: [0.3]", spec), text)
+    for spec, text in DRAWS
 }
 
 
@@ -220,7 +310,7 @@ def test_bad_sweep_files(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(SWEEPS[name][0])
+    path.write_bytes(SWEEPS[name][0].encode("latin-1"))
     refused(
         ["sweep", str(path), "--local", "model=tiny_llama", f"output_dir={tmp_path / 'out'}"],
         SWEEPS[name][1],
@@ -257,7 +347,7 @@ def test_bad_environments(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     if words == ["launcher=slurm"]:
-        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+        pytest.importorskip("submitit")
     more = (
         []
         if any(word.startswith("output_dir") for word in words)

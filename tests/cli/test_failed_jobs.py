@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ffbench.cli.launch import failure_of
 from ffbench.cli.launchers import Failure
+from ffbench.cli.launchers.task import failure_of
 from ffbench.cli.main import main
 from ffbench.cli.summary import failures, next_commands
 from ffbench.models.errors import ModelError

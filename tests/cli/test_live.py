@@ -144,7 +144,7 @@ def test_a_damaged_file_is_said_and_the_view_goes_on(
         ([], True),
         (["launcher=local"], True),
         (["launcher=joblib"], False),
-        (["hydra/launcher=submitit_slurm", "hydra.launcher.partition=x"], False),
+        (["launcher=slurm", "hydra.launcher.partition=x"], False),
     ],
 )
 def test_launchers_that_use_other_processes(words: list[str], here: bool) -> None:

@@ -9,7 +9,7 @@ from ffbench.cli.compose import ConfigProblems, config_dir, configuration, group
 from ffbench.cli.main import main
 from ffbench.cli.overrides import setting_keys
 
-LAUNCHERS = {"slurm": "submitit", "ray": "ray", "joblib": "joblib"}
+LAUNCHERS = {"slurm": "submitit", "ray": "ray", "joblib": "loky"}
 
 
 def problems_of(*words: str) -> list[str]:

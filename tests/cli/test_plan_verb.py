@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from tiny_settings import SMALL
 
 from ffbench.cli.main import main
 from ffkernels.bench.__main__ import main as ffkernels_bench
@@ -37,6 +38,37 @@ def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "made for" in capsys.readouterr().err
     assert main(["plan", "save", str(folder), *overrides]) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_saved_plan_says_what_its_run_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    settings = ["model=tiny_llama", "scheduler=uniform", "compensator.rank=8", *SMALL]
+    settings += [
+        "compensator.output_map_rank=0",
+        "task=none",
+        "fidelity.windows=2",
+        f"output_dir={tmp_path / 'out'}",
+    ]
+    folder = tmp_path / "plan"
+    assert main(settings) == 0
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    measured = json.loads((run / "result.json").read_text())["fidelity"]["tails"]["continuation"]
+    capsys.readouterr()
+    assert main(["plan", "save", str(folder), *settings]) == 0
+    shown = f"answer KL      {measured['kl']:.4f} ({measured['kl_low']:.4f} to"
+    assert shown in capsys.readouterr().out
+    for made in (folder, run / "plan"):
+        card = json.loads((made / "plan.json").read_text())["card"]
+        assert card["answer_kl"]["kl"] == measured["kl"] and "speed" not in card
+        assert (card["model"], card["location"], card["dtype"]) == (
+            "tiny_llama",
+            "llama",
+            "float32",
+        )
+        assert "| answer KL |" in (made / "README.md").read_text()
+    assert main(["plan", "load", str(folder), "model=tiny_qwen3", *settings[1:]]) == 2
+    assert "made for tiny_llama (llama, float32), not for tiny_qwen3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -115,3 +147,27 @@ def test_record_writes_what_the_plan_keeps(tmp_path: Path, capsys: pytest.Captur
         == 2
     )
     assert "have no sparse blocks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("No space left on device (os error 28)", "the disk is full"),
+        ("File too large (os error 27)", "a limit on the size of files is reached (ulimit -f)"),
+    ],
+)
+def test_a_plan_that_the_disk_does_not_take(
+    words: str,
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unwritable:
+        def save(self, folder: Path) -> None:
+            raise SafetensorError(f"Error while serializing: I/O error: {words}")
+
+    monkeypatch.setattr("ffbench.experiment.session.trained_plan", lambda settings: Unwritable())
+    assert main(["plan", "save", str(tmp_path / "p"), *TINY]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: cannot write the plan to {tmp_path / 'p'}: {text}")

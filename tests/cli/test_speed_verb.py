@@ -42,6 +42,7 @@ FIELDS = {
     "backend",
     "ffn",
     "ttft",
+    "final_layer",
     "break_even_tokens",
     "flops_ratio",
     "cuda",

@@ -125,7 +125,14 @@ def test_a_copy_is_taken_from_the_sparse_tokens() -> None:
 
 def twins() -> dict[str, Any]:
     """Models that do something to their logits."""
-    from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig
+    from transformers import (
+        AutoModelForCausalLM,
+        Cohere2Config,
+        CohereConfig,
+        Gemma2Config,
+        Gemma3TextConfig,
+        GraniteConfig,
+    )
 
     sizes: dict[str, Any] = {
         "vocab_size": 259,
@@ -140,13 +147,16 @@ def twins() -> dict[str, Any]:
     configs = {
         "granite": GraniteConfig(**sizes, logits_scaling=8.0),
         "gemma2": Gemma2Config(**sizes, final_logit_softcapping=3.0, query_pre_attn_scalar=16),
+        "gemma3": Gemma3TextConfig(**sizes, final_logit_softcapping=0.5),
+        "cohere": CohereConfig(**sizes, logit_scale=0.25),
+        "cohere2": Cohere2Config(**sizes, logit_scale=0.25),
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return {n: AutoModelForCausalLM.from_config(c).eval() for n, c in configs.items()}
 
 
-@pytest.mark.parametrize("name", ["granite", "gemma2"])
+@pytest.mark.parametrize("name", ["granite", "gemma2", "gemma3", "cohere", "cohere2"])
 @torch.no_grad()
 def test_logits_are_the_models_own(name: str, model: Any) -> None:
     twin, ids = twins()[name], torch.arange(5, 45)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ffbench.cli.main import main
+from ffbench.runs.records import parse
+from ffbench.runs.schema import RunResult
 from ffbench.tasks.longbench import records as longbench_data
 
 TASKS = {"qasper_e": ["a b"], "lcc": ["x = 1"], "passage_count": ["3"]}
@@ -68,7 +70,8 @@ def test_both_protocols_share_the_dense_answers(tmp_path: Path, data_dir: Path) 
     assert whole["at_chance"] == list(TASKS)
     assert whole["mean"] is whole["category_mean"] is None and whole["categories"] == {}
     assert not any(task["headline"] for task in whole["tasks"].values())
-    assert whole["gold"]["n"] == 6 and whole["gold"]["task_mean"]["ppl_ratio"] > 0
+    assert whole["gold"]["n"] == 6 and whole["gold"]["task_mean"]["gold_ppl_ratio"] > 0
+    parse(RunResult, whole, "result.json", strict=True)  # what is written is what is read
     assert whole["tasks"]["qasper_e"]["buckets"]["8k+"]["n"] == 1
     assert (
         whole["tasks"]["qasper_e"]["score_dense"]

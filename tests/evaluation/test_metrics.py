@@ -22,7 +22,9 @@ def spec(name: str, category: str, headline: bool = True, published: int | None 
         score=lambda text, record: 0.0,
         chance=lambda records: 5.0,
         headline=headline,
+        suite=None if published is None else "LongBench-E" if name.endswith("_e") else "LongBench",
         published=published,
+        length_buckets=name.endswith("_e"),
     )
 
 
@@ -84,7 +86,7 @@ def test_metrics() -> None:
         0.25,
         0.5,
     )
-    assert qa["ppl_ratio"] == pytest.approx(math.exp(0.5)) == qa["ppl_ratio_high"]
+    assert qa["gold_ppl_ratio"] == pytest.approx(math.exp(0.5)) == qa["gold_ppl_ratio_high"]
     assert found["tasks"]["qa_e"]["truncated"] == 2 and found["tasks"]["qa_e"]["tokens_cut"] == 20
     assert mean["n"] == 6 and mean["score_dense"] == pytest.approx((20 + 30 + 50) / 3)
     assert mean["score"] == pytest.approx((10 + 20 + 60) / 3)
@@ -128,9 +130,9 @@ def test_gold_likelihoods_by_task_and_by_record() -> None:
     by_task, by_record = gold["task_mean"], gold["record_mean"]
     assert by_task["nll_increase_abs"] == pytest.approx((0.2 + 0.2 + 0.4 + 1.0) / 4)
     assert by_record["nll_increase_abs"] == pytest.approx(2.4 / 7)
-    assert by_record["ppl_ratio"] == pytest.approx(math.exp(2.4 / 7))
-    low, high = by_record["ppl_ratio_low"], by_record["ppl_ratio_high"]
-    assert 1 <= low < by_record["ppl_ratio"] < high < math.e
+    assert by_record["gold_ppl_ratio"] == pytest.approx(math.exp(2.4 / 7))
+    low, high = by_record["gold_ppl_ratio_low"], by_record["gold_ppl_ratio_high"]
+    assert 1 <= low < by_record["gold_ppl_ratio"] < high < math.e
 
 
 def test_without_decoding_only_gold_likelihoods_are_measured() -> None:

@@ -48,6 +48,18 @@ def test_fields_and_order(model: Any, plan: SparsePlan) -> None:
             assert metrics["sparse_s"] > 0 and metrics["own_dense_ratio"] > 0
 
 
+def test_the_final_layer_arms_are_timed_if_asked_for(model: Any, plan: SparsePlan) -> None:
+    (plain,) = speed.prefill_times(model, plan, [70], 1, 1, "torch")
+    assert plain.final_layer() is None and set(plain.prefill) == set(speed.ARMS)
+    (times,) = speed.prefill_times(model, plan, [70], 2, 1, "torch", final_layer=True)
+    assert set(times.prefill) == {*speed.ARMS, *speed.FINAL_ARMS}
+    final = times.final_layer()
+    assert final is not None and final["tokens"] == 70
+    assert all(final[name] > 0 for name in ("dense_s", "sparse_s", "ratio", "over_whole_dense"))
+    assert set(times.metrics(times.prefill)) == FIELDS
+    assert "forward" not in model.__dict__
+
+
 def test_ffn_is_part_of_the_prefill(model: Any, plan: SparsePlan) -> None:
     times = speed.prefill_times(model, plan, [200], 2, 1, "torch")[0]
     for arm in speed.ARMS:

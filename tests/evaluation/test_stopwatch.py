@@ -84,7 +84,7 @@ def test_the_peak_of_each_arm_is_kept(
     model = tiny_model()
     plan = random_tiny_plan(model, compensator="surrogate")
     (times,) = speed.prefill_times(model, plan, [70], 2, 1, "torch")
-    arms = {*speed.ARMS, "last_token_last_layer"} | ({"merged_gate_up"} if room else set())
+    arms = {*speed.ARMS} | ({"merged_gate_up"} if room else set())
     assert times.peak_bytes == dict.fromkeys(arms, 7 << 20)
     assert all(len(times.ffn[arm]) == len(times.prefill[arm]) == 2 for arm in arms)
     found = times.baseline_metrics()

@@ -11,8 +11,8 @@ JOBLIB = ["launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
 @pytest.fixture(autouse=True)
-def _plugin() -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+def _package() -> None:
+    pytest.importorskip("loky")
 
 
 def test_a_sweep_shares_its_stages_and_starts_only_what_is_missing(tmp_path: Path) -> None:

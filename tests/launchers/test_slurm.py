@@ -102,4 +102,4 @@ def test_a_cluster_without_accounting_is_refused_at_once(
         )
     )
     code, text = run_sweep(tmp_path, *SLURM, SIX, environment=cluster | {"SLURM_CONF": str(broken)})
-    assert code == 2 and "needs accounting (slurmdbd)" in text and "Traceback" not in text
+    assert code == 2 and "accounting (slurmdbd) is required" in text and "Traceback" not in text

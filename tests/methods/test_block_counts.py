@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ffbench.methods.block_counts import block_counts, winners
+from ffbench.methods.block_counts import RULES, block_counts, winners
 
 
-@pytest.mark.parametrize("rule", ["mass", "energy"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     ("blocks", "f", "tile"), [(1, 40, 8), (3, 160, 32), (15, 96, 16), (7, 50, 1)]
 )
@@ -33,6 +33,13 @@ def test_a_flat_block_gets_more_by_mass_and_a_strong_one_by_energy() -> None:
         block_counts(torch.stack([flat, peaked]), 64, rule, 8) for rule in ("mass", "energy")
     )
     assert mass[0] > mass[1] and energy[1] > energy[0]
+
+
+def test_whole_blocks_keep_everything_or_nothing_but_the_one_at_the_edge() -> None:
+    energy = torch.tensor([2.0, 9.0, 1.0, 5.0])
+    scores = energy[:, None] * torch.rand(4, 64, generator=torch.Generator().manual_seed(1)) + 1
+    assert block_counts(scores, 2 * 64 + 20, "whole", 16) == [16, 64, 0, 64]
+    assert block_counts(torch.ones(3, 64), 64, "whole", 16) == [64, 0, 0]
 
 
 def test_equal_blocks_get_equal_shares_and_everything_is_everything() -> None:

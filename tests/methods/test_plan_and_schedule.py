@@ -14,7 +14,7 @@ from ffbench.methods.compensators import OutputMap
 from ffbench.methods.flops import flops_of
 from ffbench.methods.plan import PlanError, SparsePlan
 from ffbench.methods.schedulers import SCHEDULERS, LayerMeasurements, schedule
-from ffbench.methods.schedulers.budget import allot, keep_most_valuable
+from ffbench.methods.schedulers.budget import allot, keep_most_valuable, whole_layers
 
 
 def plan_of(**changes: Any) -> SparsePlan:
@@ -132,6 +132,11 @@ VALUES = (
 REFERENCES: dict[str, tuple[list[int], list[int]]] = {
     "uniform": (SCHEDULERS.make({"name": "uniform"}).kept(measurements(3, 10, 0.5)), [5, 5, 5]),
     "per_block": (SCHEDULERS.make({"name": "per_block"}).kept(measurements(3, 10, 0.5)), [5, 5, 5]),
+    # of 20 the last two layers keep one each
+    "layer_drop": (
+        SCHEDULERS.make({"name": "layer_drop"}).kept(measurements(4, 10, 0.5)),
+        [10, 8, 1, 1],
+    ),
     # shares 0.5 + 0.5 * score / 0.5 are 0.6, 1 and 1.4
     "token_mixing": (mixed([0.1, 0.5, 0.9], 100), [30, 50, 70]),
     "sensitivity": (by_value("sensitivity", VALUES), greedy(VALUES, 60)),
@@ -150,6 +155,18 @@ def test_token_mixing_parameters() -> None:
     assert mixed([0.1, 0.5, 0.9], 100, floor=0.0) == [10, 50, 90]
     assert mixed([0.1, 0.5, 0.9], 100, floor=1.0, mass="far") == [50, 50, 50]
     assert mixed([0.1, 0.5, 0.9], 100, floor=1.5) == [70, 50, 30]
+
+
+def test_nearly_whole_layers_become_dense_within_the_budget() -> None:
+    rows = [[9.0] * 9 + [0.1], [5.0] * 4 + [1.0] * 6, [4.0] * 3 + [0.2] * 7]
+    values = torch.tensor(rows)
+    assert keep_most_valuable(values, 16) == [9, 4, 3]
+    assert whole_layers(values, 16, 1.0) == [9, 4, 3]
+    assert whole_layers(values, 16, 0.8) == [10, 4, 2]
+    # making the first layer whole would leave the others without a neuron
+    assert whole_layers(values[:, :10], 11, 0.5) == [9, 1, 1]
+    everything = whole_layers(values, 24, 0.0)
+    assert sum(everything) == 24 and everything.count(10) == 2
 
 
 def test_the_most_valuable_neurons_are_kept() -> None:

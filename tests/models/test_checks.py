@@ -15,11 +15,22 @@ from ffbench.models.loading import FAMILIES, ModelSpec, load_model
 
 CONFIGS = [
     ({"model_type": "gpt2"}, "has no gate"),
-    ({"model_type": "phi3", "hidden_act": "silu"}, "gate_up_proj"),
-    ({"model_type": "mixtral", "num_local_experts": 8}, "mixture of experts (num_local_experts=8)"),
+    ({"model_type": "phi", "hidden_act": "silu"}, "fc1 and fc2"),
+    (
+        {"model_type": "mixtral", "num_local_experts": 8},
+        "model: mixtral is a mixture of experts (num_local_experts=8)",
+    ),
     ({"model_type": "qwen3_moe", "num_experts": 64}, "num_experts=64"),
     ({"model_type": "llama", "mlp_bias": True}, "mlp_bias=true"),
     ({"model_type": "x", "hidden_act": "quick_gelu"}, "activation 'quick_gelu'"),
+    ({"model_type": "llama", "hidden_act": ["silu"]}, "activation ['silu'] is not supported"),
+    ({"hidden_size": 0}, "config.json has hidden_size=0; a whole number above 0"),
+    ({"num_attention_heads": "4"}, "has num_attention_heads='4'"),
+    ({"max_position_embeddings": -1}, "has max_position_embeddings=-1"),
+    ({"intermediate_size": 10**30}, "has intermediate_size=1000"),
+    ({"vocab_size": float("nan")}, "has vocab_size=nan"),
+    ({"num_hidden_layers": True}, "has num_hidden_layers=True"),
+    ({"text_config": {"intermediate_size": [160, 0]}}, "has intermediate_size=[160, 0]"),
     ({"text_config": {"activation_sparsity_pattern": [0.95, 0.0]}}, "thresholds its own gate"),
     (
         {"model_type": "llama", "quantization_config": {"quant_method": "awq"}},
@@ -142,13 +153,19 @@ def with_infinite_head(model: Any) -> None:
         model.model.norm.weight[3] = torch.inf
 
 
+def with_weights_of_no_number(model: Any) -> None:
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3, 4] = torch.nan
+
+
 FAULTS = [
+    (with_weights_of_no_number, "layer 1: weights of its FFN are not finite"),
     (with_foreign_formula, "layer 1: Thresholded does not compute silu(gate) * up through down"),
     (with_norm, "layer 0: LlamaMLP does not compute"),
     (with_bias, "layer 0: up_proj has a bias"),
     (with_other_linear, "layer 0: gate_proj is Linear4bit"),
     (with_float8, "down_proj holds quantised weights (torch.float8_e4m3fn)"),
-    (with_fused, "has no gate_proj, up_proj (it has gate_up_proj, down_proj)"),
+    (with_fused, "layer 0: gate_up_proj has a bias"),
     (with_meta, "model.device_map: 3 weights are offloaded"),
     (with_infinite_head, "logits are not finite in float32"),
 ]

@@ -8,6 +8,7 @@ from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import gated_ffns
+from ffbench.models.errors import UnsupportedModelError
 from ffbench.models.sparse_prefill import sparse_prefill
 
 TOKENS = 7 * BLOCK + 5
@@ -96,3 +97,46 @@ def test_what_was_patched_before_is_used_while_decoding_and_put_back(model: Any)
         assert calls == [1, 9]
     finally:
         del module.forward
+
+
+def normed_model() -> Any:
+    """BitNet: its FFN has a norm before the down projection, under names that look plain."""
+    from transformers import AutoModelForCausalLM, BitNetConfig
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(
+            BitNetConfig(
+                vocab_size=259,
+                hidden_size=64,
+                intermediate_size=160,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                hidden_act="silu",
+                pad_token_id=0,
+            )
+        ).eval()
+
+
+def test_an_ffn_that_computes_something_else_is_refused(model: Any) -> None:
+    other = normed_model()
+    with (
+        pytest.raises(UnsupportedModelError, match="layer 0: BitNetMLP does not compute silu"),
+        sparse_prefill(other, random_tiny_plan(model), "torch"),
+    ):
+        pass
+    assert "forward" not in vars(gated_ffns(other)[0].module)
+
+
+def test_offloaded_weights_are_refused_and_the_model_still_runs(model: Any) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    plan, away = random_tiny_plan(model), tiny_model()
+    accelerate.cpu_offload(away, execution_device=torch.device("cpu"))
+    before = away(prompt(9)).logits
+    with (
+        pytest.raises(UnsupportedModelError, match="weights are offloaded"),
+        sparse_prefill(away, plan, "torch"),
+    ):
+        pass
+    assert torch.equal(away(prompt(9)).logits, before)

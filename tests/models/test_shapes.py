@@ -1,5 +1,7 @@
 """The table of true shapes against published parameter counts, and what is built from it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,7 +63,7 @@ def test_a_card_measures_as_many_layers_as_it_holds(
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(ModelError, match="'llama-9b' is unknown; valid: smollm2-135m"):
+    with pytest.raises(ModelError, match="'llama-9b' is unknown; did you mean 'llama3"):
         shapes.build_shape("llama-9b")
     with pytest.raises(ModelError, match="model.dtype: 'f8' is unknown"):
         shapes.build_shape("smollm2-135m", "f8")
@@ -112,3 +114,49 @@ def test_random_plans_cost_what_fitted_ones_do(compensator: str) -> None:
 )
 def test_shape_of_a_configured_model(model: str, shape: str | None) -> None:
     assert shapes.shape_of(model) == shape
+
+
+def test_a_config_file_gives_its_own_shape(tmp_path: Path) -> None:
+    config = {"model_type": "phi3", "hidden_size": 64, "intermediate_size": 96, "vocab_size": 300}
+    config |= {"num_hidden_layers": 3, "num_attention_heads": 4, "pad_token_id": 0}
+    path = tmp_path / "my_phi" / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(config))
+    model = shapes.build_shape(str(path), "float32")
+    assert type(model).__name__ == "Phi3ForCausalLM" and len(model.model.layers) == 3
+    assert model.model.layers[2].mlp.down_proj.weight.shape == (64, 96)
+    assert shapes.shown_name(str(path)) == shapes.shown_name(str(path.parent)) == "my_phi"
+    assert len(shapes.build_shape(str(path.parent)).model.layers) == 3
+
+
+def test_of_a_large_model_some_layers_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.json"
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "vocab_size": 99}
+    path.write_text(json.dumps({"model_type": "qwen3", "num_hidden_layers": 9} | sizes))
+    assert shapes.shape_config(str(path)).num_hidden_layers == 9
+    monkeypatch.setattr(shapes, "LARGE", 1000)
+    config = shapes.shape_config(str(path))
+    assert config.num_hidden_layers == len(config.layer_types) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is not a JSON object"),
+        ('{"model_type": "nonesuch"}', "does not know model_type 'nonesuch'"),
+        ('{"model_type": "gpt2"}', "its FFN has no gate"),
+        ('{"model_type": "bert"}', "BertLMHeadModel has no decoder layers"),
+        ('{"model_type": "t5"}', "cannot be used"),
+    ],
+)
+def test_config_files_that_cannot_be_used(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=message) as refused:
+        shapes.shape_config(str(path))
+    assert str(refused.value).startswith("shape: ") and "\n" not in str(refused.value)
+    with pytest.raises(ModelError, match="none.json is not a file"):
+        shapes.shape_config(str(tmp_path / "none.json"))

@@ -2,6 +2,7 @@
 FFN in NumPy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 
 from ffbench.evaluation.kept_neurons import chosen_neurons
+from ffbench.methods.block_counts import RULES
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.compensators.rsparse import LowRankWeightsState
+from ffbench.methods.flops import flops_of
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import FAMILIES
 from ffbench.models.prefill_state import Prefill
@@ -119,7 +122,7 @@ def test_a_compensator_is_its_definition(name: str, hot: float) -> None:
         }
 
 
-@pytest.mark.parametrize("rule", ["mass", "energy"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     ("tokens", "hot"), [(7 * BLOCK, 0.0), (5 * BLOCK + 3, 0.0), (6 * BLOCK, 0.5)]
 )
@@ -149,6 +152,21 @@ def test_uneven_blocks_are_computed_exactly(model: Any, rule: str, tokens: int, 
             y.numpy(), expected(sparse, "surrogate", x, kept), atol=1e-4, rtol=1e-3
         )
         assert share == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_layer_that_keeps_every_neuron_is_the_dense_ffn(model: Any) -> None:
+    plan = random_tiny_plan(model, compensator="surrogate")
+    layers = [replace(layer, kept=len(layer.order)) for layer in plan.layers]
+    plan = replace(plan, layers=layers)
+    x = torch.randn(3 * BLOCK + 5, 64, generator=torch.Generator().manual_seed(0))
+    for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
+        prefill = Prefill()
+        sparse = SparseFFN(ffn, layer, plan, prefill, "torch")
+        sparse.chooser.dynamic_of = pytest.fail  # type: ignore[assignment]
+        with torch.no_grad():
+            torch.testing.assert_close(sparse.sparse(x[:0], x), ffn.module(x))
+        assert prefill.used == len(layer.order) * len(x)
+    assert flops_of(plan).ratio == 1.0 and flops_of(plan).compensator == 0.0
 
 
 def test_density_is_met_on_average(model: Any) -> None:

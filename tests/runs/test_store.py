@@ -198,3 +198,39 @@ def test_sweeps(tmp_path: Path) -> None:
     store.folder(KEY).start({}, {})
     (tmp_path / "runs" / "notes").mkdir()
     assert [run.run_key for run in store.runs()] == [KEY]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"state": 3}', "[" * 100_000])
+def test_a_damaged_state_is_named_and_counts_as_failed(text: str, tmp_path: Path) -> None:
+    from ffbench.runs.status import all_status
+
+    run = RunStore(tmp_path).folder(KEY)
+    run.start({}, PROVENANCE)
+    run.fail("x")
+    (run.path / "state.json").write_text(text)
+    with pytest.raises(StoreError, match="state.json is damaged"):
+        run.state()
+    ((job,),) = [status.jobs for status in all_status(RunStore(tmp_path))]
+    assert job.state == "failed" and "state.json is damaged" in str(job.reason)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"earlier": 3}'])
+def test_a_damaged_provenance_is_named(text: str, run: RunFolder) -> None:
+    run.start({}, PROVENANCE)
+    run.fail("x")
+    (run.path / "provenance.json").write_text(text)
+    with pytest.raises(StoreError, match="provenance.json is damaged"):
+        run.start({}, PROVENANCE)
+    assert run.state().state == "failed"
+
+
+@pytest.mark.parametrize("jobs", ["3", "[3]", "[{}]", '[{"run_key": "zz", "overrides": []}]'])
+def test_a_damaged_sweep_list_is_named(jobs: str, tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.save_sweep("s", [{"run_key": KEY, "overrides": ["a=1"]}])
+    assert store.sweep("s")["jobs"] == [{"run_key": KEY, "overrides": ["a=1"]}]
+    path = tmp_path / "sweeps" / "s.json"
+    path.write_text(f'{{"name": "s", "created": "now", "jobs": {jobs}}}')
+    for read in (store.sweeps, lambda: store.sweep("s")):
+        with pytest.raises(StoreError, match="s.json is damaged"):
+            read()

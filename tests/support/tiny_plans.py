@@ -58,8 +58,7 @@ def random_tiny_plan(model: Any, **changes: Any) -> SparsePlan:
     plan = random_plan(model, plan_settings(**changes))
     for ffn, layer in zip(gated_ffns(model), plan.layers, strict=True):
         x = torch.randn(400, 64, generator=torch.Generator().manual_seed(1)).to(ffn.w_gate)
-        act: Any = ffn.module.act_fn
-        gate = act(x @ ffn.w_gate.T)
+        gate = ffn.gate(x)
         levels: dict[str, Tensor] = {
             "input_levels": quantile_levels(x.abs()),
             "gate_levels": quantile_levels(gate.abs()),

@@ -16,13 +16,13 @@ def record(*answers: str, classes: tuple[str, ...] = ()) -> TaskRecord:
 @pytest.mark.parametrize("name", ["embedded_code", "embedded_retrieval"])
 def test_records_are_the_same_every_time(name: str) -> None:
     spec = get_spec(name)
-    records = spec.load(24)
-    assert records == spec.load(30)[:24] and len({r.record_id for r in records}) == 24
+    records = spec.records(24)
+    assert records == spec.records(30)[:24] and len({r.record_id for r in records}) == 24
     assert 0 < spec.chance(records) < 40
 
 
 def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next() -> None:
-    for one in get_spec("embedded_code").load(24):
+    for one in get_spec("embedded_code").records(24):
         names = set(re.findall(r"[A-Za-z_]\w+", one.answers[0]))
         assert len(names) >= 2 and names <= set(re.findall(r"[A-Za-z_]\w+", one.context))
         assert (
@@ -33,7 +33,7 @@ def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next
 
 
 def test_retrieval_records_show_the_passage_once_under_the_right_label() -> None:
-    for one in get_spec("embedded_retrieval").load(24):
+    for one in get_spec("embedded_retrieval").records(24):
         passage = one.question.split("\n\n")[1].removesuffix(" [label:")
         labelled = re.findall(r"(.+?) \[label: (\w+)\]", one.context, re.DOTALL)
         assert [label for text, label in labelled if passage in text] == [one.answers[0].strip()]
@@ -78,5 +78,5 @@ def test_refusals() -> None:
     with pytest.raises(TaskError, match="did you mean 'embedded_code'"):
         get_spec("embeded_code")
     with pytest.raises(TaskError, match="were asked for"):
-        get_spec("embedded_code").load(100_000)
+        get_spec("embedded_code").records(100_000)
     assert {"embedded_code", "embedded_retrieval"} <= set(task_names())

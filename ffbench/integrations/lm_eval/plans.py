@@ -4,24 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ffbench.integrations.fingerprints import fingerprint
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.checkpoint import checkpoint_files, chosen_checkpoint
-from ffbench.runs.identity import content_key, file_hash
 
 log = logging.getLogger(__name__)
-
-
-def weights_identity(
-    pretrained: str, gguf_file: str | None, revision: str | None
-) -> dict[str, Any]:
-    """What names the weights, as a run's identity has it: the files' hashes, or the hub id and its
-    revision.
-    """
-    folder = Path(pretrained)
-    if not folder.is_dir():
-        return {"source": "hub", "location": pretrained, "revision": revision}
-    name = gguf_file or chosen_checkpoint(folder, None)
-    return {"weights": [file_hash(path) for path in checkpoint_files(folder, name)]}
 
 
 def load_plan(
@@ -39,6 +25,11 @@ def load_plan(
             folder,
         )
         return SparsePlan.load(folder)
-    identity = {"name": model_name, "dtype": str(model.dtype).removeprefix("torch.")}
-    identity |= weights_identity(pretrained, options.get("gguf_file"), options.get("revision"))
-    return SparsePlan.load(folder, {"model": content_key(identity)})
+    made_for = fingerprint(
+        name=model_name,
+        dtype=str(model.dtype).removeprefix("torch."),
+        pretrained=pretrained,
+        gguf_file=options.get("gguf_file"),
+        revision=options.get("revision"),
+    )
+    return SparsePlan.load(folder, made_for)

@@ -1,14 +1,11 @@
 """One layer's FFN on a serving batch: prompts by the plan, decoded tokens dense."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from ffbench.integrations.vllm.positions import RequestRows
+from ffbench.integrations.vllm.positions import BatchLayout
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.adapters import GatedFFN
-from ffbench.models.checks import ACTIVATION_FUNCTIONS
+from ffbench.models.adapters import ACTIVATION_FUNCTIONS, GatedFFN
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.sparse_ffn import SparseFFN
 
@@ -34,7 +31,8 @@ class BatchFFN:
     """The FFN of layer `index` for batches of several requests.
 
     gate_up [2f, d] holds the gate's rows, then those of the up projection; down [d, f]. The weights
-    are copied in the plan's order of neurons. `prefill` counts the density of all layers.
+    are copied in the plan's order of neurons, so both may be freed afterwards. `prefill` counts the
+    density of all layers.
     """
 
     def __init__(
@@ -55,28 +53,39 @@ class BatchFFN:
                 f"layer {index}: the plan has {len(order)} neurons, the weights have shapes "
                 f"{tuple(gate_up.shape)} and {tuple(down.shape)}"
             )
-        weights = gate_up[:f][order], gate_up[f:][order], down[:, order]
+        # the kernels read rows of the transposed down matrix: a view of them needs no second copy
+        down_rows = down.T[order].contiguous()
+        weights = gate_up[:f][order], gate_up[f:][order], down_rows.T
         module = SplitFFN(*weights, activation)
         self.prefill = prefill
         ffn = GatedFFN(index, module, *weights, activation)
         self.sparse = SparseFFN(ffn, layer, plan, prefill, backend)
+        self.neurons = f
 
     @torch.no_grad()
-    def forward(self, x: Tensor, requests: Sequence[RequestRows]) -> Tensor:
-        """FFN of a batch x [T, d]; rows that belong to no request's prompt run dense."""
-        y, dense = torch.empty_like(x), torch.ones(len(x), dtype=torch.bool)
-        for request in requests:
-            count = min(request.end - request.start, request.prompt_tokens - request.offset)
-            if count < 1:
-                continue
-            rows = slice(request.start, request.start + count)
-            dense[rows] = False
-            self.prefill.prompt_tokens = request.prompt_tokens
-            # no state of an earlier chunk: rows of a batch change owners between passes
-            self.sparse.before.clear()
-            y[rows] = self.sparse.prompt_forward(x[rows], offset=request.offset)
-        self.prefill.prompt_tokens = None
-        if bool(dense.any()):
-            rest = dense.nonzero().flatten().to(x.device)
-            y[rest] = self.sparse.dense(x[rest])
+    def forward(self, x: Tensor, layout: BatchLayout, dense_rows: Tensor | None = None) -> Tensor:
+        """FFN of a batch x [T, d] whose rows run as `layout` says.
+
+        dense_rows: `rows_of(layout.dense)` on the device of x, which all layers of a pass share.
+        """
+        prefill = self.prefill
+        sparse_rows = sum(part.end - part.start for part in layout.sparse)
+        prefill.total += self.neurons * layout.prompt_rows
+        prefill.used += self.neurons * (layout.prompt_rows - sparse_rows)
+        if not layout.sparse:
+            return self.sparse.dense(x)
+        y = torch.empty_like(x)
+        for part in layout.sparse:
+            rows = slice(part.start, part.end)
+            # plans whose blocks read an earlier block are refused at start
+            y[rows] = self.sparse.sparse(x[:0], x[rows], part.leading)
+        if layout.dense:
+            rest = rows_of(layout.dense, x.device) if dense_rows is None else dense_rows
+            y.index_copy_(0, rest, self.sparse.dense(x.index_select(0, rest)))
         return y
+
+
+def rows_of(ranges: tuple[range, ...], device: torch.device) -> Tensor:
+    """The row numbers of some ranges, int64, on a device."""
+    parts = [torch.arange(part.start, part.stop) for part in ranges]
+    return (torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)).to(device)

@@ -21,6 +21,33 @@ def keep_most_valuable(values: Tensor, total: int) -> list[int]:
     return kept
 
 
+def whole_layers(values: Tensor, total: int, share: float) -> list[int]:
+    """`keep_most_valuable`, but layers that would keep more than `share` of their f are whole.
+
+    A whole layer is the dense FFN: it has no error, gathers nothing, and needs neither selector nor
+    compensator, so near density 1 it costs less time than a sparse one. The other layers share what
+    is left of the budget; a layer stays sparse if that left another one without a neuron.
+    """
+    layers, f = values.shape
+    kept = keep_most_valuable(values, total)
+    whole: list[int] = []
+    while True:
+        others = [i for i in range(layers) if i not in whole]
+        more = [i for i in others if share * f < kept[i] < f]
+        if not more:
+            return kept
+        best = max(more, key=lambda i: kept[i])
+        rest = [i for i in others if i != best]
+        left = total - f * (len(whole) + 1)
+        if left < len(rest):
+            return kept
+        whole.append(best)
+        kept = [f] * layers
+        if rest:
+            for i, count in zip(rest, keep_most_valuable(values[rest], left), strict=True):
+                kept[i] = count
+
+
 def allot(shares: Sequence[float], f: int, total: int) -> list[int]:
     """Integers in 1..f in proportion to `shares` that sum to `total`."""
     count = len(shares)

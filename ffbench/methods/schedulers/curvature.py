@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ffbench.methods.block_counts import RULES
-from ffbench.methods.registry import one_of
+from ffbench.methods.registry import between, one_of
 from ffbench.methods.schedulers.base import LayerMeasurements, Scheduler, scheduler
-from ffbench.methods.schedulers.budget import keep_most_valuable
+from ffbench.methods.schedulers.budget import whole_layers
 
 EQUAL = "equal"
 
@@ -19,17 +19,22 @@ class Curvature(Scheduler):
 
     Which loss counts is set by the run's objective: what the tokens after the context see. blocks:
     `equal` keeps the same number of a layer's neurons in every block of a prompt; `mass` and
-    `energy` let blocks share them by their scores.
+    `energy` let blocks share them by their scores. dense_above: a layer that would keep more than
+    this share of its neurons is dense (1: none is made so).
     """
 
     name: ClassVar[str] = "curvature"
     measurements: ClassVar[tuple[str, ...]] = ("curvature",)
 
     blocks: str = EQUAL
+    dense_above: float = 1.0
 
     def problems(self) -> list[str]:
-        """An unknown rule."""
-        return one_of("blocks", self.blocks, (EQUAL, *RULES))
+        """An unknown rule, or a share that is not in 0..1."""
+        return [
+            *one_of("blocks", self.blocks, (EQUAL, *RULES)),
+            *between("dense_above", self.dense_above, 0, 1),
+        ]
 
     @property
     def per_block(self) -> str | None:
@@ -38,4 +43,5 @@ class Curvature(Scheduler):
 
     def kept(self, layers: LayerMeasurements) -> list[int]:
         """The most valuable neurons of all layers."""
-        return keep_most_valuable(layers.neuron_values("curvature"), layers.total)
+        values = layers.neuron_values("curvature")
+        return whole_layers(values, layers.total, self.dense_above)

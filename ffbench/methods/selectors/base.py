@@ -53,6 +53,13 @@ class Selector(Method, ABC):
         """Rank of the predictor's map in a plan; None for the full map."""
         return None
 
+    @property
+    def reads_earlier_tokens(self) -> bool:
+        """Whether the rule reads tokens ahead of a block, such as the dense ones that begin a
+        prompt; a server that gets a prompt in chunks does not have them.
+        """
+        return self.needs_text_order
+
     @abstractmethod
     def scores(self, inputs: SelectorInputs) -> Tensor:
         """Scores [n, f] of the blocks; larger is kept first."""

@@ -47,6 +47,11 @@ class Griffin(Selector):
         """True for the previous block."""
         return self.block == "previous"
 
+    @property
+    def reads_earlier_tokens(self) -> bool:
+        """Both blocks come before the one that is scored."""
+        return True
+
     def flops(self, layer: "LayerPlan", d: int, block_size: int) -> float:
         """Nothing for the first block, the dense activations for the previous one."""
         return dense_gate_and_up(layer, d) if self.block == "previous" else 0.0

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.data.json_lines import DataFileError, read_json_lines
-from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, add_task, choose_evenly
+from ffbench.tasks.base import (
+    RecordChoice,
+    TaskError,
+    TaskRecord,
+    TaskSpec,
+    add_task,
+    choose_evenly,
+)
 from ffbench.tasks.longbench import metrics as scores
 from ffbench.tasks.longbench.records import source
 
+SUITE, EXTENDED = "LongBench", "LongBench-E"
 RULES: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("tasks.json").read_text(encoding="utf-8")
 )
@@ -69,17 +77,20 @@ def parse(row: dict[str, Any], place: str, task: str, rule: dict[str, Any]) -> T
     """
     for field, kind in FIELDS.items():
         value = row.get(field)
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise TaskError(
                 f"{place}: field {field!r} must be {kind.__name__}, got {type(value).__name__}"
             )
+    if not row["_id"]:
+        raise TaskError(f"{place}: field '_id' is empty; each record needs a name of its own")
     if row["dataset"] != task:
         return None
     check_answers(row, place, rule)
     try:
         classes = class_names(row.get("all_classes"))
-    except (ValueError, SyntaxError) as error:
-        raise TaskError(f"{place}: field 'all_classes' {error}") from None
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        # the parser's error for too many brackets is a MemoryError in Python 3.11
+        raise TaskError(f"{place}: field 'all_classes' {error or 'is nested too deeply'}") from None
     if rule["metric"] == "classification" and not classes:
         raise TaskError(f"{place}: field 'all_classes' must name the classes")
     context, question = prompt(rule, row["context"], row["input"])
@@ -121,8 +132,8 @@ def missing_packages(rule: dict[str, Any]) -> list[str]:
     return [name for name in needed if find_spec(name) is None]
 
 
-def load(task: str, data_dir: str | None, limit: int | None) -> list[TaskRecord]:
-    """`limit` records of a task, chosen by `choose_evenly`, from a folder or (None) the published
+def load(task: str, choice: RecordChoice) -> list[TaskRecord]:
+    """The records of a task, chosen by `choose_evenly`, from a folder or (None) the published
     archive.
     """
     missing = missing_packages(rule_of(task))
@@ -131,8 +142,9 @@ def load(task: str, data_dir: str | None, limit: int | None) -> list[TaskRecord]
             f"task {task!r} is scored with {' and '.join(missing)}, which is not installed; "
             "install it with: pip install 'ffbench[eval]'"
         )
-    path, member = source(task, data_dir)
-    return choose_evenly(list(records_of(task, path, member, path.stat().st_mtime_ns)), limit)
+    path, member = source(task, choice.data_dir)
+    records = records_of(task, path, member, path.stat().st_mtime_ns)
+    return choose_evenly(list(records), choice.limit)
 
 
 def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
@@ -161,8 +173,8 @@ def other_answer_chance(task: str, records: tuple[TaskRecord, ...]) -> float | N
     return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
 
 
-def register(task: str, published: int) -> None:
-    """Add one task, of `published` records in all, to the registry."""
+def register(task: str, suite: str, published: int) -> None:
+    """Add one task of a suite, of `published` records in all, to the registry."""
     rule = rule_of(task)
     add_task(
         TaskSpec(
@@ -170,19 +182,20 @@ def register(task: str, published: int) -> None:
             category=rule["category"],
             metric=rule["metric"],
             max_new_tokens=rule["max_new_tokens"],
-            load=partial(load, task, None),
+            load=partial(load, task),
             score=partial(score, rule),
             chance=lambda records: other_answer_chance(task, tuple(records)),
             headline=rule.get("headline", True),
             chat=rule.get("chat", True),
             stop=rule.get("stop", "end"),
+            suite=suite,
             published=published,
-            load_folder=partial(load, task),
+            length_buckets=suite == EXTENDED,
         )
     )
 
 
 for name, rules in RULES.items():
-    register(name, rules["records"])
+    register(name, SUITE, rules["records"])
     if rules["records_extended"]:
-        register(f"{name}_e", rules["records_extended"])
+        register(f"{name}_e", EXTENDED, rules["records_extended"])

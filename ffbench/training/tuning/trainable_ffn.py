@@ -123,9 +123,13 @@ class TrainableFFN:
         return self.chooser.token_order(x, features)
 
     def sparse(self, before: Tensor, x: Tensor) -> Tensor:
-        """Sparse FFN of whole blocks x [T, d] in float32, with gradients; before [B, d]."""
-        size, module = self.settings.block_size, self.ffn.module
-        act: Any = module.act_fn
+        """Sparse FFN of whole blocks x [T, d] in float32, with gradients; before [B, d].
+
+        A layer that keeps every neuron is dense and learns nothing.
+        """
+        if self.layer.whole:
+            return self.dense_forward(x).float()
+        size = self.settings.block_size
         order = self.order(x)
         given = x[order].view(-1, size, x.shape[1])
         blocks, w_down_t = given.float(), self.w_down_t.float()
@@ -144,7 +148,7 @@ class TrainableFFN:
             blocks @ w[index].float().transpose(1, 2) for w in (self.ffn.w_gate, self.ffn.w_up)
         )
         estimate = torch.baddbmm(c[index].unsqueeze(1), z, v[index].transpose(1, 2))
-        exact = act(gate) * up - estimate
+        exact = self.ffn.act(gate) * up - estimate
         if counts is not None:
             exact = exact * counts.unsqueeze(1)
         return torch.baddbmm(rest, exact, w_down_t[index]).flatten(0, 1)[order.argsort()]

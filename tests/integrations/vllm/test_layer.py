@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ffbench.integrations.vllm.layer import BatchFFN
-from ffbench.integrations.vllm.positions import RequestRows
+from ffbench.integrations.vllm.positions import RequestRows, batch_layout
 from ffbench.methods.plan import SparsePlan
 from ffbench.methods.plan_files import plan_settings
 from ffbench.models.adapters import gated_ffns
@@ -47,6 +47,10 @@ def batch_ffn(model: Any, plan: SparsePlan) -> BatchFFN:
     )
 
 
+def forward(ffn: BatchFFN, x: Tensor, requests: list[RequestRows]) -> Tensor:
+    return ffn.forward(x, batch_layout(ffn.sparse.plan.settings, requests, len(x)))
+
+
 def hugging_face(model: Any, plan: SparsePlan) -> tuple[Tensor, Tensor]:
     """The layer's inputs and outputs [T, d] in one sparse pass."""
     seen: list[Tensor] = []
@@ -58,6 +62,19 @@ def hugging_face(model: Any, plan: SparsePlan) -> tuple[Tensor, Tensor]:
         model(ids)
     hook.remove()
     return seen[0], seen[1]
+
+
+def test_the_counts_are_those_of_the_hugging_face_pass(model: Any) -> None:
+    plan = plan_for(model, 0.5)
+    ids = torch.randint(3, 259, (1, TOKENS), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), sparse_prefill(model, plan, "torch") as prefill:
+        model(ids)
+    x, _ = hugging_face(model, plan)
+    ffn = batch_ffn(model, plan)
+    batch = torch.cat([x[:3], x])  # decoded tokens in front count nowhere
+    forward(ffn, batch, [chunk(0, 70, 1), chunk(1, 70, 1), chunk(2, 70, 1), chunk(3, 0, TOKENS)])
+    assert ffn.prefill.density == pytest.approx(prefill.density)
+    assert ffn.prefill.total == TOKENS * ffn.neurons
 
 
 def chunk(start: int, offset: int, count: int, prompt: int = TOKENS) -> RequestRows:
@@ -73,7 +90,7 @@ def test_chunks_of_whole_blocks_equal_the_hugging_face_pass(model: Any, sparsity
         parts, offset = [], 0
         for size in sizes:
             rows = x[offset : offset + size]
-            parts.append(ffn.forward(rows, [chunk(0, offset, size)]))
+            parts.append(forward(ffn, rows, [chunk(0, offset, size)]))
             offset += size
         torch.testing.assert_close(torch.cat(parts), expected, rtol=0, atol=TOLERANCE)
     dense = gated_ffns(model)[LAYER].module(x)
@@ -87,7 +104,7 @@ def test_mixed_batch_keeps_requests_apart(model: Any) -> None:
     dense = gated_ffns(model)[LAYER].module(x)
     batch = torch.cat([x[:1], x[16:40], x[:10], x[:3]])
     requests = [chunk(0, 70, 1), chunk(1, 16, 24), chunk(25, 0, 10, prompt=10)]
-    y = batch_ffn(model, plan).forward(batch, requests)
+    y = forward(batch_ffn(model, plan), batch, requests)
     # decoded, then the long prompt's chunk, a prompt shorter than its dense ends, rows of padding
     wanted = torch.cat([dense[:1], expected[16:40], dense[:10], dense[:3]])
     torch.testing.assert_close(y, wanted, rtol=0, atol=TOLERANCE)
@@ -96,7 +113,7 @@ def test_mixed_batch_keeps_requests_apart(model: Any) -> None:
 def test_a_chunk_that_begins_inside_a_block_keeps_the_other_blocks(model: Any) -> None:
     plan = plan_for(model, 0.5)
     x, expected = hugging_face(model, plan)
-    y = batch_ffn(model, plan).forward(x[20:], [chunk(0, 20, 41)])
+    y = forward(batch_ffn(model, plan), x[20:], [chunk(0, 20, 41)])
     torch.testing.assert_close(y[4:], expected[24:], rtol=0, atol=TOLERANCE)
 
 

@@ -1,0 +1,167 @@
+"""A vLLM server on this machine, and vLLM's own benchmark client against it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+POLL_SECONDS, STOP_SECONDS = 1.0, 30.0
+PERCENTILES = (50, 90, 99)
+ERROR_LINES = 5
+
+
+class ServingError(RuntimeError):
+    """A server did not start, or its benchmark did not end; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """One measurement: `requests` prompts of `input_tokens` random tokens, `rate` a second on
+    average (0: all at once), each answered with `output_tokens`, in `seconds` at most.
+    """
+
+    input_tokens: int
+    rate: float
+    requests: int
+    output_tokens: int
+    seconds: float
+    seed: int
+
+
+def vllm_command() -> str:
+    """The command `vllm` of this environment."""
+    return str(Path(sys.executable).with_name("vllm"))
+
+
+def free_port() -> int:
+    """A port that no process listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def server_words(model: str, port: int, plan: Path | None, options: Sequence[str]) -> list[str]:
+    """The command line of a server, with a plan or without.
+
+    Without the prefix cache: the client's warm-up sends a prompt that it then measures.
+    """
+    words = [vllm_command(), "serve", model, "--host", HOST, "--port", str(port)]
+    words += ["--no-enable-prefix-caching", *options]
+    if plan is None:
+        return words
+    return [*words, "--additional-config", json.dumps({"ffbench_plan": str(plan.absolute())})]
+
+
+def client_words(model: str, port: int, load: Load, result: Path) -> list[str]:
+    """The command line of the benchmark client."""
+    return [
+        *(vllm_command(), "bench", "serve", "--model", model),
+        *("--base-url", f"http://{HOST}:{port}", "--endpoint", "/v1/completions"),
+        *("--dataset-name", "random", "--random-input-len", str(load.input_tokens)),
+        *("--random-output-len", str(load.output_tokens), "--ignore-eos"),
+        *("--num-prompts", str(load.requests), "--seed", str(load.seed)),
+        *("--request-rate", str(load.rate) if load.rate else "inf", "--disable-tqdm"),
+        *("--num-warmups", "1"),
+        *("--percentile-metrics", "ttft"),
+        *("--metric-percentiles", ",".join(map(str, PERCENTILES))),
+        *("--save-result", "--result-dir", str(result.parent), "--result-filename", result.name),
+    ]
+
+
+def tail(path: Path) -> str:
+    """What a log says about its end: the last line that names an error, else the last lines."""
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return " ".join(errors[-1:] or lines[-ERROR_LINES:]) or "it printed nothing"
+
+
+@contextmanager
+def server(words: Sequence[str], port: int, log: Path, seconds: float) -> Iterator[None]:
+    """A server that answers, stopped afterwards with its workers; its output goes to `log`.
+
+    Raises ServingError if it ends or does not answer within `seconds`.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        wait_until_ready(process, port, log, seconds)
+        yield
+    finally:
+        stop(process)
+
+
+def wait_until_ready(
+    process: subprocess.Popen[bytes], port: int, log: Path, seconds: float
+) -> None:
+    """Return when the server answers. Raises ServingError as `server` does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise ServingError(f"the server ended with code {process.returncode}: {tail(log)}")
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=POLL_SECONDS):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(POLL_SECONDS)
+    raise ServingError(f"the server did not answer within {seconds:.0f} s; see {log}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server in order, and by force if that takes too long."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too
+        process.wait()
+
+
+def measured(model: str, port: int, load: Load, result: Path) -> dict[str, Any]:
+    """What the client measured. Raises ServingError if it fails or takes too long."""
+    words = client_words(model, port, load, result)
+    result.unlink(missing_ok=True)
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=load.seconds, start_new_session=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServingError(
+            f"{load.requests} requests of {load.input_tokens} tokens took more than "
+            f"{load.seconds:.0f} s; ask for fewer, or give seconds=N"
+        ) from error
+    if done.returncode or not result.exists():
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ServingError(f"the benchmark client failed: {lines[-1] if lines else 'no message'}")
+    return metrics_of(json.loads(result.read_bytes()))
+
+
+def metrics_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Our fields of the client's result: seconds for times, tokens and requests a second.
+
+    Raises ServingError if a request failed: percentiles of the others would look too good.
+    """
+    if result.get("failed"):
+        raise ServingError(f"{result['failed']} of {result['num_prompts']} requests failed")
+    ttft = {f"ttft_p{p}_s": result[f"p{p}_ttft_ms"] / 1000 for p in PERCENTILES}
+    return ttft | {
+        "completed": result["completed"],
+        "duration_s": result["duration"],
+        "requests_per_s": result["request_throughput"],
+        "output_tokens_per_s": result["output_throughput"],
+        "total_tokens_per_s": result["total_token_throughput"],
+    }

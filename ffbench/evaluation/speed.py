@@ -192,7 +192,9 @@ def prefill_times(
             arms[name] = twin_of(model)
             stack.enter_context(changed(arms[name]))
         for prompt in prompts:
-            times = PrefillTimes(prompt.shape[1], *({arm: [] for arm in arms} for _ in range(2)))
+            times = PrefillTimes(
+                prompt.shape[1], {arm: [] for arm in arms}, {arm: [] for arm in arms}
+            )
             for number in range(rounds + 1):
                 for name, twin in arms.items():
                     call = partial(twin, prompt, use_cache=True, logits_to_keep=1)

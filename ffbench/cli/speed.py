@@ -195,6 +195,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "final_layer": [one.final_layer() for one in times] if request.final_layer else None,
         "break_even_tokens": least,
         "flops_ratio": flops_of(plan).ratio,
+        "baselines": [one.baseline_metrics() for one in times],
         "peak_bytes": [one.peak_bytes for one in times] if model.device.type == "cuda" else None,
         **machine.card_facts(model.device),
         "cpu": cpu_name(),

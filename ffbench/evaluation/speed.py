@@ -5,7 +5,7 @@ token.
 import copy
 import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffbench.evaluation.baselines import baselines
 from ffbench.evaluation.stopwatch import Stopwatch
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
@@ -31,14 +32,26 @@ class PrefillTimes:
     alone.
 
     Arms: `dense`, the model as it is; `own_dense`, the plan's FFNs with every neuron kept;
-    `sparse`; if they were asked for, FINAL_ARMS too. peak_bytes: most memory of the card during a
-    prefill of each arm, weights and the other arms' copies included; empty on a CPU.
+    `sparse`; if they were asked for, FINAL_ARMS too; on a card one for each of
+    `evaluation.baselines`. peak_bytes: most memory of the card during a prefill of each arm,
+    weights and the other arms' copies included; empty on a CPU.
     """
 
     tokens: int
     prefill: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     ffn: dict[str, list[float]] = field(default_factory=lambda: {arm: [] for arm in ARMS})
     peak_bytes: dict[str, int] = field(default_factory=dict)
+
+    def baseline_metrics(self) -> dict[str, dict[str, float]]:
+        """By baseline: its median seconds, and the median of its rounds' ratios to sparse."""
+        return {
+            name: {
+                "seconds": statistics.median(seconds),
+                "ratio": timing.ratios(seconds, self.prefill["sparse"])[0],
+            }
+            for name, seconds in self.prefill.items()
+            if name not in (*ARMS, *FINAL_ARMS)
+        }
 
     def metrics(self, part: dict[str, list[float]]) -> dict[str, Any]:
         """Speed fields of a result: medians, and the median of the rounds' ratios."""
@@ -169,13 +182,19 @@ def prefill_times(
         thread_count(threads),
         sparse_prefill(sparse, replace(plan, min_tokens=0), backend, keep_storage=True),
         sparse_prefill(own, always_dense(plan), backend) as own_prefill,
+        ExitStack() as stack,
     ):
         own_prefill.short_reported = True  # this arm is dense on purpose
         arms = dict(zip(ARMS, (model, own, sparse), strict=True))
         if final_layer:
             arms |= dict(zip(FINAL_ARMS, (model, sparse), strict=True))
+        for name, changed in baselines(model).items() if watch.on_card else ():
+            arms[name] = twin_of(model)
+            stack.enter_context(changed(arms[name]))
         for prompt in prompts:
-            times = PrefillTimes(prompt.shape[1], *({arm: [] for arm in arms} for _ in range(2)))
+            times = PrefillTimes(
+                prompt.shape[1], {arm: [] for arm in arms}, {arm: [] for arm in arms}
+            )
             for number in range(rounds + 1):
                 for name, twin in arms.items():
                     call = partial(twin, prompt, use_cache=True, logits_to_keep=1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 OVERSAMPLE = 16  # extra directions of the randomised SVD; Halko et al. suggest 5 to 10
+WIDE = 1024  # inputs of a layer, above which a full decomposition takes too long
 ITERATIONS = 8  # of subspace iteration: the spectra of FFN weights fall slowly
 
 
@@ -60,9 +61,15 @@ def whitening(moments: Moments, ridge: float) -> tuple[Tensor, Tensor, Tensor, T
 def leading_directions(factor: Tensor, cross: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """P [r, d] of unit-variance features, their whitened directions [d, r], and the whitened
     targets [d, m].
+
+    Above WIDE inputs the directions come from subspace iteration: all d of them, which a full
+    decomposition finds, would take most of a fit's time.
     """
     half = torch.linalg.solve_triangular(factor, cross, upper=False)
-    left = torch.linalg.eigh(half @ half.T).eigenvectors[:, -rank:].flip(1)
+    if len(half) > WIDE and 4 * (rank + OVERSAMPLE) <= min(half.shape):
+        left = randomised_svd(half, rank)[0]
+    else:
+        left = torch.linalg.eigh(half @ half.T).eigenvectors[:, -rank:].flip(1)
     return torch.linalg.solve_triangular(factor.T, left, upper=True).T, left, half
 
 
@@ -74,9 +81,16 @@ def truncated_svd(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """
     if not 1 <= rank <= min(weight.shape):
         raise ValueError(f"rank: {rank} is not in 1..{min(weight.shape)}")
-    with torch.random.fork_rng(devices=[]):
+    u, s, v = randomised_svd(weight.float(), rank)
+    return u * s, v.T.contiguous()
+
+
+def randomised_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """U [m, r], s [r] and V [n, r] of the leading singular values of a matrix [m, n], in its
+    dtype.
+    """
+    device = matrix.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        u, s, v = torch.svd_lowrank(
-            weight.float(), min(rank + OVERSAMPLE, *weight.shape), ITERATIONS
-        )
-    return u[:, :rank] * s[:rank], v[:, :rank].T.contiguous()
+        u, s, v = torch.svd_lowrank(matrix, min(rank + OVERSAMPLE, *matrix.shape), ITERATIONS)
+    return u[:, :rank], s[:rank], v[:, :rank]

@@ -48,6 +48,7 @@ FIELDS = {
     "cuda",
     "gpu",
     "peak_bytes",
+    "baselines",
     "cpu",
     "torch",
     "git_sha",

@@ -74,11 +74,19 @@ def test_a_cpu_is_called_once_and_has_no_peak(asked: list[Any]) -> None:
     assert len(calls) == 2 and 0 < ffn < whole and asked == []
 
 
-def test_the_peak_of_each_arm_is_kept(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [0, 1 << 30])
+def test_the_peak_of_each_arm_is_kept(
+    room: int, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(stopwatch.WARM_UP_SECONDS, "cuda", 0.0)
     monkeypatch.setattr(speed, "Stopwatch", lambda threads, device: Stopwatch(threads, CARD))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (room, 1 << 40))
     model = tiny_model()
     plan = random_tiny_plan(model, compensator="surrogate")
     (times,) = speed.prefill_times(model, plan, [70], 2, 1, "torch")
-    assert times.peak_bytes == dict.fromkeys(speed.ARMS, 7 << 20)
-    assert all(len(times.ffn[arm]) == len(times.prefill[arm]) == 2 for arm in speed.ARMS)
+    arms = {*speed.ARMS} | ({"merged_gate_up"} if room else set())
+    assert times.peak_bytes == dict.fromkeys(arms, 7 << 20)
+    assert all(len(times.ffn[arm]) == len(times.prefill[arm]) == 2 for arm in arms)
+    found = times.baseline_metrics()
+    assert set(found) == arms - set(speed.ARMS)
+    assert all(one["seconds"] > 0 and one["ratio"] > 0 for one in found.values())

@@ -91,6 +91,7 @@ PLANS: dict[str, dict[str, Any]] = (
         "refined": {"compensator": REFINED},
         "refined static": {"compensator": REFINED, "selector": "static", "blocks": "similar"},
         "weights": {"selector": "svd_gate"},
+        "low rank": {"selector": {"name": "trained_lowrank", "rank": 8}, "compensator": REFINED},
         "token rule": {"selector": "cats", "compensator": "bias"},
     }
 )
@@ -107,6 +108,10 @@ def test_a_plan_is_made_and_used(cpu: Any, case: str, tmp_path: Path) -> None:
             for value in layer.tensors().values()
         )
         plan.save(tmp_path / "plan")
+        read = SparsePlan.load(tmp_path / "plan")
+        for a, b in zip(plan.layers, read.layers, strict=True):
+            assert a.tensors().keys() == b.tensors().keys()
+            assert all(torch.equal(value, b.tensors()[n]) for n, value in a.tensors().items())
         if case != "token rule":
             rows = selection_metrics(model, plan, random_windows(1, 128))
             assert all(0 < row["recall_at_k"] <= 1 for row in rows)

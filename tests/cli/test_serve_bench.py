@@ -54,7 +54,7 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     log, program = tmp_path / "log", tmp_path / "vllm"
     program.write_text(PROGRAM.format(python=sys.executable, log=str(log)))
     program.chmod(program.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setattr(servers, "vllm_command", lambda: str(program))
+    monkeypatch.setattr(servers, "vllm_command", lambda: [str(program)])
     monkeypatch.setattr(servers, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(serve_bench, "environment_problems", list)
     random_tiny_plan(tiny_model(), selector="trained", compensator="none").save(tmp_path / "plan")

@@ -39,9 +39,9 @@ class Load:
     seed: int
 
 
-def vllm_command() -> str:
-    """The command `vllm` of this environment."""
-    return str(Path(sys.executable).with_name("vllm"))
+def vllm_command() -> list[str]:
+    """The words that run vLLM's command line in this environment."""
+    return [sys.executable, "-m", "ffbench.integrations.vllm.command"]
 
 
 def free_port() -> int:
@@ -56,7 +56,7 @@ def server_words(model: str, port: int, plan: Path | None, options: Sequence[str
 
     Without the prefix cache: the client's warm-up sends a prompt that it then measures.
     """
-    words = [vllm_command(), "serve", model, "--host", HOST, "--port", str(port)]
+    words = [*vllm_command(), "serve", model, "--host", HOST, "--port", str(port)]
     words += ["--no-enable-prefix-caching", *options]
     if plan is None:
         return words
@@ -66,7 +66,7 @@ def server_words(model: str, port: int, plan: Path | None, options: Sequence[str
 def client_words(model: str, port: int, load: Load, result: Path) -> list[str]:
     """The command line of the benchmark client."""
     return [
-        *(vllm_command(), "bench", "serve", "--model", model),
+        *(*vllm_command(), "bench", "serve", "--model", model),
         *("--base-url", f"http://{HOST}:{port}", "--endpoint", "/v1/completions"),
         *("--dataset-name", "random", "--random-input-len", str(load.input_tokens)),
         *("--random-output-len", str(load.output_tokens), "--ignore-eos"),
@@ -81,7 +81,8 @@ def client_words(model: str, port: int, load: Load, result: Path) -> list[str]:
 
 def tail(path: Path) -> str:
     """What a log says about its end: the last line that names an error, else the last lines."""
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    text = path.read_text("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return " ".join(errors[-1:] or lines[-ERROR_LINES:]) or "it printed nothing"
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from ffanalysis import load, plots
 from ffanalysis.report import all_tables
 from ffanalysis.source import Source
@@ -93,8 +95,20 @@ def draw(name: str, source: Source, folder: Path) -> Path:
 
     """
     picture, path = PICTURES[name], folder / f"{name}.png"
-    picture.draw(*(source.frame(frame) for frame in picture.frames), path)
+    picture.draw(*(with_task_settings(source, frame) for frame in picture.frames), path)
     return path
+
+
+def with_task_settings(source: Source, name: str) -> pd.DataFrame:
+    """A frame, those of tasks with the settings that only config.json has: answers to prompts of
+    several lengths are never one line.
+    """
+    frame = source.frame(name)
+    if name not in ("tasks", "groups"):
+        return frame
+    runs = source.frame("runs")
+    more = [column for column in ("task.max_length", "task.seed") if column in runs]
+    return frame.merge(runs[["run_key", *more]], on="run_key", how="left") if more else frame
 
 
 def draw_all(source: Source, folder: Path) -> tuple[list[str], dict[str, str]]:

@@ -111,7 +111,7 @@ def parts(source: Source, by: str) -> list[Part]:
         frame, hint = source.frame("layers"), "python -m ffbench +sweep=schedulers"
         candidates = [Part(frame, LAYER_COLUMNS, ("layer",))]
     filled = [
-        Part(with_config(part.frame, runs), part.columns, part.names)
+        Part(tables.ordered(with_config(part.frame, runs)), part.columns, part.names)
         for part in candidates
         if len(part.frame)
     ]
@@ -125,7 +125,7 @@ def by_max_length(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     if MAX_LENGTH not in runs or runs[MAX_LENGTH].nunique() < 2:
         return frame.iloc[:0]
     rows = with_config(frame[frame["sparsity"] > 0], runs)
-    return rows.sort_values(["model", "task", MAX_LENGTH, "sparsity"], kind="stable")
+    return rows.sort_values(MAX_LENGTH, kind="stable")
 
 
 def run_columns(runs: pd.DataFrame) -> list[str]:
@@ -178,6 +178,20 @@ def report(source: Source, style: str = "md", by: str = "run") -> str:
         frames = [part.frame.to_json(orient="records", indent=1) for part in made]
         return frames[0] if len(frames) == 1 else "[" + ",\n".join(frames) + "]"
     return "\n\n".join(text_table(part, style, by != "seed") for part in made)
+
+
+def task_rows(source: Source, most: int) -> str | None:
+    """The table of `report(by="task")` without the settings above it; None if the runs have fewer
+    than two tasks, or if it has more than `most` rows.
+    """
+    try:
+        (part,) = parts(source, "task")
+    except LoadError:
+        return None
+    if part.frame["task"].nunique() < 2:
+        return None
+    table = text_table(part).partition("\n\n")[2]
+    return table if len(table.splitlines()) - 2 <= most else None
 
 
 def render(source: Source, style: str = "md", by: str = "run") -> str:

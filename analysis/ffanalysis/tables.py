@@ -8,8 +8,11 @@ import pandas as pd
 from ffanalysis.formats import DOWN, SETTINGS, UP, ColumnFormat, column_format
 
 BOUNDS = ("oracle",)
-COMPARABLE = ("model", "task", "shape", "dtype", "sparsity", "tokens")
-ORDER = ("model", "task", "sparsity", "selector", "compensator", "scheduler", "block_size")
+COMPARABLE = (
+    *("model", "task", "shape", "dtype", "sparsity", "tokens"),
+    *("tail", "context", "group", "layer", "task.max_length"),
+)
+ORDER = ("model", "task", "sparsity", "selector", "compensator", "scheduler", "block_size", "seed")
 TIMES = ("ffn_speedup", "ttft_speedup")
 
 

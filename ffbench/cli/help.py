@@ -90,7 +90,7 @@ def setting_lines(kind: type, defaults: DictConfig, prefix: str = "") -> list[st
             continue
         value = OmegaConf.select(defaults, key, throw_on_missing=False)
         note = notes.get(field.name) or yaml_notes.get(key, "")
-        if isinstance(value, DictConfig):
+        if isinstance(value, DictConfig) and len(value):
             own += [
                 (f"{key}.{name!s}", shown(inner_value, "")) for name, inner_value in value.items()
             ]

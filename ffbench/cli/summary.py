@@ -9,6 +9,8 @@ from ffbench.cli.launchers import Failure
 from ffbench.cli.pictures import draw_sweep, warn_missing
 from ffbench.runs.store import RunStore
 
+TASK_ROWS = 30  # of the table of tasks at the end of a run; more are in `report --by task`
+
 
 def finish(output_dir: str, keys: list[str], name: str | None) -> None:
     """Print the table of the finished runs; draw them if there are several."""
@@ -22,18 +24,22 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
 
 
 def print_table(output_dir: str, keys: list[str]) -> None:
-    """Print what `python -m ffbench report KEYS` prints, and what it shows in two sentences."""
+    """Print what `python -m ffbench report KEYS` prints, the tasks if they fit on a screen, and
+    what it shows in two sentences.
+    """
     try:
         from ffanalysis.findings import findings
         from ffanalysis.frames import LoadError
-        from ffanalysis.report import report
+        from ffanalysis.report import report, task_rows
         from ffanalysis.source import Source
     except ImportError as error:
         warn_missing("table", error)
         return
     try:
         source = Source(Path(output_dir), run_keys=keys)
-        print("\n".join([report(source), *findings(source.runs())]))
+        by_task = task_rows(source, TASK_ROWS)
+        shown = [report(source), *(["", by_task] if by_task else [])]
+        print("\n".join([*shown, *findings(source.runs())]))
     except LoadError as reason:
         print(f"no table: {reason}", file=sys.stderr)
 

@@ -1,5 +1,6 @@
 """Every picture is drawn from the recordings, or says what it lacks; it shows what was measured."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,21 @@ def test_pictures_keep_to_one_setting_and_name_it(recorded: Path) -> None:
     both = rows.assign(blocks=["similar"] + ["consecutive"] * (len(rows) - 1))
     kept, words = common.same_settings(both)
     assert len(kept) == len(rows) - 1 and "consecutive blocks" in words
+
+
+def test_prompts_of_several_lengths_are_never_one_line(copied: Path) -> None:
+    for key, length in ((6, 4096), (7, 4096), (8, 8192)):
+        path = copied / "runs" / f"{key:016x}" / "config.json"
+        config = json.loads(path.read_text())
+        config["task"]["max_length"] = length
+        path.write_text(json.dumps(config))
+    source = Source(copied, run_keys=[f"{key:016x}" for key in (6, 7, 8)])
+    frame = gallery.with_task_settings(source, "tasks")
+    assert set(frame["task.max_length"]) == {4096, 8192} and len(frame) == len(
+        source.frame("tasks")
+    )
+    rows, words = common.same_settings(frame)
+    assert set(rows["run_key"]) == {f"{6:016x}", f"{7:016x}"} and "max_length 4096" in words
 
 
 def test_a_caption_says_only_what_every_row_shares() -> None:

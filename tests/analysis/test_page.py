@@ -107,6 +107,29 @@ def test_answers_are_side_by_side_with_changed_ones_first(copied: Path, page: st
     assert pairs[0].dense.endswith("of dense") and not pairs[0].sparse.endswith("of dense")
 
 
+def test_every_task_has_its_turn_and_changed_scores_go_first() -> None:
+    def pair(task: str, number: int, changed: bool) -> answers.Pair:
+        return answers.Pair("run", task, str(number), "", "", "", "", 0.0, float(changed))
+
+    pairs = [pair("a", n, n in (2, 3)) for n in range(5)] + [pair("b", n, n == 4) for n in range(5)]
+    order = [(p.task, p.record_id) for p in answers.in_turn(pairs)]
+    assert order[:3] == [("a", "2"), ("b", "4"), ("a", "3")]
+    assert order[3:7] == [("a", "0"), ("b", "0"), ("a", "1"), ("b", "1")] and len(order) == 10
+
+
+def test_the_end_of_the_prompt_is_shown_and_answers_not_decoded_are_not(copied: Path) -> None:
+    path = copied / "runs" / f"{6:016x}" / "answers.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [row | {"prompt_tail": f"<asked {row['record_id']}>"} for row in rows]
+    rows[0]["prediction"] = rows[0]["score"] = None
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = Source(copied, copied / "none", [f"{6:016x}"])
+    shown = {(pair.task, pair.record_id) for pair in answers.side_by_side(source).pairs}
+    assert (rows[0]["task"], rows[0]["record_id"]) not in shown
+    text = build(source)
+    assert "End of the prompt" in text and html.escape(f"<asked {rows[1]['record_id']}>") in text
+
+
 def test_answers_are_bounded_and_say_what_is_left_out(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

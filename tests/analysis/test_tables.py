@@ -61,6 +61,13 @@ def test_the_best_of_each_sparsity_is_bold_but_no_bound(frame: pd.DataFrame) -> 
     assert "| oracle | 0.5 | 0.2000 | 1.10 |" in text
 
 
+@pytest.mark.parametrize("name", ["tail", "context", "task.max_length"])
+def test_rows_of_another_tail_or_length_are_not_compared(frame: pd.DataFrame, name: str) -> None:
+    rows = frame[frame["run_key"].isin(["b", "c"])].assign(kl_high=[0.75, 0.45])
+    assert tables.best_rows(rows, "kl") == {1}
+    assert tables.best_rows(rows.assign(**{name: [1, 2]}), "kl") == set()
+
+
 def test_no_gain_inside_its_interval_is_bold() -> None:
     rows = {
         "sparsity": [0.5, 0.5],

@@ -26,10 +26,22 @@ def test_the_table_is_that_of_report_and_two_sentences_follow(
     summary.finish(str(finished), [*KEYS, KEYS[0]], "sparsity")
     at_the_end = capsys.readouterr().out
     assert "answer KL" in at_the_end and "| static " in at_the_end
+    shown, found = at_the_end.split("found: ")
     assert main(["report", *KEYS, "--output-dir", str(finished)]) == 0
-    table, found = at_the_end.split("found: ")
-    assert capsys.readouterr().out == table
+    runs = capsys.readouterr().out
+    assert main(["report", *KEYS, "--output-dir", str(finished), "--by", "task"]) == 0
+    tasks = capsys.readouterr().out.partition("\n\n")[2]
+    assert tasks.count("embedded_") > 1 and shown == f"{runs}\n{tasks}"
     assert "sparsity: " in found and "\ntry next: " in found
+
+
+def test_many_tasks_are_left_to_the_report(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(summary, "draw_sweep", lambda *arguments: None)
+    monkeypatch.setattr(summary, "TASK_ROWS", 1)
+    summary.finish(str(finished), KEYS, "sparsity")
+    assert "embedded_code" not in capsys.readouterr().out
 
 
 def test_one_run_makes_no_picture_and_unfinished_ones_no_table(

@@ -140,3 +140,12 @@ def test_lines_get_one_dialect_and_one_name_per_processor() -> None:
     assert speed["selector"] == "static" and "rank" not in speed and "scheduler" not in speed
     assert speed["parameters"]["compensator"]["rank"] == 8
     assert legacy.current_line(line) == line and legacy.current_line(speed) == speed
+
+
+def test_ratios_of_gold_answers_are_read_under_both_names() -> None:
+    old = {"gold": {"task_mean": {"ppl_ratio": 2.0, "ppl_ratio_low": 1.5}}, "mean": None}
+    tail = {"fidelity": {"tails": {"copy": {"ppl_ratio": 3.0}}}}
+    new = legacy.with_loss_names(old | tail)
+    assert new["gold"]["task_mean"] == {"gold_ppl_ratio": 2.0, "gold_ppl_ratio_low": 1.5}
+    assert new["mean"] is None and new["fidelity"] == tail["fidelity"]
+    assert legacy.with_loss_names(new) == new

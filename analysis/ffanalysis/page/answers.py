@@ -1,5 +1,6 @@
 """Dense and sparse answers side by side, bounded, so that the page stays one small file."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,21 @@ def pair_of(run_key: str, dense: dict[str, Any], sparse: dict[str, Any]) -> Pair
     )
 
 
+def in_turn(pairs: list[Pair]) -> list[Pair]:
+    """Pairs with a changed score first, the tasks in turn, so that no task takes all the room."""
+    seen: Counter[tuple[str, bool]] = Counter()
+    places = []
+    for pair in pairs:
+        places.append(seen[pair.task, pair.changed])
+        seen[pair.task, pair.changed] += 1
+    ranked = sorted(zip(pairs, places, strict=True), key=lambda one: (not one[0].changed, one[1]))
+    return [pair for pair, _ in ranked]
+
+
 def side_by_side(source: Source) -> Answers:
-    """Pairs of every sparse run that has both answer files, those with a changed score first."""
+    """Pairs of every sparse run that has both answer files and decoded them, those with a changed
+    score first.
+    """
     shown: list[Pair] = []
     left_out = 0
     for folder, result in results(source.output_dir, source.run_keys):
@@ -94,8 +108,9 @@ def side_by_side(source: Source) -> Answers:
             pair_of(result.run_key, dense[key], row)
             for row in sparse
             if (key := (row.get("task"), row.get("record_id"))) in dense
+            and row.get("prediction") is not None
         ]
-        pairs.sort(key=lambda pair: not pair.changed)
+        pairs = in_turn(pairs)
         room = min(PER_RUN, IN_ALL - len(shown))
         shown += pairs[:room]
         left_out += len(pairs) - len(pairs[:room])

@@ -89,7 +89,9 @@ def task_panel(
 
 
 def longbench(tasks: pd.DataFrame, groups: pd.DataFrame, path: Path) -> None:
-    """Loss of each LongBench task and category (`load.tasks`, `load.groups`)."""
+    """Loss of each task that is not an embedded one, LongBench above all, and of each category
+    (`load.tasks`, `load.groups`).
+    """
     hint = "no LongBench run: python -m ffbench task=longbench task.data_dir=FOLDER"
     rows = common.measured(tasks[tasks["sparsity"] > 0], ["loss_abs"], hint)
     rows = rows[~rows["task"].str.startswith("embedded")]
@@ -129,7 +131,7 @@ def longbench(tasks: pd.DataFrame, groups: pd.DataFrame, path: Path) -> None:
         f"{common.values(rows, 'model')}, {settings}. Loss = dense - sparse on the same records, "
         f"points; bars: 95% paired bootstrap. {common.CLAIM_TEXT}"
     )
-    style.save(figure, path, "LongBench: loss by task", note, entries)
+    style.save(figure, path, "Loss by task", note, entries)
 
 
 def forest(

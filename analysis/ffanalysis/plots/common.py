@@ -28,6 +28,8 @@ HELD_FIXED = (
     "device",
     "protocol",
     "seed",
+    "task.max_length",
+    "task.seed",
 )
 PLAIN = {
     ("group_size", 1): "single neurons",
@@ -41,6 +43,8 @@ NAMES = {
     "group_size": "groups of",
     "hot_fraction": "hot fraction",
     "calibration_text": "fitted on text",
+    "task.max_length": "max_length",
+    "task.seed": "records of seed",
     "blocks": "",
     "dtype": "",
     "device": "",

@@ -151,6 +151,12 @@ def test_task_files_are_those_of_the_tasks() -> None:
     ]
 
 
+def test_the_long_context_tasks_that_lm_eval_ships_are_found_beside_ours() -> None:
+    found = TaskManager(include_path=str(TASK_FOLDER)).all_tasks
+    shipped = {"ruler", "ruler_vt", "niah_multikey_1", "longbench", "longbench2", "infinitebench"}
+    assert {*shipped, "ffbench_longbench", f"{PREFIX}qasper"} <= set(found)
+
+
 def test_the_model_is_known_to_lm_eval() -> None:
     register()
     register()

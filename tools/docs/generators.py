@@ -13,6 +13,7 @@ from tools.docs import (
     kernels,
     leaderboard,
     longbench,
+    peers,
     results,
     stages,
 )
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "kernels": kernels.kernels,
     "speed": kernels.speeds,
     "triton": kernels.triton,
+    "peers": peers.table,
     **baselines.PARTS,
 }
 # name -> place in the checkout, and what draws it there

@@ -10,6 +10,7 @@ from tools.docs import (
     architecture,
     baselines,
     fields,
+    growth,
     kernels,
     leaderboard,
     longbench,
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "speed": kernels.speeds,
     "triton": kernels.triton,
     "peers": peers.table,
+    "growth": growth.table,
     **baselines.PARTS,
 }
 # name -> place in the checkout, and what draws it there

@@ -76,8 +76,9 @@ def shape_config(name: str) -> Any:
     )
 
 
-def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
-    """Model in eval mode with random weights, attention by SDPA.
+def build_shape(name: str, dtype: str = "float32", seed: int = 0, layers: int | None = None) -> Any:
+    """Model in eval mode with random weights, attention by SDPA; `layers` instead of the shape's
+    own number.
 
     Raises ModelError for an unknown shape or dtype.
     """
@@ -86,6 +87,8 @@ def build_shape(name: str, dtype: str = "float32", seed: int = 0) -> Any:
     if dtype not in DTYPES:
         raise ModelError(f"model.dtype: {dtype!r} is unknown; valid: {', '.join(DTYPES)}")
     config = shape_config(name)
+    if layers is not None:
+        config.num_hidden_layers = layers
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(

@@ -64,8 +64,8 @@ def number(row: pd.Series, name: str, digits: int) -> str | None:
     stem = name.removesuffix("_speedup")
     low, high = (row.get(f"{stem}_{end}") for end in ends)
     if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        return f"{value:z.{digits}f}"
+    return f"{value:z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f})"
 
 
 def result_sentence(row: pd.Series, faster: bool) -> str:

@@ -22,18 +22,23 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
 
 
 def print_table(output_dir: str, keys: list[str]) -> None:
-    """Print what `python -m ffbench report KEYS` prints, and what it shows in two sentences."""
+    """Print what `python -m ffbench report KEYS` prints, what it shows in sentences, and where the
+    time went.
+    """
     try:
+        from ffanalysis.costs import cost_line
         from ffanalysis.findings import findings
         from ffanalysis.frames import LoadError
         from ffanalysis.report import report
+        from ffanalysis.run_folders import results
         from ffanalysis.source import Source
     except ImportError as error:
         warn_missing("table", error)
         return
     try:
         source = Source(Path(output_dir), run_keys=keys)
-        print("\n".join([report(source), *findings(source.runs())]))
+        costs = cost_line(result.cost for _, result in results(output_dir, keys))
+        print("\n".join([report(source), *findings(source.runs()), *([costs] if costs else [])]))
     except LoadError as reason:
         print(f"no table: {reason}", file=sys.stderr)
 

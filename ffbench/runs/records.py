@@ -51,7 +51,7 @@ def parse(record: type[Record], value: Any, where: str, strict: bool = False) ->
 
     """
     try:
-        made: Record = reader(record, strict)(value)
+        made: Record = reader(record, strict)(value)  # type: ignore[arg-type]
     except Misfit as error:
         raise SchemaError(f"{where}{error.place}: {error.text}") from None
     return made

@@ -4,9 +4,9 @@ PYTHON ?= python3.11
 LOCK ?= requirements-cpu.lock
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready-$(basename $(LOCK))
-PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu
+PACKAGES = ffbench kernels/ffkernels analysis/ffanalysis tools benchmarks/gpu benchmarks/peers
 
-.PHONY: setup run quick test test-slurm test-ray test-vllm lint docs docs-check locks-check gpu plots readme report clean
+.PHONY: setup run quick test test-slurm test-ray test-vllm lint docs docs-check locks-check gpu peers plots readme report clean
 
 setup: $(READY)
 
@@ -70,6 +70,11 @@ ifeq ($(origin PYTHON),file)
 else
 	@$(PYTHON) -m benchmarks.gpu $(GPU)
 endif
+
+# other runtimes for `python -m benchmarks.peers`, in an environment of their own
+peers: setup
+	$(BIN)/python -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
 
 plots: setup
 	$(BIN)/python -m ffanalysis.gallery --output-dir outputs

@@ -52,12 +52,16 @@ def single_job(settings: Sequence[str], defaults: Sequence[str] = QUIET) -> Job:
 
 
 def conditions(script: str, arguments: Sequence[str], device: str = "cpu") -> dict[str, Any]:
-    """Command, commit and processor of a line; secrets and the home folder are masked."""
+    """Command, commit and processor of a line; secrets and the home folder are masked.
+
+    `script` is a file under benchmarks, or `-m MODULE`.
+    """
     import torch
 
     sha, diff = git_state()
+    place = script if script.startswith("-m ") else f"benchmarks/{script}"
     return {
-        "command": " ".join(["python", f"benchmarks/{script}", *map(masked, arguments)]),
+        "command": " ".join(["python", place, *map(masked, arguments)]),
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "device": device,

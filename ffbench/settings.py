@@ -92,11 +92,20 @@ class FidelitySettings:
 class SpeedSettings:
     """Prompt lengths of the time to the first token, paired rounds per process, and fresh
     processes; 0 rounds leaves speed out.
+
+    wide_shape: a shape of `ffbench.models.shapes` that is timed too, with random weights.
     """
 
     lengths: list[int] = field(default_factory=lambda: [2048])
     rounds: int = 2
     processes: int = 3
+    wide_shape: str | None = None
+
+    def key_parameters(self) -> dict[str, Any]:
+        """What identifies the speed of a run; without a wide shape, that of runs before there was
+        one.
+        """
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass

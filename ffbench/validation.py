@@ -168,6 +168,15 @@ def fidelity_problems(settings: RunSettings) -> list[str]:
     return problems + at_least("fidelity.tail", f.tail, 32)
 
 
+def wide_shape_problems(shape: str | None) -> list[str]:
+    """One problem if a shape has no sizes here."""
+    if shape is None:
+        return []
+    from ffbench.models.shapes import SHAPES
+
+    return one_of("speed.wide_shape", shape, tuple(SHAPES))
+
+
 def size_problems(settings: RunSettings) -> list[str]:
     """Numbers outside their ranges."""
     s = settings
@@ -186,6 +195,7 @@ def size_problems(settings: RunSettings) -> list[str]:
     problems += at_least("calibration.tokens", s.calibration.tokens, max(s.calibration.window, 1))
     problems += at_least("speed.rounds", s.speed.rounds, 0)
     problems += at_least("speed.processes", s.speed.processes, 1)
+    problems += wide_shape_problems(s.speed.wide_shape)
     if not s.speed.lengths:
         problems.append(
             "speed.lengths: empty; give at least one prompt length, or speed.rounds=0 to leave "

@@ -99,6 +99,9 @@ RUNS = (
     | numbers(
         **speed_columns("ffn", "FFNs"),
         **speed_columns("ttft", "first token, at the first length"),
+        **speed_columns("wide", "first token of the wide shape with random weights"),
+        ffn_share="FFNs' share of the dense time to the first token",
+        wide_ffn_share="the same at the wide shape",
         n_gold="records that the gold answers' NLL and perplexity are means over: all tasks",
         density_used="FFN neurons computed in the fidelity prompts over dense",
         flops_used="FFN FLOPs of the fidelity prompts over dense, all included",
@@ -114,6 +117,7 @@ RUNS = (
         cpu="processor of the timings; of the run if nothing was timed",
         instruction_set="of the kernels",
         backend="kernel that ran",
+        wide_shape="published shape that was timed with random weights",
         git_sha="commit",
         started="ISO time",
         command="the command that makes this run alone, or with its sweep without a sweep list",

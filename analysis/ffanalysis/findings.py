@@ -1,4 +1,4 @@
-"""What a set of runs shows, in words: one sentence of results and one of what to try next."""
+"""What a set of runs shows, in words: results, what wider FFNs would gain, and what to try next."""
 
 import pandas as pd
 
@@ -6,11 +6,12 @@ NOTICEABLE_COPY_RATIO = 2.0  # copy KL over continuation KL from which retrieval
 
 
 def findings(runs: pd.DataFrame) -> list[str]:
-    """Two sentences about the runs of one command, from the frame `runs`; none without a sparse run
+    """Sentences about the runs of one command, from the frame `runs`; none without a sparse run
     that was measured.
 
     The first names the sparse run of the highest measured speedup whose bracket is above 1, or the
-    one of lowest loss if none is faster. The second names a next step for what limits that run.
+    one of lowest loss if none is faster. The last names a next step for what limits that run. One
+    between them compares a wide shape, if it was timed.
     """
     measured = [name for name in ("kl_continuation", "ttft_speedup") if name in runs]
     if len(runs) == 0 or not measured:
@@ -25,7 +26,33 @@ def findings(runs: pd.DataFrame) -> list[str]:
         best = sparse.sort_values(
             "kl_continuation" if "kl_continuation" in sparse else "sparsity"
         ).iloc[0]
-    return [result_sentence(best, len(faster) > 0), next_step(best, len(faster) > 0)]
+    return [
+        result_sentence(best, len(faster) > 0),
+        *ceiling_sentence(best),
+        next_step(best, len(faster) > 0),
+    ]
+
+
+def ceiling_sentence(row: pd.Series) -> list[str]:
+    """What the FFNs' share of a prefill allows here, and what was measured at the wide shape; none
+    without one.
+    """
+    wide, share, wide_share = (
+        row.get(name) for name in ("wide_speedup", "ffn_share", "wide_ffn_share")
+    )
+    if wide is None or pd.isna(wide):
+        return []
+    text = (
+        f"wider FFNs: at the shape of {row['wide_shape']} with random weights (time only, no "
+        f"accuracy), prefill is {number(row, 'wide_speedup', 2)} times as fast as dense"
+    )
+    if share is None or wide_share is None or pd.isna(share) or pd.isna(wide_share):
+        return [f"{text}."]
+    flops = row.get("flops_used")
+    text += f"; FFNs take {wide_share:.0%} of a dense prefill there and {share:.0%} here"
+    if flops is None or pd.isna(flops):
+        return [f"{text}."]
+    return [f"{text}, which allows about {1 / (1 - share * (1 - flops)):.2f} at these FLOPs."]
 
 
 def number(row: pd.Series, name: str, digits: int) -> str | None:
@@ -37,8 +64,8 @@ def number(row: pd.Series, name: str, digits: int) -> str | None:
     stem = name.removesuffix("_speedup")
     low, high = (row.get(f"{stem}_{end}") for end in ends)
     if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        return f"{value:z.{digits}f}"
+    return f"{value:z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f})"
 
 
 def result_sentence(row: pd.Series, faster: bool) -> str:

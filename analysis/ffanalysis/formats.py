@@ -98,6 +98,7 @@ FORMATS = {
     "density_used": ColumnFormat("density used"),
     "ffn_speedup": speedup("FFN speedup", "ffn_"),
     "ttft_speedup": speedup("TTFT speedup", "ttft_"),
+    "wide_speedup": speedup("TTFT, wide random weights", "wide_"),
     "flops_ratio": ColumnFormat("block FLOPs", 3, -1, exact=True),
     "flops_selector": ColumnFormat("selector FLOPs"),
     "flops_used": ColumnFormat("FFN FLOPs", 3, -1, exact=True),

@@ -52,16 +52,14 @@ def runs(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     """One row per finished run. Settings that no result field has and that differ between the runs
     follow by their dotted names in config.json.
     """
-    commands, finished = job_commands(output_dir), results(output_dir, run_keys)
-    configs = [read_config(folder, result) for folder, result in finished]
+    commands = job_commands(output_dir)
+    rows, configs = [], []
+    for folder, result in results(output_dir, run_keys):
+        rows.append(run_row(result, folder, commands))
+        configs.append(read_config(folder, result))
     extra = settings.config_columns(configs)
     return from_rows(
-        "runs",
-        [
-            run_row(result, folder, commands) | more
-            for (folder, result), more in zip(finished, extra, strict=True)
-        ],
-        output_dir,
+        "runs", [row | more for row, more in zip(rows, extra, strict=True)], output_dir
     )
 
 

@@ -26,6 +26,7 @@ RUN_COLUMNS = (
     "loss_rel",
     "ffn_speedup",
     "ttft_speedup",
+    "wide_speedup",
     "flops_used",
     "flops_ratio",
     "seeds",

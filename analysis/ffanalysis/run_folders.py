@@ -1,7 +1,7 @@
 """Read run folders: results of any schema version as typed records of today's."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ def read_result(folder: Path) -> RunResult:
 
 def results(
     output_dir: str | Path, run_keys: Sequence[str] | None = None
-) -> list[tuple[Path, RunResult]]:
+) -> Iterator[tuple[Path, RunResult]]:
     """Folder and result of every finished run, by key, or of `run_keys` in their order.
+
+    Results are read one at a time, so that thousands of them need not fit into memory.
 
     Raises:
         LoadError: a run is missing, or its result cannot be read.
@@ -85,7 +87,7 @@ def results(
             f"{folder}: no result for {', '.join(missing)}; "
             "`python -m ffbench status` lists the runs"
         )
-    return [(folder / name, read_result(folder / name)) for name in names]
+    return ((folder / name, read_result(folder / name)) for name in names)
 
 
 def job_commands(output_dir: str | Path) -> dict[str, str]:

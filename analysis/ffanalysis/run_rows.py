@@ -1,7 +1,7 @@
 """What one run's result gives to each column of a frame."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,13 @@ def speed_values(prefix: str, ratio: SpeedRatio | None) -> dict[str, Any]:
     }
 
 
+def ffn_share(ffn: SpeedRatio | None, ttft: Sequence[SpeedRatio]) -> float | None:
+    """The FFNs' share of a dense prefill, at the length at which they were timed."""
+    if ffn is None or not ttft or not ffn.dense_s or not ttft[0].dense_s:
+        return None
+    return ffn.dense_s / ttft[0].dense_s
+
+
 def run_row(result: RunResult, folder: Path, commands: Mapping[str, str]) -> dict[str, Any]:
     """One run as one row; what was not measured is missing."""
     row = named(result) | losses(result.mean) | gold_values(result)
@@ -97,6 +104,10 @@ def run_row(result: RunResult, folder: Path, commands: Mapping[str, str]) -> dic
     if speed:
         row |= speed_values("ffn", speed.ffn)
         row |= speed_values("ttft", speed.ttft[0] if speed.ttft else None)
+        row |= {"ffn_share": ffn_share(speed.ffn, speed.ttft)}
+        if wide := speed.wide:
+            row |= speed_values("wide", wide.ttft[0] if wide.ttft else None)
+            row |= {"wide_shape": wide.shape, "wide_ffn_share": ffn_share(wide.ffn, wide.ttft)}
         names = ("threads", "cpu", "instruction_set", "backend", "busy")
         row |= {name: getattr(speed, name) for name in names if getattr(speed, name) is not None}
     return row

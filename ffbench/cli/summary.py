@@ -24,13 +24,15 @@ def finish(output_dir: str, keys: list[str], name: str | None) -> None:
 
 
 def print_table(output_dir: str, keys: list[str]) -> None:
-    """Print what `python -m ffbench report KEYS` prints, the tasks if they fit on a screen, and
-    what it shows in two sentences.
+    """Print what `python -m ffbench report KEYS` prints, the tasks if they fit on a screen, what it
+    shows in sentences, and where the time went.
     """
     try:
+        from ffanalysis.costs import cost_line
         from ffanalysis.findings import findings
         from ffanalysis.frames import LoadError
         from ffanalysis.report import report, task_rows
+        from ffanalysis.run_folders import results
         from ffanalysis.source import Source
     except ImportError as error:
         warn_missing("table", error)
@@ -38,8 +40,9 @@ def print_table(output_dir: str, keys: list[str]) -> None:
     try:
         source = Source(Path(output_dir), run_keys=keys)
         by_task = task_rows(source, TASK_ROWS)
+        costs = cost_line(result.cost for _, result in results(output_dir, keys))
         shown = [report(source), *(["", by_task] if by_task else [])]
-        print("\n".join([*shown, *findings(source.runs())]))
+        print("\n".join([*shown, *findings(source.runs()), *([costs] if costs else [])]))
     except LoadError as reason:
         print(f"no table: {reason}", file=sys.stderr)
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ffbench.evaluation.speed import PrefillTimes, prefill_times
-from ffbench.methods.plan import SparsePlan
+from ffbench.methods.plan import PlanSettings, SparsePlan
+from ffbench.methods.plan_files import plan_settings
 from ffbench.models.loading import ModelSpec, load_model
+from ffbench.models.shapes import build_shape, random_plan
 
 BUSY_LOAD = 0.5  # average running processes beside ours from which times are not to be trusted
 MODULE = "ffbench.evaluation.speed_processes"
@@ -27,9 +29,16 @@ class SpeedError(RuntimeError):
 
 
 def run_worker(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Measure in this process; `request` as `measured_in_processes` writes it."""
-    model, _ = load_model(ModelSpec(**request["model"]))
-    plan = SparsePlan.load(request["plan"])
+    """Measure in this process; `request` as `measured_in_processes` or `measured_at_shape` writes
+    it.
+    """
+    if "shape" in request:
+        model = build_shape(request["shape"], request["dtype"], layers=request["layers"])
+        model = model.to(request["device"])
+        plan = random_plan(model, plan_settings(request["plan"]))
+    else:
+        model, _ = load_model(ModelSpec(**request["model"]))
+        plan = SparsePlan.load(request["plan"])
     ids = None if request["ids"] is None else torch.tensor(request["ids"])
     times = prefill_times(
         model,
@@ -67,22 +76,57 @@ def measured_in_processes(
         "backend": backend,
         "ids": None if ids is None else ids.tolist(),
     }
-    results = []
-    for _ in range(processes):
-        done = subprocess.run(
-            [sys.executable, "-m", MODULE],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            check=False,
-        )
-        if done.returncode:
-            last = (done.stderr.strip() or "no output").splitlines()[-1]
-            raise SpeedError(f"speed: a measuring process failed: {last}")
-        rows = json.loads(done.stdout.splitlines()[-1])
-        results.append([PrefillTimes(**row) for row in rows])
-    return results
+    return [in_process(request) for _ in range(processes)]
+
+
+def measured_at_shape(
+    shape: str,
+    settings: PlanSettings,
+    *,
+    layers: int,
+    dtype: str,
+    device: str,
+    lengths: list[int],
+    rounds: int,
+    threads: int,
+    backend: str,
+) -> list[PrefillTimes]:
+    """Times by prompt length in a fresh process: `layers` layers of a published shape with random
+    weights, a random plan of `settings`, and random ids.
+
+    Raises SpeedError if the process fails.
+    """
+    return in_process(
+        {
+            "shape": shape,
+            "plan": settings.as_dict(),
+            "layers": layers,
+            "dtype": dtype,
+            "device": device,
+            "lengths": lengths,
+            "rounds": rounds,
+            "threads": threads,
+            "backend": backend,
+            "ids": None,
+        }
+    )
+
+
+def in_process(request: dict[str, Any]) -> list[PrefillTimes]:
+    """Times of one fresh process. Raises SpeedError if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", MODULE],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "no output").splitlines()[-1]
+        raise SpeedError(f"speed: a measuring process failed: {last}")
+    rows = json.loads(done.stdout.splitlines()[-1])
+    return [PrefillTimes(**row) for row in rows]
 
 
 def combined(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,15 +8,23 @@ from typing import Any
 
 import torch
 
-from ffbench.evaluation.speed_processes import BUSY_LOAD, measured_in_processes, speed_metrics
+from ffbench.evaluation.speed_processes import (
+    BUSY_LOAD,
+    measured_at_shape,
+    measured_in_processes,
+    speed_metrics,
+)
 from ffbench.experiment import identity
 from ffbench.experiment.calibration import heldout_windows
+from ffbench.methods.plan import PlanSettings
 from ffbench.models.weight_copy import quick_to_load
 from ffbench.runs.provenance import cpu_name
 from ffbench.settings import RunSettings
 from ffkernels import backends
 
 TEXT_TOKENS, WINDOW = 4096, 512  # per text; longer prompts repeat them
+# Layers of a wide shape that are timed: they cost alike, so a few give the ratio of the whole.
+WIDE_LAYERS = 4
 
 
 def prompt_text(tokenizer: Any, tokens: int) -> torch.Tensor:
@@ -74,3 +82,26 @@ def measured_speed(
         "load_after": after,
         "busy": after > threads + BUSY_LOAD,
     }
+
+
+def measured_wide_speed(
+    settings: RunSettings, plan: PlanSettings, model: Any, threads: int
+) -> dict[str, Any]:
+    """The field `wide` of a result's speed: the run's methods at the shape `speed.wide_shape`, with
+    random weights in the dtype and on the device of `model`. Raises SpeedError if that fails.
+    """
+    s, shape = settings.speed, settings.speed.wide_shape
+    if shape is None:
+        raise ValueError("speed.wide_shape: none is set")
+    times = measured_at_shape(
+        shape,
+        plan,
+        layers=WIDE_LAYERS,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        lengths=s.lengths,
+        rounds=s.rounds,
+        threads=threads,
+        backend=settings.kernel.backend,
+    )
+    return {"shape": shape, "layers": WIDE_LAYERS} | speed_metrics([times])

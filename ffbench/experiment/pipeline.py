@@ -8,7 +8,7 @@ from typing import Any
 from ffbench.experiment import identity
 from ffbench.experiment.plan_cards import measured_card
 from ffbench.experiment.session import Session
-from ffbench.methods.plan import SparsePlan, untimed
+from ffbench.methods.plan import PlanSettings, SparsePlan, untimed
 from ffbench.methods.plan_files import save_header
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.machine import Machine
@@ -189,7 +189,31 @@ class Pipeline(Session):
         folder = self.cache.get_or_make(key.name, key.key, make)
         self.cost["speed"] = self.cache.seconds(key.name, key.key)
         measured: dict[str, Any] = read_json(folder / "speed.json")
-        return measured
+        return measured | self.wide_speed(where, plan.settings)
+
+    def wide_speed(self, where: dict[str, Any], settings: PlanSettings) -> dict[str, Any]:
+        """The field `wide` of the speed, if a wide shape is set; shared by runs of the same plan
+        settings.
+        """
+        from ffbench.experiment.measured_speed import measured_wide_speed
+        from ffbench.runs.files import read_json, write_json
+
+        if not self.settings.speed.wide_shape:
+            return {}
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        key = self.stages.wide_speed(where | {"dtype": dtype})
+
+        def make(folder: Path) -> None:
+            with self.machine.alone() if self.machine else nullcontext():
+                measured = measured_wide_speed(
+                    self.settings, settings, self.model, where["threads"]
+                )
+                write_json(folder / "wide_speed.json", measured)
+
+        self.yield_to_measurements()
+        folder = self.cache.get_or_make(key.name, key.key, make)
+        self.cost["wide_speed"] = self.cache.seconds(key.name, key.key)
+        return {"wide": read_json(folder / "wide_speed.json")}
 
     def head(self) -> dict[str, Any]:
         """The fields that name the run."""

@@ -54,6 +54,7 @@ DECLARATIONS: dict[str, Declaration] = {
     "answers": Declaration(1, "dense answers to the scored prompts", resumable=True),
     "dense_tails": Declaration(2, "dense hidden states of the fidelity windows"),
     "speed": Declaration(1, "times of dense and sparse prefill on one machine"),
+    "wide_speed": Declaration(1, "times at a published wide shape with random weights"),
     "run": Declaration(3, "result.json", stored=False),
 }
 
@@ -274,8 +275,17 @@ class RunStages:
 
     def speed(self, machine: Mapping[str, Any]) -> Stage:
         """Times on one machine; `machine` names processor, card, threads and backend."""
-        parameters = asdict(self.settings.speed) | dict(machine)
-        return declared("speed", parameters, self.plan)
+        speed = self.settings.speed.key_parameters()
+        speed.pop("wide_shape", None)
+        return declared("speed", speed | dict(machine), self.plan)
+
+    def wide_speed(self, machine: Mapping[str, Any]) -> Stage:
+        """Times of a random plan of these settings at the wide shape; no weights count."""
+        speed = self.settings.speed
+        sizes = {"shape": speed.wide_shape, "lengths": speed.lengths, "rounds": speed.rounds}
+        return declared(
+            "wide_speed", {"plan": self.plan_settings.as_dict()} | sizes | dict(machine)
+        )
 
     @cached_property
     def run(self) -> Stage:
@@ -283,7 +293,10 @@ class RunStages:
         s = self.settings
         if s.dense:
             return declared("run", {"sparsity": 0.0}, self.model, self.answers, self.prompts)
-        parameters: dict[str, Any] = {"protocol": s.task.protocol, "speed": asdict(s.speed)}
+        parameters: dict[str, Any] = {
+            "protocol": s.task.protocol,
+            "speed": s.speed.key_parameters(),
+        }
         if s.speed.rounds:
             parameters["kernel"] = asdict(s.kernel)
         return declared("run", parameters, self.plan, self.answers, self.prompts, self.dense_tails)

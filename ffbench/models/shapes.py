@@ -190,9 +190,14 @@ def shape_config(name: str, layers: int | None = None) -> Any:
 
 
 def build_shape(
-    name: str, dtype: str = "float32", seed: int = 0, device: torch.device = CPU
+    name: str,
+    dtype: str = "float32",
+    seed: int = 0,
+    device: torch.device = CPU,
+    layers: int | None = None,
 ) -> Any:
-    """Model in eval mode with random weights made on `device`, attention by SDPA.
+    """Model in eval mode with random weights made on `device`, attention by SDPA; `layers` instead
+    of as many as the device measures.
 
     Raises ModelError for an unknown shape or dtype.
     """
@@ -200,8 +205,11 @@ def build_shape(
 
     if dtype not in DTYPES:
         raise ModelError(f"model.dtype: {dtype!r} is unknown; valid: {', '.join(DTYPES)}")
-    layers = None if is_file(name) else measured_layers(name, device)
-    config = shape_config(name, layers)
+    if layers is None and not is_file(name):
+        layers = measured_layers(name, device)
+    config = shape_config(name, None if is_file(name) else layers)
+    if layers is not None:
+        config.num_hidden_layers = layers
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards), device:
         torch.manual_seed(seed)

@@ -180,6 +180,16 @@ class SpeedRatio:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WideSpeed:
+    """The run's methods at a published wide shape with random weights: time only, no accuracy."""
+
+    shape: str = about("name of the shape")
+    layers: int = about("layers that were timed")
+    ffn: SpeedRatio | None = about("all FFNs inside a prefill", None)
+    ttft: list[SpeedRatio] = about("time to the first token, by prompt length", factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpeedFields:
     """Speedups, selector and compensator included, and the machine that they were measured on."""
 
@@ -192,6 +202,7 @@ class SpeedFields:
     load_before: float | None = about("load average before", None)
     load_after: float | None = about("load average after", None)
     busy: bool | None = about("other work ran on the machine: do not trust the times", None)
+    wide: WideSpeed | None = about("at `speed.wide_shape`, with random weights", None)
 
 
 @dataclass(frozen=True, kw_only=True)

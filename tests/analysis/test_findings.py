@@ -27,6 +27,31 @@ MORE = HALF | {
 }
 
 
+WIDE = {
+    "wide_shape": "llama3.2-1b",
+    "wide_speedup": 1.4,
+    "wide_p20": 1.3,
+    "wide_p80": 1.5,
+    "wide_ffn_share": 0.8,
+    "ffn_share": 0.4,
+    "flops_used": 0.5,
+}
+
+
+def test_a_wide_shape_is_compared_and_called_random() -> None:
+    first, wide, last = findings(pd.DataFrame([DENSE, HALF | WIDE]))
+    assert first.startswith("found: ") and last.startswith("try next: ")
+    assert "llama3.2-1b with random weights (time only, no accuracy)" in wide
+    assert "1.40 (1.30 to 1.50) times as fast" in wide
+    # Amdahl: 60% of the time stays, and half of the other 40%
+    assert "80% of a dense prefill there and 40% here, which allows about 1.25" in wide
+
+
+def test_a_wide_shape_without_shares_claims_no_ceiling() -> None:
+    _, wide, _ = findings(pd.DataFrame([HALF | WIDE | {"ffn_share": None}]))
+    assert wide.endswith("1.40 (1.30 to 1.50) times as fast as dense.")
+
+
 def said(*rows: dict) -> str:
     return "\n".join(findings(pd.DataFrame(rows)))
 

@@ -24,6 +24,7 @@ OUT_OF_RANGE = [
     ("task.limit=-3", "task.limit: -3"),
     ("task.limit=100000", "100000"),
     ("speed.rounds=-1", "speed.rounds: -1"),
+    ("speed.wide_shape=llama3-1b", "speed.wide_shape: 'llama3-1b'"),
     ("kernel.threads=-2", "kernel.threads: -2"),
     ("fidelity.windows=-1", "fidelity.windows: -1"),
     ("fidelity.contexts=[100]", "fidelity.contexts: 100"),

@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_settings import TINY as TINY_RUN
 
+from ffbench.cli.compose import jobs_of
 from ffbench.cli.main import main
+from ffbench.evaluation.speed import PrefillTimes
+from ffbench.experiment import measured_speed
+from ffbench.methods.plan import PlanSettings
+from ffbench.models.shapes import SHAPES
 
 TINY = [*TINY_RUN, "task.limit=2", "task.max_length=1024", "speed.rounds=1"]
 
@@ -23,6 +29,33 @@ def test_sweep_runs_then_finds_everything_done(
     assert main(command) == 0
     assert capsys.readouterr().out == first
     assert [path.stat().st_mtime_ns for path in results] == stamps
+
+
+def test_wide_shape_is_set_by_the_main_job_and_compared_at_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shape,) = {job.settings.speed.wide_shape for job in jobs_of(["+sweep=sparsity"])}
+    assert shape in SHAPES and jobs_of([])[0].settings.speed.wide_shape is None
+    measured = []
+
+    def made_up(name: str, plan: PlanSettings, **options: Any) -> list[PrefillTimes]:
+        measured.append((name, plan.sparsity, options["layers"], options["lengths"]))
+        seconds = {"dense": [3.0, 3.0], "own_dense": [3.0, 3.0], "sparse": [2.0, 2.0]}
+        ffn = {"dense": [2.4, 2.4], "own_dense": [2.4, 2.4], "sparse": [1.4, 1.4]}
+        return [PrefillTimes(256, seconds, ffn)]
+
+    monkeypatch.setattr(measured_speed, "measured_at_shape", made_up)
+    few = ["task=none", "fidelity.windows=0"]
+    wide = [*TINY, *few, f"speed.wide_shape={shape}", f"output_dir={tmp_path}"]
+    assert main(["sparsity=0,0.5", *wide]) == 0
+    assert measured == [(shape, 0.5, 4, [256])]
+    printed = capsys.readouterr().out
+    assert f"shape of {shape} with random weights" in printed and "1.50" in printed
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/result.json")]
+    (speed,) = [result["speed"] for result in results if result["sparsity"]]
+    assert speed["wide"]["shape"] == shape and speed["wide"]["ttft"][0]["ratio"] == 1.5
+    assert main(["sparsity=0,0.5", "seed=0", *wide, "fidelity.prompt_windows=1"]) == 0
+    assert len(measured) == 1, "runs of the same plan settings share the times"
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

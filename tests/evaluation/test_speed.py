@@ -10,6 +10,7 @@ from tiny_plans import random_tiny_plan, tiny_model
 
 from ffbench.evaluation import speed, speed_processes
 from ffbench.methods.plan import SparsePlan
+from ffbench.models import shapes
 from ffbench.models.loading import ModelSpec
 from ffbench.models.sparse_prefill import sparse_prefill
 
@@ -178,6 +179,44 @@ def test_a_worker_prints_json(plan: SparsePlan, tmp_path: Path) -> None:
     }
     (row,) = json.loads(json.dumps(speed_processes.run_worker(request)))
     assert row["tokens"] == 33 and set(row["ffn"]) == set(speed.ARMS)
+
+
+def test_a_worker_measures_a_shape_with_random_weights(
+    plan: SparsePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = shapes.ModelShape("llama", 64, 160, 9, 9, 4, 2, 16, 259, 10_000.0, True)
+    monkeypatch.setitem(shapes.SHAPES, "small", small)
+    monkeypatch.setattr(
+        speed_processes, "load_model", lambda spec: pytest.fail("no weights are read")
+    )
+    built = []
+    measure = speed_processes.prefill_times
+
+    def noted(model: Any, made: SparsePlan, *rest: Any) -> Any:
+        built.append((model, made))
+        return measure(model, made, *rest)
+
+    def in_this_process(request: dict[str, Any]) -> list[speed.PrefillTimes]:
+        rows = speed_processes.run_worker(json.loads(json.dumps(request)))
+        return [speed.PrefillTimes(**row) for row in rows]
+
+    monkeypatch.setattr(speed_processes, "prefill_times", noted)
+    monkeypatch.setattr(speed_processes, "in_process", in_this_process)
+    (times,) = speed_processes.measured_at_shape(
+        "small",
+        plan.settings,
+        layers=3,
+        dtype="float32",
+        device="cpu",
+        lengths=[70],
+        rounds=2,
+        threads=1,
+        backend="torch",
+    )
+    assert times.tokens == 70 and len(times.prefill["sparse"]) == 2
+    ((model, made),) = built
+    assert model.config.num_hidden_layers == len(made.layers) == 3
+    assert made.settings == plan.settings
 
 
 def test_the_bracket_is_between_processes() -> None:

@@ -41,7 +41,8 @@ def graph(**changes: Any) -> dict[str, Stage]:
     """Every stage of a run by name; the text that fidelity reads is another one than the fits'."""
     run = RunStages(run_settings(**({"task": TASK} | changes)))
     nodes: dict[str, Stage] = {}
-    for last in (run.run, run.speed(MACHINE)) if not run.settings.dense else (run.run,):
+    timed = () if run.settings.dense else (run.speed(MACHINE), run.wide_speed(MACHINE))
+    for last in (run.run, *timed):
         for stage in last.all():
             name = "heldout" if stage.name == "text" and "part" in stage.parameters else stage.name
             nodes[name] = stage
@@ -75,7 +76,7 @@ def test_the_run_depends_on_all_but_speed() -> None:
     for case in CASES.values():
         nodes = graph(**case)
         below = {stage.name for stage in nodes["run"].all()}
-        assert below == {stage.name for stage in nodes.values()} - {"speed"}
+        assert below == {stage.name for stage in nodes.values()} - {"speed", "wide_speed"}
 
 
 SAME: dict[str, dict[str, Any]] = {
@@ -109,6 +110,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "calibration": {"calibration": CalibrationSettings(tokens=4096)},
     "fidelity": {"fidelity": FidelitySettings(tail=100)},
     "speed": {"speed": SpeedSettings(rounds=5)},
+    "wide shape": {"speed": SpeedSettings(wide_shape="llama3.2-1b")},
     "threads with speed": {"kernel": KernelSettings(threads=7)},
 }
 
@@ -150,6 +152,17 @@ def test_the_objective_counts_only_if_something_reads_it() -> None:
     ]
     assert weights[0].measurement["curvature"].key == weights[1].measurement["curvature"].key
     assert weights[0].run.key != weights[1].run.key
+
+
+def test_a_wide_shape_is_a_measurement_of_its_own() -> None:
+    wide = {"speed": SpeedSettings(wide_shape="llama3.2-1b")}
+    plain, timed = RunStages(run_settings()), RunStages(run_settings(**wide))
+    assert plain.speed(MACHINE).key == timed.speed(MACHINE).key
+    assert "wide_shape" not in plain.run.parameters["speed"], "runs keep the keys they had"
+    other = RunStages(run_settings(**wide, model=ModelSettings("b", "tiny", "qwen2")))
+    assert timed.wide_speed(MACHINE).key == other.wide_speed(MACHINE).key
+    fewer = RunStages(run_settings(**wide, sparsity=0.3))
+    assert timed.wide_speed(MACHINE).key != fewer.wide_speed(MACHINE).key
 
 
 def test_speed_is_keyed_by_the_machine_and_nothing_else_is() -> None:

@@ -15,6 +15,7 @@ SMALL = [
     "speed.rounds=0",
     "speed.processes=1",
     "speed.lengths=[256]",
+    "speed.wide_shape=null",
     "kernel=torch",
 ]
 TINY = ["model=tiny_llama", "compensator.rank=8", *SMALL]

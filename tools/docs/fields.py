@@ -19,6 +19,7 @@ RECORDS = (
     schema.FidelityRow,
     schema.SpeedFields,
     schema.SpeedRatio,
+    schema.WideSpeed,
     schema.LossFields,
     schema.GoldFields,
     schema.GoldSummary,

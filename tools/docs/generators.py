@@ -10,9 +10,11 @@ from tools.docs import (
     architecture,
     baselines,
     fields,
+    growth,
     kernels,
     leaderboard,
     longbench,
+    peers,
     results,
     stages,
 )
@@ -31,6 +33,8 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "kernels": kernels.kernels,
     "speed": kernels.speeds,
     "triton": kernels.triton,
+    "peers": peers.table,
+    "growth": growth.table,
     **baselines.PARTS,
 }
 # name -> place in the checkout, and what draws it there

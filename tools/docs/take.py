@@ -30,7 +30,7 @@ def take(output_dir: Path, target: Path) -> int:
         LoadError: there are no finished runs, or one cannot be read; `target` is kept then.
 
     """
-    runs = results(output_dir)
+    runs = list(results(output_dir))
     if not runs:
         raise load.LoadError(load.NO_RUNS.format(output_dir))
     shutil.rmtree(target, ignore_errors=True)

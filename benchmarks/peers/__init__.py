@@ -1,0 +1,3 @@
+"""Time to first token of the same weights in other runtimes, beside ours: `make peers`, then
+`python -m benchmarks.peers plan=FOLDER`.
+"""

@@ -65,7 +65,7 @@ def main(sweep: LocalSweep, options: argparse.Namespace) -> int:
     )
     if options.dry_run:
         return preview(trials)
-    return carry_out(trials, objectives)
+    return carry_out(trials, objectives, options.file)
 
 
 def count_problems(options: argparse.Namespace, jobs: list[Job], expected: int) -> list[str]:
@@ -128,12 +128,12 @@ def preview(search: Trials) -> int:
     return DONE
 
 
-def carry_out(search: Trials, objectives: "Sequence[Objective]") -> int:
+def carry_out(search: Trials, objectives: "Sequence[Objective]", file: str) -> int:
     """Ask, measure and tell until every trial is over; then the tables."""
     from ffbench.cli.run import stoppable
     from ffbench.cli.summary import finish
 
-    command = ["python", "-m", "ffbench", "sweep", search.sweep.name, *search.settings]
+    command = ["python", "-m", "ffbench", "sweep", file, "--local", *search.settings]
     before = 0
     try:
         with stoppable():

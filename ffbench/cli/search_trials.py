@@ -80,7 +80,10 @@ class Trials:
         return list(todo.values())
 
     def run(self, todo: Sequence[Asked], command: list[str]) -> None:
-        """Measure trials, together on a launcher or one by one under a watch."""
+        """Measure trials, together on a launcher or one by one under a watch.
+
+        A run keeps the command that makes it alone, or `command` if it was launched with others.
+        """
         from ffbench.cli.launch import launched
         from ffbench.search.study import Watch
 
@@ -98,8 +101,11 @@ class Trials:
                 watch = Watch(group[0].trial, self.store.folder(group[0].run_key))
             listed = [{"run_key": one.run_key, "overrides": one.overrides} for one in group]
             shown = live_view(self.store, self.sweep.name, listed, runs_here(launcher))
+            alone = ["python", "-m", "ffbench", *group[0].overrides, *self.settings]
             with shown if len(group) > 1 or not runs_here(launcher) else nullcontext():
-                failed = launched(launcher, jobs, command, labels, watch)
+                failed = launched(
+                    launcher, jobs, alone if len(group) == 1 else command, labels, watch
+                )
             for one in group:
                 one.failure = failed.get(one.run_key)
 

@@ -38,6 +38,12 @@ ALLOWED = {
     "ffbench.tracking": {"ffbench.tracking", "ffbench.runs"},
     "ffbench.training": FOUNDATION | {"ffbench.runs", "ffbench.training"},
     "ffbench.evaluation": FOUNDATION | TEXT | {"ffbench.runs", "ffbench.evaluation"},
+    "ffbench.search": {
+        "ffbench.search",
+        "ffbench.tracking",
+        "ffbench.runs",
+        "ffbench.evaluation.bootstrap",
+    },
     "ffbench.experiment": EXPERIMENT,
     "ffbench.settings": {"ffbench.methods", "ffbench.tracking", "ffbench.settings"},
     "ffbench.validation": EXPERIMENT | {"ffbench.validation"},
@@ -49,6 +55,7 @@ ALLOWED = {
     | {
         "ffbench.validation",
         "ffbench.integrations",
+        "ffbench.search",
         "ffbench.cli",
         "ffbench.__version__",
         "ffanalysis",
@@ -69,6 +76,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "ffbench.runs": {"torch", "transformers", "wandb", *HYDRA},
     "ffbench.tracking": {"torch", "transformers", *HYDRA},
     "ffbench.training": {"wandb", *HYDRA},
+    "ffbench.search": {"torch", "transformers", "wandb", *HYDRA},
     "ffbench.evaluation": {"wandb", *HYDRA},
     "ffbench.experiment": {"wandb", *HYDRA},
     "ffbench.settings": {"wandb", *HYDRA},

@@ -15,6 +15,7 @@ from ffbench.cli.launchers.task import failure_of
 from ffbench.cli.pictures import draw_run
 from ffbench.runs.progress import log_line
 from ffbench.runs.store import RunStore
+from ffbench.tracking.watched import Watcher
 
 HERE = "basic"
 
@@ -27,8 +28,17 @@ def labels_of(jobs: Mapping[str, Job], output_dir: str) -> list[str]:
     ]
 
 
-def launched(overrides: list[str], jobs: dict[str, Job], command: list[str]) -> dict[str, Failure]:
+def launched(
+    overrides: list[str],
+    jobs: dict[str, Job],
+    command: list[str],
+    labels: list[str] | None = None,
+    watch: Watcher | None = None,
+) -> dict[str, Failure]:
     """Run every job, by run key, on the launcher that `overrides` choose; returns the failures.
+
+    `labels` replaces the lines that the jobs' starts print. `watch` gets what a job in this process
+    logs.
 
     Raises:
         LauncherError: no job can be started.
@@ -37,14 +47,16 @@ def launched(overrides: list[str], jobs: dict[str, Job], command: list[str]) -> 
     output_dir = next(iter(jobs.values())).settings.output_dir
     work = {
         key: Work(label, job.settings)
-        for label, (key, job) in zip(labels_of(jobs, output_dir), jobs.items(), strict=True)
+        for label, (key, job) in zip(
+            labels or labels_of(jobs, output_dir), jobs.items(), strict=True
+        )
     }
     with configuration():
         config = compose("config", overrides=overrides, return_hydra_config=True)
         # not the word after `launcher=`, which may be a file of the user's own
         name = config.hydra.runtime.choices["hydra/launcher"].removeprefix(PREFIX)
         if name == HERE:
-            return run_here(work, command)
+            return run_here(work, command, watch)
         config.output_dir = output_dir
         settings = launcher_settings(config)
     cards = tuple(visible_cards(jobs.values())) if name == "joblib" else ()
@@ -87,7 +99,9 @@ def launcher_of(name: str, settings: dict[str, Any]) -> Launcher:
     )
 
 
-def run_here(jobs: Mapping[str, Work], command: list[str]) -> dict[str, Failure]:
+def run_here(
+    jobs: Mapping[str, Work], command: list[str], watch: Watcher | None = None
+) -> dict[str, Failure]:
     """Run the jobs one after the other in this process, as they were composed."""
     from ffbench.experiment.execute import execute
 
@@ -95,7 +109,7 @@ def run_here(jobs: Mapping[str, Work], command: list[str]) -> dict[str, Failure]
     for key, job in jobs.items():
         log_line(job.label)
         try:
-            execute(job.settings, command, draw_run)
+            execute(job.settings, command, draw_run, watch)
         except Exception as error:  # noqa: BLE001 - the other jobs run all the same
             failures[key] = failure_of(error)
     return failures

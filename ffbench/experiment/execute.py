@@ -18,16 +18,20 @@ from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
 from ffbench.tracking.mirror import mirror
 from ffbench.tracking.open import open_tracker
+from ffbench.tracking.watched import EndedEarly, WatchedTracker, Watcher
 
 
 def execute(
-    settings: RunSettings, command: list[str], draw: Callable[[Path], None] | None = None
+    settings: RunSettings,
+    command: list[str],
+    draw: Callable[[Path], None] | None = None,
+    watch: Watcher | None = None,
 ) -> str:
     """Do one run unless it is done; returns its key. A failure is written into the run folder and
     raised.
 
     If another process computes this run, its end is waited for. `draw` makes the pictures of a
-    sparse run that a tracker gets.
+    sparse run that a tracker gets. `watch` gets what is logged, and may end the run by EndedEarly.
     """
     plugins = load_plugins(settings.plugins, registered_methods)
     key = RunStages(settings).run.key
@@ -39,13 +43,16 @@ def execute(
     tracker: Tracker | None = None
     try:
         tracker = open_tracker(settings.tracker, key, asdict(settings), run.path)
+        if watch:
+            tracker = WatchedTracker(tracker, watch)
         with Machine(settings.output_dir) as machine:
             pipeline = Pipeline(settings, run, tracker, machine)
             run.finish(pipeline.dense_result() if settings.dense else pipeline.sparse_result())
     except BaseException as error:
         # Ctrl-C, also as the error that a library made of it, or SystemExit in a worker
         stopped = interrupted() or not isinstance(error, Exception)
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        named = "" if isinstance(error, EndedEarly) else f"{type(error).__name__}: "
+        text = f"{named}{error}".splitlines()[0]
         run.fail(INTERRUPTED if stopped else text)
         if tracker:
             tracker.finish("failed")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ffbench.runs.home import home_folder
 
 DEFAULT_SERVER = "https://api.wandb.ai"
-KINDS = ("wandb", "none")
+KINDS = ("wandb", "trackio", "none")
 PROBE_SHARE, START_SHARE = 0.3, 0.5
 MODES = ("auto", "online", "offline", "disabled")
 WANDB_MODES = ("auto", "online", "offline", "disabled", "dryrun", "run")
@@ -27,14 +27,15 @@ _warned: set[str] = set()
 class TrackerSettings:
     """Which tracker, and how long it may take.
 
-    `mode` auto is online if an API key is found, else offline; the variable WANDB_MODE wins over
-    auto. `timeout` bounds, in seconds, what an unreachable server costs at the start, and what one
-    that goes away during the run costs.
+    `mode`, `entity` and `timeout` are W&B's; trackio is always local. `mode` auto is online if an
+    API key is found, else offline; the variable WANDB_MODE wins over auto. `timeout` bounds, in
+    seconds, what an unreachable server costs at the start, and what one that goes away during the
+    run costs.
     """
 
-    kind: str = "wandb"  # wandb, or none
+    kind: str = "wandb"  # wandb, trackio or none
     mode: str = "auto"  # auto, online, offline or disabled
-    project: str = "ffbench"  # W&B project
+    project: str = "ffbench"  # project of the tracker
     entity: str | None = None  # W&B user or team; null: your default one
     timeout: float = 10.0  # seconds that a server which does not answer may cost
 
@@ -51,7 +52,7 @@ class TrackerSettings:
             )
         if not 0.5 <= self.timeout <= 60:
             problems.append(f"tracker.timeout is {self.timeout}; choose 0.5 to 60 seconds")
-        return problems if self.kind == "none" else problems + environment_problems(self.mode)
+        return problems if self.kind != "wandb" else problems + environment_problems(self.mode)
 
 
 def environment_problems(mode: str) -> list[str]:

@@ -26,6 +26,17 @@ def metrics(result: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings joined with '/'; None is left out, since trackers have no null value."""
+    out: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{name}/")
+        elif value is not None:
+            out[prefix + name] = value
+    return out
+
+
 def objective(kl: float | None, flops_ratio: float | None) -> float | None:
     """One number for a search over plans (our design): KL to dense in nats per token + sparse FFN
     FLOPs over dense.

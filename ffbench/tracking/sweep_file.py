@@ -1,4 +1,6 @@
-"""Run a W&B sweep file without a server: its grid or random search as lists of Hydra overrides."""
+"""A W&B sweep file without a server: its problems, and its grid or random search as lists of Hydra
+overrides.
+"""
 
 import itertools
 import math
@@ -10,8 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.runs.files import disk_errors
+from ffbench.tracking.early_terminate import (
+    EarlyTerminate,
+    early_terminate_of,
+    early_terminate_problems,
+)
 
-METHODS = ("grid", "random")
+METHODS = ("grid", "random", "bayes")
+GOALS = ("minimize", "maximize")
 SPEC_KEYS = {"value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q"}
 ARGUMENTS = "${args_no_hyphens}"
 DEFAULT_RUNS = 20
@@ -26,13 +34,19 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class LocalSweep:
-    """A sweep file: `fixed` overrides of its command, then one specification per parameter."""
+    """A sweep file: `fixed` overrides of its command, then one specification per parameter.
+
+    `metric` and `goal` are what method bayes searches for.
+    """
 
     name: str
     method: str
     fixed: tuple[str, ...]
     parameters: dict[str, Spec]
     run_cap: int | None
+    metric: str | None = None
+    goal: str = "minimize"
+    early_terminate: EarlyTerminate | None = None
 
     def jobs(self, count: int | None = None, seed: int = 0) -> list[list[str]]:
         """Overrides of every job: the whole grid, or `count` (the file's run_cap, else 20) random
@@ -81,19 +95,29 @@ def load_local_sweep(path: str | Path) -> LocalSweep:
     command = raw["command"]
     after = command[command.index("ffbench") + 1 :]
     fixed = tuple(override for override in after if override != ARGUMENTS)
-    return LocalSweep(path.stem, raw["method"], fixed, raw["parameters"], raw.get("run_cap"))
+    metric = raw.get("metric") or {}
+    return LocalSweep(
+        path.stem,
+        raw["method"],
+        fixed,
+        raw["parameters"],
+        raw.get("run_cap"),
+        metric.get("name"),
+        metric.get("goal", "minimize"),
+        early_terminate_of(raw.get("early_terminate")),
+    )
 
 
 def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
     """Every reason why a sweep file cannot run locally, one sentence each."""
     method = raw.get("method")
-    if method == "bayes":
-        yield (
-            "method: bayes needs the W&B server: `wandb sweep FILE`, then `wandb agent`; "
-            "for a local run choose grid or random"
-        )
-    elif method not in METHODS:
+    if method not in METHODS:
         yield f"method is {method!r}; choose one of {', '.join(METHODS)}"
+    metric = raw.get("metric")
+    if metric is not None or method == "bayes":
+        yield from metric_problems(metric)
+    name = metric.get("name") if isinstance(metric, dict) else None
+    yield from early_terminate_problems(raw.get("early_terminate"), str(method), name)
     command = raw.get("command")
     if not isinstance(command, list) or "ffbench" not in command or ARGUMENTS not in command:
         yield f"command must be a list that runs `-m ffbench` and holds {ARGUMENTS}"
@@ -115,6 +139,14 @@ def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
             yield f"parameters.{name}: {problem}"
 
 
+def metric_problems(metric: Any) -> Iterator[str]:
+    """Why the metric cannot be searched for."""
+    if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
+        yield "metric is missing; give for example metric: {name: objective, goal: minimize}"
+    elif metric.get("goal", "minimize") not in GOALS:
+        yield f"metric.goal is {metric['goal']!r}; choose one of {', '.join(GOALS)}"
+
+
 def spec_problem(spec: Any, method: str) -> str | None:
     """Why one parameter's specification cannot be expanded; None if it can."""
     if not isinstance(spec, dict):
@@ -124,10 +156,17 @@ def spec_problem(spec: Any, method: str) -> str | None:
     unknown = sorted(map(str, set(spec) - SPEC_KEYS))
     if unknown:
         return f"unknown key {unknown[0]!r}; known are {', '.join(sorted(SPEC_KEYS))}"
+    if method == "bayes" and "probabilities" in spec:
+        return "probabilities need method random; bayes learns them"
     if "value" in spec or "values" in spec:
         return values_problem(spec)
     if method == "grid":
         return "a grid needs value or values"
+    if method == "bayes" and spec.get("distribution") == "normal":
+        return "normal has no bounds to search in; give uniform with min and max"
+    step = spec.get("q", 1)
+    if not _number(step) or step <= 0:
+        return f"q is {step!r}; give a number above 0"
     try:
         sampler(spec)
     except SweepError as error:
@@ -195,6 +234,12 @@ def random_trials(parameters: Mapping[str, Spec], seed: int) -> Iterator[dict[st
         yield {name: sample(source) for name, sample in samplers.items()}
 
 
+def distribution_of(spec: Spec) -> str:
+    """The distribution of a specification with bounds: int_uniform if both are whole numbers."""
+    whole = isinstance(spec.get("min"), int) and isinstance(spec.get("max"), int)
+    return str(spec.get("distribution") or ("int_uniform" if whole else "uniform"))
+
+
 def sampler(spec: Spec) -> Callable[[random.Random], Any]:
     """Draws one value of a specification; W&B's names of distributions.
 
@@ -208,9 +253,7 @@ def sampler(spec: Spec) -> Callable[[random.Random], Any]:
         return lambda source: source.choices(spec["values"], spec.get("probabilities"))[0]
     low: Any = spec.get("min")
     high: Any = spec.get("max")
-    kind = spec.get("distribution") or (
-        "int_uniform" if isinstance(low, int) and isinstance(high, int) else "uniform"
-    )
+    kind = distribution_of(spec)
     if kind == "normal":
         mean, deviation = spec.get("mu", 0.0), spec.get("sigma", 1.0)
         if not _number(mean) or not _number(deviation):

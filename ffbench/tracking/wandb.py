@@ -24,23 +24,13 @@ from ffbench.tracking.base import (
     server,
     warn_once,
 )
+from ffbench.tracking.mirror import flat
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
 ABANDON_SECONDS = 2.0
 MARKER = "tracker.json"
-
-
-def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings joined with '/'; None is left out, since W&B has no null value."""
-    out: dict[str, Any] = {}
-    for name, value in metrics.items():
-        if isinstance(value, dict):
-            out |= flat(value, f"{prefix}{name}/")
-        elif value is not None:
-            out[prefix + name] = value
-    return out
 
 
 def table_of(rows: list[dict[str, Any]]) -> wandb.Table:

@@ -263,7 +263,7 @@ SWEEPS = {
     "not YAML": ("a: [", "is not YAML"),
     "a list": ("- 1", "is not a sweep file"),
     "empty": ("", "is not a sweep file"),
-    "bayes": (SWEEP.replace("grid", "bayes"), "bayes needs the W&B server"),
+    "bayes": (SWEEP.replace("grid", "bayes"), "metric is missing"),
     "no method": (SWEEP.replace("method: grid\n", ""), "choose one of grid, random"),
     "no arguments": (SWEEP.replace(", '${args_no_hyphens}'", ""), "args_no_hyphens"),
     "unknown setting": (SWEEP.replace("sparsity", "sparsty"), "did you mean 'sparsity'"),

@@ -10,10 +10,14 @@ import pytest
 import yaml
 
 from ffbench.runs.files import StoreError
+from ffbench.tracking.early_terminate import EarlyTerminate, early_terminate_of
 from ffbench.tracking.sweep_file import LocalSweep, SweepError, load_local_sweep, sampler, text
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 COMMAND = ["${env}", "${interpreter}", "-m", "ffbench", "task=none", "${args_no_hyphens}"]
+
+HYPERBAND = {"type": "hyperband", "min_iter": 2}
+BAYES = {"method": "bayes", "metric": {"name": "objective"}}
 
 
 def write(folder: Path, **changes: object) -> Path:
@@ -97,8 +101,9 @@ def test_distributions_have_their_means() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"method": "bayes"}, "bayes needs the W&B server"),
-        ({"method": "absent"}, "choose one of grid, random"),
+        ({"method": "bayes"}, "metric is missing"),
+        ({"method": "bayes", "metric": {"name": "x", "goal": "low"}}, "metric.goal is 'low'"),
+        ({"method": "absent"}, "choose one of grid, random, bayes"),
         ({"command": "absent"}, "command must be a list"),
         ({"command": ["python", "-m", "ffbench"]}, "args_no_hyphens"),
         ({"parameters": {}}, "parameters is missing"),
@@ -127,6 +132,24 @@ def test_distributions_have_their_means() -> None:
             "min > 0",
         ),
         ({"run_cap": 0}, "run_cap is 0"),
+        ({"early_terminate": {"type": "hyperband"}}, "a local grid search runs every trial"),
+        (
+            {"method": "random", "parameters": {"a": {"min": 0, "max": 1, "q": 0}}},
+            "q is 0; give a number above 0",
+        ),
+        (BAYES | {"early_terminate": {"type": "median"}}, "give a mapping with type: hyperband"),
+        (BAYES | {"early_terminate": HYPERBAND | {"strict": True}}, "early_terminate.strict"),
+        (BAYES | {"early_terminate": {"type": "hyperband"}}, "either min_iter, or max_iter and s"),
+        (BAYES | {"early_terminate": HYPERBAND | {"eta": 1}}, "early_terminate.eta is 1"),
+        (
+            BAYES | {"early_terminate": HYPERBAND, "metric": {"name": "flops/ratio"}},
+            "needs metric objective",
+        ),
+        (
+            BAYES | {"parameters": {"a": {"values": [1, 2], "probabilities": [0.5, 0.5]}}},
+            "probabilities need method random",
+        ),
+        (BAYES | {"parameters": {"a": {"distribution": "normal"}}}, "normal has no bounds"),
     ],
 )
 def test_problems(tmp_path: Path, changes: dict, words: str) -> None:
@@ -134,6 +157,14 @@ def test_problems(tmp_path: Path, changes: dict, words: str) -> None:
     with pytest.raises(SweepError) as caught:
         load_local_sweep(path)
     assert words in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_brackets_of_early_termination() -> None:
+    assert early_terminate_of(None) is None
+    assert early_terminate_of(HYPERBAND) == EarlyTerminate(2, 3)
+    # W&B's own example: max_iter 27, s 2, eta 3 has brackets at 27 / 3 = 9 and 9 / 3 = 3
+    brackets = {"type": "hyperband", "max_iter": 27, "s": 2, "eta": 3}
+    assert early_terminate_of(brackets) == EarlyTerminate(3, 3)
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
@@ -174,10 +205,11 @@ def test_shipped_sweeps(path: Path) -> None:
     assert source.startswith(f"# wandb sweep sweeps/{path.name}")
     raw = yaml.safe_load(source)
     assert raw["command"][:4] == ["${env}", "${interpreter}", "-m", "ffbench"]
-    if raw["method"] == "bayes":
-        assert raw["early_terminate"]["type"] == "hyperband" and raw["metric"]["name"]
-        return
     sweep = load_local_sweep(path)
+    if raw["method"] == "bayes":
+        assert (sweep.metric, sweep.goal) == (raw["metric"]["name"], raw["metric"]["goal"])
+        assert sweep.early_terminate == EarlyTerminate(2, 2)
+        return
     assert isinstance(sweep, LocalSweep) and all(
         "=" in word for job in sweep.jobs() for word in job
     )

@@ -156,7 +156,7 @@ def test_settings_problems_are_all_named() -> None:
         "tracker.project",
         "tracker.timeout",
     ]
-    with pytest.raises(ValueError, match="choose one of wandb, none"):
+    with pytest.raises(ValueError, match="choose one of wandb, trackio, none"):
         open_tracker(settings, KEY, {}, Path("x"))
     assert TrackerSettings().problems() == []
 

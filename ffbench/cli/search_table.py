@@ -1,0 +1,81 @@
+"""What a search found, as text: its best trial, and the Pareto front."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ffbench.cli.search_trials import Asked, Trials
+
+if TYPE_CHECKING:
+    from ffbench.search.objectives import Measured, Objective
+
+
+def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
+    """The Pareto front as a table; for one objective, that of answer KL against FLOPs, with the
+    best trial of the objective before it.
+    """
+    from ffbench.search.front import front
+    from ffbench.search.objectives import Objective
+
+    measured = {one.run_key: one for one in search.trials if one.values}
+    if not measured:
+        return ["no trial was measured"]
+    lines = []
+    axes = list(objectives)
+    if len(axes) == 1:
+        axes = [Objective("answer_kl"), Objective("flops")]
+        sign = -1 if objectives[0].maximize else 1
+        best = min(measured.values(), key=lambda one: sign * value_of(one).value)
+        lines.append(
+            f"best {objectives[0].name}: {value_of(best).text()} in trial {best.number}, run "
+            f"{best.run_key}"
+        )
+    results = {key: search.store.folder(key).result() for key in measured}
+    points = {key: [axis.of(result) for axis in axes] for key, result in results.items()}
+    whole: dict[str, list[Any]] = {key: row for key, row in points.items() if None not in row}
+    if not whole:
+        return [*lines, f"no Pareto front: no trial has {' and '.join(one.name for one in axes)}"]
+    keys = [list(whole)[number] for number in front(list(whole.values()), axes)]
+    varied = [name for name, spec in search.sweep.parameters.items() if "value" not in spec]
+    rows = [
+        [str(measured[key].number), *chosen(measured[key], varied)]
+        + [one.text() for one in whole[key]]
+        + [key]
+        for key in keys
+    ]
+    heads = ["trial", *varied, *(one.heading for one in axes), "run"]
+    title = (
+        f"Pareto front: {len(keys)} of {len(whole)} measured runs; each beats every other one in "
+        "something by more than noise"
+    )
+    return [*lines, "", title, "", *markdown([heads, *rows])]
+
+
+def value_of(one: Asked) -> "Measured":
+    """The first objective's value of a measured trial."""
+    assert one.values is not None
+    return one.values[0]
+
+
+def chosen(one: Asked, names: Sequence[str]) -> list[str]:
+    """A trial's values of the parameters `names`, numbers with four digits."""
+    values: Mapping[str, str] = dict(text.split("=", 1) for text in one.overrides if "=" in text)
+    return [short(values[name]) for name in names]
+
+
+def short(text: str) -> str:
+    """A number with at most four digits; other texts as they are."""
+    try:
+        return text if text.lstrip("-").isdigit() else f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows, the heading first, as a padded Markdown table."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        return f"| {' | '.join(cells)} |"
+
+    return [line(rows[0]), line(["-" * width for width in widths]), *map(line, rows[1:])]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,37 @@ def local_config(spec: ModelSpec) -> dict[str, Any] | None:
             raise ModelError(f"model.location: {spec.location!r} is no hub id ({error})") from error
         return read_config(Path(path).parent) if isinstance(path, str) else None
     return None
+
+
+@lru_cache(maxsize=64)
+def fetched_config(spec: ModelSpec) -> dict[str, Any] | str:
+    """A hub model's config.json, or why it cannot be had: no network, no such model, no licence.
+
+    The reason is remembered, so that the jobs of a sweep ask once.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with explained(spec):
+            path = hf_hub_download(spec.location, "config.json", revision=spec.revision)
+        return read_config(Path(path).parent) or {}
+    except ModelError as error:
+        return str(error)
+
+
+def known_config(spec: ModelSpec) -> dict[str, Any] | None:
+    """A model's config.json before it is loaded: of a local folder, of a hub model, fetched if it
+    is not in the cache, or of a tiny model; None for GGUF. Raises ModelError if it cannot be had.
+    """
+    if spec.source == "tiny":
+        return dict(tiny_config(spec.location).to_dict())
+    config = local_config(spec)
+    if config is None and spec.source == "hub":
+        fetched = fetched_config(spec)
+        if isinstance(fetched, str):
+            raise ModelError(fetched)
+        return fetched
+    return config
 
 
 def load_arguments(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
@@ -256,19 +288,14 @@ class ByteTokenizer:
         return bytes(int(i) - 3 for i in ids if 3 <= int(i) < 259).decode("utf-8", errors="replace")
 
 
-def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
-    """Tiny random model of one family (llama, qwen2, qwen3), seed 0: d = 64, f = 160, two
-    layers.
-    """
+def tiny_config(family: str) -> Any:
+    """Configuration of a tiny model: d = 64, f = 160, two layers. Raises ModelError."""
     import transformers
 
-    if spec.location not in FAMILIES:
-        raise ModelError(unknown_name("model.location (tiny family)", spec.location, FAMILIES))
-    device = resolve_device(spec.device)
-    dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
-    prefix = spec.location.capitalize()
-    extra = {"head_dim": 16} if spec.location == "qwen3" else {}
-    config = getattr(transformers, f"{prefix}Config")(
+    if family not in FAMILIES:
+        raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
+    extra = {"head_dim": 16} if family == "qwen3" else {}
+    return getattr(transformers, f"{family.capitalize()}Config")(
         vocab_size=259,
         hidden_size=64,
         intermediate_size=160,
@@ -282,7 +309,16 @@ def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
         tie_word_embeddings=True,
         **extra,
     )
+
+
+def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
+    """Tiny random model of one family (llama, qwen2, qwen3), seed 0, as `tiny_config` has it."""
+    import transformers
+
+    config = tiny_config(spec.location)
+    device = resolve_device(spec.device)
+    dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = getattr(transformers, f"{prefix}ForCausalLM")(config)
+        model = getattr(transformers, f"{spec.location.capitalize()}ForCausalLM")(config)
     return model.to(device, dtype).eval().requires_grad_(False), ByteTokenizer()

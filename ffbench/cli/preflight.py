@@ -1,7 +1,7 @@
-"""What is wrong with the jobs of a command line together, and with their models, before any "
-"work.
-"""
+"""What is wrong with the jobs of a command line and with their models, before any work."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,16 @@ def model_problems(settings: RunSettings) -> list[str]:
     from ffbench.models.damage import damage
     from ffbench.models.device import device_problem
     from ffbench.models.errors import ModelError
-    from ffbench.models.loading import local_config, weight_files
+    from ffbench.models.loading import known_config, weight_files
 
     try:
         spec = model_spec(settings)
         files = weight_files(spec)
-        config = local_config(spec)
+        config = known_config(spec)
     except ModelError as error:
         return [str(error)]
-    problems: list[Any] = [device_problem(spec.device)]
+    problems: list[Any] = [device_problem(spec.device) or kernel_problem(settings)]
+    problems += width_problems(settings)
     if config is not None:
         if spec.source == "folder":
             problems.append(tokenizer_problem(Path(spec.location)))
@@ -46,6 +47,65 @@ def model_problems(settings: RunSettings) -> list[str]:
         problems += group_problems(config, settings.group_size)
         problems += position_problems(config, used_lengths(settings))
     return [problem for problem in problems if problem] or damage(files)
+
+
+def width_problems(settings: RunSettings) -> list[str]:
+    """Parameters of the compensator that do not fit the model's width, if that is known."""
+    from ffbench.experiment.identity import model_spec, plan_settings
+    from ffbench.models.sizes import model_sizes
+
+    sizes = None if settings.dense else model_sizes(model_spec(settings))
+    if sizes is None:
+        return []
+    return plan_settings(settings).compensator.size_problems(sizes.hidden, sizes.neurons)
+
+
+def kernel_problem(settings: RunSettings) -> str | None:
+    """Why the kernel that was asked for cannot run here, or None. `auto` always can."""
+    import torch
+
+    from ffbench.experiment.identity import dtype_of, model_spec
+    from ffbench.models.device import resolve_device
+    from ffbench.models.errors import ModelError
+    from ffbench.models.loading import DTYPES
+    from ffkernels import backends
+
+    name = settings.kernel.backend
+    if name == "auto" or settings.dense:
+        return None
+    spec = model_spec(settings)
+    try:
+        device = torch.device("cpu") if spec.source == "tiny" else resolve_device(spec.device)
+        backends.load(name, torch.empty(1, dtype=DTYPES[dtype_of(spec)], device=device))
+    except ModelError as error:
+        return str(error)
+    except ValueError as error:
+        reason = str(error).partition(f"received {name!r}: ")[2] or str(error)
+        return f"kernel: {name!r} cannot run here: {reason}; use kernel=auto"
+    return None
+
+
+def disk_problems(jobs: Sequence[RunSettings], folder: Path) -> list[str]:
+    """Too little space for the plans of `jobs` in `folder`, if the model's sizes are known."""
+    from ffbench.experiment.estimates import plan_bytes
+    from ffbench.experiment.identity import model_spec
+    from ffbench.models.sizes import model_sizes
+
+    needed = 0
+    for settings in jobs:
+        sizes = None if settings.dense else model_sizes(model_spec(settings))
+        if sizes is not None:
+            # the fitted layers, which jobs may share, and the plan
+            needed += plan_bytes(settings, sizes) * (1 if needed else 2)
+    while not folder.exists():
+        folder = folder.absolute().parent
+    free = shutil.disk_usage(folder).free
+    if needed <= free:
+        return []
+    return [
+        f"output_dir: the plans need {needed / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free; "
+        "free space, choose another output_dir, or run fewer jobs"
+    ]
 
 
 def job_problems(jobs: list[Job]) -> list[str]:

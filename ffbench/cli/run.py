@@ -77,7 +77,7 @@ def checked(jobs: list[Job], overrides: list[str], dry_run: bool, name: str | No
     """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep "
     "name.
     """
-    from ffbench.cli.preflight import job_problems
+    from ffbench.cli.preflight import disk_problems, job_problems
     from ffbench.runs.status import jobs_status
     from ffbench.runs.store import RunStore
 
@@ -87,6 +87,11 @@ def checked(jobs: list[Job], overrides: list[str], dry_run: bool, name: str | No
     if problems:
         return refuse(problems)
     status = jobs_status(RunStore(jobs[0].settings.output_dir), name or "runs", listed)
+    left = [
+        job.settings for job, state in zip(jobs, status.jobs, strict=True) if state.state != "done"
+    ]
+    if problems := disk_problems(left, Path(jobs[0].settings.output_dir)):
+        return refuse(problems)
     if dry_run:
         return preview(jobs, status)
     return run_jobs(jobs, status, listed, overrides)
@@ -135,9 +140,40 @@ def preview(jobs: list[Job], status: SweepStatus) -> int:
     for job, state in zip(jobs, status.jobs, strict=True):
         if state.state != "done":
             print(f"{state.run_key}  {stages_line(job.settings)}")
-    left = {job.run_key for job in status.jobs if job.state != "done"}
-    print(estimate_cost(RunStore(settings.output_dir), len(left), settings.model.name).line())
+    left = {
+        state.run_key: job.settings
+        for job, state in zip(jobs, status.jobs, strict=True)
+        if state.state != "done"
+    }
+    cost = estimate_cost(RunStore(settings.output_dir), len(left), settings.model.name)
+    print(cost.line() if cost.seconds is not None or not left else flops_line([*left.values()]))
     return DONE
+
+
+def flops_line(jobs: list[RunSettings]) -> str:
+    """About how long `jobs` take by their FLOPs, stage by stage, for want of past runs."""
+    from ffbench.experiment.estimates import EFFICIENCY, machine_rate, missing_flops
+    from ffbench.experiment.identity import model_spec
+    from ffbench.models.sizes import model_sizes
+    from ffbench.runs.progress import duration
+
+    known = [(settings, model_sizes(model_spec(settings))) for settings in jobs]
+    if any(sizes is None for _, sizes in known):
+        return f"{len(jobs)} jobs to do; no past run to estimate their cost from"
+    seconds: dict[str, float] = {}
+    for model in dict.fromkeys(settings.model.name for settings in jobs):
+        own = [(settings, sizes) for settings, sizes in known if settings.model.name == model]
+        sizes = own[0][1]
+        assert sizes is not None
+        rate = EFFICIENCY * machine_rate(own[0][0])
+        for stage, flops in missing_flops([settings for settings, _ in own], sizes).items():
+            seconds[stage] = seconds.get(stage, 0.0) + flops / rate
+    parts = ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items())
+    return (
+        f"{len(jobs)} jobs to do, very roughly {duration(sum(seconds.values()))} one after the "
+        f"other, loading not counted: {parts} (by FLOPs and this machine's speed now; no past run "
+        "to learn from)"
+    )
 
 
 def run_jobs(

@@ -23,7 +23,8 @@ class HubPlan(  # type: ignore[misc]
     def _save_pretrained(self, save_directory: Path) -> None:
         save_plan(self.plan, save_directory)
         # the hub counts downloads by this file
-        (save_directory / "config.json").write_text('{"library_name": "ffbench"}\n')
+        config = save_directory / "config.json"
+        config.write_text('{"library_name": "ffbench"}\n', encoding="utf-8")
 
     @classmethod
     def _from_pretrained(

@@ -108,6 +108,15 @@ def local_config(spec: ModelSpec) -> dict[str, Any] | None:
     return None
 
 
+def known_config(spec: ModelSpec) -> dict[str, Any] | None:
+    """A model's config.json before it is loaded, or a tiny model's; None if it is not on this
+    machine. Raises ModelError if it is damaged.
+    """
+    if spec.source == "tiny":
+        return dict(tiny_config(spec.location).to_dict())
+    return local_config(spec)
+
+
 def load_arguments(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
     """Location and keyword arguments that tokenizer, configuration and weights are loaded with."""
     arguments: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
@@ -261,19 +270,14 @@ class ByteTokenizer:
         return bytes(int(i) - 3 for i in ids if 3 <= int(i) < 259).decode("utf-8", errors="replace")
 
 
-def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
-    """Tiny random model of one family (llama, qwen2, qwen3), seed 0: d = 64, f = 160, two
-    layers.
-    """
+def tiny_config(family: str) -> Any:
+    """Configuration of a tiny model: d = 64, f = 160, two layers. Raises ModelError."""
     import transformers
 
-    if spec.location not in FAMILIES:
-        raise ModelError(unknown_name("model.location (tiny family)", spec.location, FAMILIES))
-    device = resolve_device(spec.device)
-    dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
-    prefix = spec.location.capitalize()
-    extra = {"head_dim": 16} if spec.location == "qwen3" else {}
-    config = getattr(transformers, f"{prefix}Config")(
+    if family not in FAMILIES:
+        raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
+    extra = {"head_dim": 16} if family == "qwen3" else {}
+    return getattr(transformers, f"{family.capitalize()}Config")(
         vocab_size=259,
         hidden_size=64,
         intermediate_size=160,
@@ -287,7 +291,16 @@ def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
         tie_word_embeddings=True,
         **extra,
     )
+
+
+def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
+    """Tiny random model of one family (llama, qwen2, qwen3), seed 0, as `tiny_config` has it."""
+    import transformers
+
+    config = tiny_config(spec.location)
+    device = resolve_device(spec.device)
+    dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = getattr(transformers, f"{prefix}ForCausalLM")(config)
+        model = getattr(transformers, f"{spec.location.capitalize()}ForCausalLM")(config)
     return model.to(device, dtype).eval().requires_grad_(False), ByteTokenizer()

@@ -19,7 +19,7 @@ IN_WHEEL = {
     "conf": "ffbench/conf",
     "sweeps": "ffbench/sweeps",
 }
-ONLY_IN_SOURCE = ("docs", "tests/tools", "tools", "benchmarks/gpu")
+ONLY_IN_SOURCE = ("docs", "examples", ".ci", ".github", "tests/tools", "tools", "benchmarks/gpu")
 OTHER_FILES = (
     "README.md",
     "CHANGELOG.md",
@@ -28,7 +28,7 @@ OTHER_FILES = (
     "LICENSE",
     "Makefile",
 )
-LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock", "mkdocs.yml")
+LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock", "mkdocs.yml", ".pre-commit-config.yaml")
 
 
 def files(folder: str) -> set[str]:

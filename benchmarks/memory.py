@@ -1,6 +1,6 @@
 """Peak memory of making a plan, at true shapes and without a card: fake tensors have no data.
 
-python -m benchmarks.memory [--shape llama3.1-8b ...] [--selector trained_lowrank trained] [--json]
+python benchmarks/memory.py [--shape llama3.1-8b ...] [--selector trained_lowrank trained] [--json]
 
 Every tensor that a stage makes is counted while it lives, with a model in bfloat16. A stage runs
 with two and with four layers; the peak of all layers follows, because each layer adds the same. Not

@@ -18,6 +18,18 @@ def interrupted() -> bool:
     return bool(_noted)
 
 
+def imports_torch(frame: FrameType | None) -> bool:
+    """Whether a module of torch is being imported: its C++ code aborts the process if Python raises
+    an exception there.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "<module>" and f"{os.sep}torch{os.sep}" in code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def interrupts_noted() -> Iterator[list[int]]:
     """Note every Ctrl-C inside, since libraries turn some of them into errors of their own."""
@@ -30,6 +42,9 @@ def interrupts_noted() -> Iterator[list[int]]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         _noted.append(number)
+        if imports_torch(frame):
+            threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return
         raise KeyboardInterrupt
 
     hook = sys.unraisablehook

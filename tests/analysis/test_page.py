@@ -148,7 +148,7 @@ def test_everything_from_files_is_escaped(change: Callable, copied: Path) -> Non
     change(6, model=NASTY, selector=NASTY, task=NASTY)
     (copied / "runs" / f"{6:016x}" / "config.json").write_text(json.dumps({NASTY: NASTY}))
     (copied / "sweeps" / "sparsity.json").write_text(
-        json.dumps({"jobs": [{"run_key": f"{6:016x}", "overrides": [NASTY]}]})
+        json.dumps({"name": NASTY, "jobs": [{"run_key": f"{6:016x}", "overrides": [NASTY]}]})
     )
     tags = seen(build(Source(copied, copied / "none", [f"{6:016x}"]))).tags
     assert not [

@@ -178,7 +178,6 @@ CONFIG = {
 }
 MODELS = [
     ({"model_type": "gpt2"}, "", "its FFN has no gate"),
-    ({"model_type": "phi3"}, "", "gate_up_proj"),
     ({"num_local_experts": 8}, "", "mixture of experts"),
     ({"mlp_bias": True}, "", "mlp_bias=true"),
     ({"hidden_act": "quick_gelu"}, "", "activation 'quick_gelu'"),

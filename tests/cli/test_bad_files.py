@@ -293,7 +293,7 @@ DRAWS = [
     ("values: [0.1, 0.2], probabilities: 5", "probabilities must be 2 numbers"),
     ("values: [0.1, 0.2], probabilities: [a, b]", "probabilities must be 2 numbers"),
     ("values: [0.1, 0.2], probabilities: [-1, 2]", "at least 0 that sum to 1"),
-    ("distribution: q_uniform, min: 0.1, max: 0.5, q: 0", "q is 0; it must be a number above 0"),
+    ("distribution: q_uniform, min: 0.1, max: 0.5, q: 0", "q is 0; give a number above 0"),
     ("distribution: q_uniform, min: 0.1, max: 0.5, q: x", "q is 'x'"),
     ("distribution: normal, mu: a", "normal needs numbers, not mu='a'"),
     ("min: .nan, max: 0.5", "needs numbers min < max"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from safetensors import SafetensorError, safe_open
@@ -164,6 +165,8 @@ def test_a_plan_that_the_disk_does_not_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Unwritable:
+        card: ClassVar[dict[str, Any]] = {}
+
         def save(self, folder: Path) -> None:
             raise SafetensorError(f"Error while serializing: I/O error: {words}")
 

@@ -10,7 +10,6 @@ from tiny_settings import TINY
 
 from ffbench.cli.main import main
 from ffbench.experiment import session
-from ffbench.models import loading
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +18,6 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr(session, "loaded", refuse)
-    loading.fetched_config.cache_clear()
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture) -> str:

@@ -189,8 +189,12 @@ def facts(output: Path) -> dict[str, Any]:
         found[run.name] = {name: value for name, value in result.items() if name not in TIMINGS}
         found[run.name]["timed"] = [name for name in TIMINGS if result.get(name)]
         found[run.name]["plan"] = {
-            path.name: path.read_bytes().hex() for path in sorted(run.glob("plan/*"))
+            path.name: path.read_bytes().hex() for path in sorted(run.glob("plan/*.safetensors"))
         }
+        for path in run.glob("plan/*.json"):
+            header = json.loads(path.read_text())
+            header["card"].pop("speed", None)
+            found[run.name]["plan"][path.name] = header
     for log in sorted(output.glob("*/**/answers.jsonl")):
         rows = [json.loads(line) for line in log.read_text().splitlines()]
         found[str(log.relative_to(output))] = [

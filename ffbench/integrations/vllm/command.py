@@ -24,7 +24,7 @@ def known_version(name: str) -> str:
 
 def main() -> Any:
     """Run vLLM's command line with this process's arguments."""
-    metadata.version = known_version
+    metadata.version = known_version  # type: ignore[assignment]
     sys.argv[0] = "vllm"
     from vllm.entrypoints.cli.main import main as command
 

@@ -128,6 +128,7 @@ def plan_line(settings: RunSettings, flops: float) -> dict[str, Any]:
         "calibration_text": calibration_name(s),
         "calibration_tokens": s.calibration.tokens,
         "objective": s.objective.weights(),
+        "metric": "answer" if session.stages.by_answer else "output",
         "part": s.fidelity.part,
         "flops_target": flops,
         "selector_counted": solution.selector_counted,

@@ -29,6 +29,7 @@ SELECTION = (
     "blocks",
     "hot_fraction",
     "group_size",
+    "metric",
     "windows_prompt",
     "windows_continuation",
 )
@@ -104,7 +105,8 @@ def selections(folder: str | Path, file: str = "selectors.jsonl") -> pd.DataFram
     path = Path(folder) / file
     for line in lines(path, ("selector", "compensator", "scheduler", "fidelity")):
         flops = line.get("flops") or {}
-        row = {"blocks": "consecutive"} | flat(line) | line_fidelity(line["fidelity"])
+        row = {"blocks": "consecutive", "metric": "output"} | flat(line)
+        row |= line_fidelity(line["fidelity"])
         row |= {
             "flops_ratio": flops.get("ratio"),
             "flops_selector": flops.get("selector"),

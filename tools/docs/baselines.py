@@ -76,8 +76,9 @@ def equal_flops(root: Path) -> str:
     bound = rows["selector_counted"] == False  # noqa: E712
     rows = rows.assign(bound=bound, sparsity=rows["sparsity"].round(3))
     rows = rows.sort_values(["bound", "kl_copy"], kind="stable")
-    leave_out = ("sparsity", "selector_counted", "bound")
+    leave_out = ("sparsity", "selector_counted", "bound", "metric")
     names = common.method_names(rows, leave_out)
+    names += rows["metric"].map({"answer": ", by the answer's metric"}).fillna("")
     rows = rows.assign(method=names + rows["bound"].map({True: " (bound)", False: ""}))
     parts = " and ".join(sorted(rows["part"].unique()))
     return (

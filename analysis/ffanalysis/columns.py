@@ -75,9 +75,11 @@ def speed_columns(prefix: str, what: str) -> dict[str, str]:
     """Columns of the frame `runs` for one speedup."""
     known = meanings(SpeedRatio)
     names = ("p20", "p80", "dense_s", "tokens", "processes")
-    return {f"{prefix}_speedup": f"{what}: {known['ratio']}"} | {
-        f"{prefix}_{name}": f"{what}: {known[name]}" for name in names
-    }
+    return (
+        {f"{prefix}_speedup": f"{what}: {known['ratio']}"}
+        | {f"{prefix}_{name}": f"{what}: {known[name]}" for name in names}
+        | {f"{prefix}_own_dense": f"{what}: {known['own_dense_ratio']}"}
+    )
 
 
 METHOD = (

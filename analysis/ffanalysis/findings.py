@@ -86,6 +86,9 @@ def result_sentence(row: pd.Series, faster: bool) -> str:
         gain = f"prefill is {speed} times as fast as dense"
     else:
         gain = f"prefill is no faster than dense: {speed}"
+    own = number(row, "ttft_own_dense", 2)
+    if speed is not None and own is not None:
+        gain += f" ({own} times our own kernels at full density)"
     lost = f"; {', '.join(losses)}" if losses else ""
     return f"found: {row['model']} at {row['sparsity']:.0%} sparsity: {gain}{lost}."
 

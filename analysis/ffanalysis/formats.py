@@ -98,6 +98,8 @@ FORMATS = {
     "density_used": ColumnFormat("density used"),
     "ffn_speedup": speedup("FFN speedup", "ffn_"),
     "ttft_speedup": speedup("TTFT speedup", "ttft_"),
+    "ttft_own_dense": ColumnFormat("TTFT vs own dense", 2, 1),
+    "wide_own_dense": ColumnFormat("the same vs own dense", 2, 1),
     "wide_speedup": speedup("TTFT, wide random weights", "wide_"),
     "flops_ratio": ColumnFormat("block FLOPs", 3, -1, exact=True),
     "flops_selector": ColumnFormat("selector FLOPs"),

@@ -71,9 +71,11 @@ def speed_values(prefix: str, ratio: SpeedRatio | None) -> dict[str, Any]:
     if ratio is None:
         return {}
     names = ("p20", "p80", "dense_s", "tokens", "processes")
-    return {f"{prefix}_speedup": ratio.ratio} | {
-        f"{prefix}_{name}": getattr(ratio, name) for name in names
-    }
+    return (
+        {f"{prefix}_speedup": ratio.ratio}
+        | {f"{prefix}_{name}": getattr(ratio, name) for name in names}
+        | {f"{prefix}_own_dense": ratio.own_dense_ratio}
+    )
 
 
 def ffn_share(ffn: SpeedRatio | None, ttft: Sequence[SpeedRatio]) -> float | None:

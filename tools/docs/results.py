@@ -23,6 +23,7 @@ HEADLINE = (
     "kl_prompt",
     "loss_rel",
     "ttft_speedup",
+    "ttft_own_dense",
     "flops_used",
     "flops_ratio",
 )

@@ -136,7 +136,10 @@ def pareto(frame: pd.DataFrame, path: Path) -> None:
         claim_loss(right)
         style.claim_up(right, common.CLAIMED_SPEEDUP, "claim: 1.45x")
         for axes in (left, right):
-            axes.set_xlabel(f"measured TTFT speedup at {common.spread(part, 'ttft_tokens')} tokens")
+            tokens = common.spread(part, "ttft_tokens")
+            axes.set_xlabel(
+                f"measured TTFT speedup over the model's dense prefill, {tokens} tokens"
+            )
     note = (
         f"Lower right is better; s = sparsity; {common.caption(rows)}. A line joins runs that no "
         f"other beats, from {FRONT} such runs on. Bars: {common.brackets(rows, 'ttft_processes')} "
@@ -193,6 +196,7 @@ def pareto_panel(
             **((own or grey) | {"linestyle": "none"}),
         )
         entries.setdefault(str(method) if own else "other methods, behind the front", bars)
+        own_dense_points(axes, group, loss, (own or grey)["color"], entries, scale)
     best = front(part, loss)
     if len(best) >= FRONT:
         axes.plot(
@@ -208,6 +212,33 @@ def pareto_panel(
         style.label(axes, f"s={row['sparsity']:g}", place, "data", (4, -11))
     star = axes.plot([1], [0], marker="*", color="black", markersize=12, linestyle="none", zorder=5)
     entries.setdefault("dense", star[0])
+
+
+def own_dense_points(
+    axes: Axes,
+    group: pd.DataFrame,
+    loss: str,
+    color: str,
+    entries: dict[str, Any],
+    scale: float,
+) -> None:
+    """Hollow points at the speedup over our own kernels with every neuron kept, if it was measured:
+    what is left of a speedup once the kernel itself is not counted.
+    """
+    known = (
+        group.dropna(subset=["ttft_own_dense", loss]) if "ttft_own_dense" in group else group[:0]
+    )
+    if known.empty:
+        return
+    points = axes.plot(
+        known["ttft_own_dense"],
+        scale * known[loss],
+        linestyle="none",
+        marker="o",
+        markerfacecolor="none",
+        color=color,
+    )
+    entries.setdefault("the same, over our own dense kernels", points[0])
 
 
 def block_size(frame: pd.DataFrame, path: Path) -> None:

@@ -196,7 +196,7 @@ def pareto_panel(
             **((own or grey) | {"linestyle": "none"}),
         )
         entries.setdefault(str(method) if own else "other methods, behind the front", bars)
-        own_dense_points(axes, group, loss, (own or grey)["color"], entries, scale)
+        own_dense_points(axes, group, loss, str((own or grey)["color"]), entries, scale)
     best = front(part, loss)
     if len(best) >= FRONT:
         axes.plot(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ffbench.methods.float32_products import linear
+
 OVERSAMPLE = 16  # extra directions of the randomised SVD; Halko et al. suggest 5 to 10
 WIDE = 1024  # inputs of a layer, above which a full decomposition takes too long
 ITERATIONS = 8  # of subspace iteration: the spectra of FFN weights fall slowly
@@ -36,8 +38,8 @@ class Moments:
         self.x += x.sum(0)
         self.a += a.sum(0)
         self.aa += a.square().sum(0)
-        self.xx += x.T @ x
-        self.xa += x.T @ a
+        self.xx += linear(x.T, x.T)
+        self.xa += linear(x.T, a.T)
 
 
 def whitening(moments: Moments, ridge: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

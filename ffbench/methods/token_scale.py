@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ffbench.methods.float32_products import linear
 from ffbench.methods.tensors import Axes
 
 if TYPE_CHECKING:
@@ -54,12 +55,14 @@ class ScaleSums:
         return cls(0, *sums)
 
     def add(self, features: Tensor, energy: Tensor) -> None:
-        """Add tokens: features [T, q] and each token's residual energy over the mean, [T]."""
+        """Add tokens: features [T, q] and each token's residual energy over the mean, [T]; products
+        in float32, sums in float64.
+        """
         energy = energy.clamp_max(CLIP).double()
-        wide = features.double()
+        wide, features = features.double(), features.float()
         self.count += len(features)
         self.features += wide.sum(0)
-        self.squares += wide.T @ wide
+        self.squares += linear(features.T, features.T)
         self.energy += energy.sum()
         self.cross += wide.T @ energy
 

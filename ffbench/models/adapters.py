@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ffbench.methods.float32_products import linear
 from ffbench.models.errors import UnsupportedModelError
 
 __all__ = [
@@ -65,11 +66,11 @@ class GatedFFN:
 
     def gate(self, x: Tensor) -> Tensor:
         """act(x Wg^T) [T, f] of x [T, d]."""
-        return self.act(functional.linear(x, self.w_gate))
+        return self.act(linear(x, self.w_gate))
 
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations act(x Wg^T) * (x Wu^T) [T, f] of x [T, d]."""
-        return self.gate(x) * functional.linear(x, self.w_up)
+        return self.gate(x) * linear(x, self.w_up)
 
 
 def decoder_layers(model: Any) -> Any:

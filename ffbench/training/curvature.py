@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ffbench.methods.float32_products import linear
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.forward import last_hidden, logits_of
 from ffbench.runs.progress import progress_bar
@@ -85,9 +86,9 @@ def neuron_curvature(
                     if gradient is None:  # the last layer, for tails alone
                         continue
                     rows = gradient[0, window.first : window.end].float()
-                    moved = (rows @ ffn.w_down.float()).square().sum(0)
+                    moved = linear(rows, ffn.w_down.float().T).square().sum(0)
                     totals[name][layer] += moved.to(device)
-                    fisher[name][layer] += (rows.T @ rows).cpu()
+                    fisher[name][layer] += linear(rows.T, rows.T).cpu()
     curvature = {name: (total / tokens).float().cpu() for name, total in totals.items()}
     return curvature, {name: total / tokens for name, total in fisher.items()}
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.compensators.base import Act, CompensatorState, Runtime
+from ffbench.methods.float32_products import linear
 from ffbench.methods.linalg import Moments
 from ffbench.methods.tensors import NEURON, Axes
 
@@ -28,7 +29,7 @@ class AffineRuntime(Runtime):
 
     def features(self, x: Tensor) -> Tensor | None:
         """Z = P x [T, r], or None for an estimate that does not depend on x."""
-        return None if self.projection is None else x @ self.projection.T
+        return None if self.projection is None else linear(x, self.projection)
 
     def add_skipped(
         self, y: Tensor, x: Tensor, z: Tensor | None, kept: Sequence[Tensor], block_size: int
@@ -38,7 +39,7 @@ class AffineRuntime(Runtime):
             return y
         if z is None or self.skipped_map is None:
             return y.add_(self.skipped_mean)
-        return y.add_(torch.addmm(self.skipped_mean, z, self.skipped_map.T))
+        return y.add_(linear(z, self.skipped_map, self.skipped_mean))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +77,11 @@ class AffineState(CompensatorState):
 
     def features(self, x: Tensor) -> Tensor:
         """Z = P x, float32."""
-        return x.float() @ self.projection.T
+        return linear(x.float(), self.projection)
 
     def estimate(self, x: Tensor) -> Tensor:
         """C + V P x, float32."""
-        return (x.float() @ self.projection.T) @ self.activation_map.T + self.mean
+        return linear(linear(x.float(), self.projection), self.activation_map, self.mean)
 
     def explained_energy(self, moments: Moments) -> Tensor:
         """Energy of the mean and of the unit-variance features; exact without ridge."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from ffbench.methods.float32_products import linear
 from ffbench.methods.linalg import Moments
 from ffbench.methods.registry import Method, Registry
 from ffbench.methods.tensors import Axes, reordered
@@ -57,7 +58,7 @@ class OutputMap:
 
     def of(self, x: Tensor) -> Tensor:
         """What the map adds to the output, [T, d], for inputs x [T, d]."""
-        return torch.addmm(self.bias, x @ self.projection.T, self.expansion.T)
+        return linear(linear(x, self.projection), self.expansion, self.bias)
 
     def flops(self) -> float:
         """FLOPs per token."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ffbench.methods.float32_products import linear
 from ffbench.methods.linalg import Moments, truncated_svd
 from ffbench.methods.tensors import NEURON, Axes, reordered
 
@@ -102,7 +103,7 @@ def product(x: Tensor, matrix: Tensor) -> Tensor:
     would cost more time than the product.
     """
     if matrix.device.type == "cpu":
-        return x @ matrix.float().T
+        return linear(x, matrix.float())
     return (x.to(matrix.dtype) @ matrix.T).float()
 
 
@@ -136,7 +137,7 @@ class EnergySums:
         relative = (energy / self.scale).clamp_max(CLIP)
         self.e += energy.sum(0)
         self.r += relative.sum(0)
-        self.xr += x.float().T @ relative
+        self.xr += linear(x.float().T, relative.T)
 
 
 def fit_predictor(moments: Moments, sums: EnergySums, ridge: float = RIDGE) -> Predictor:

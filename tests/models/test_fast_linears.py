@@ -1,0 +1,75 @@
+import copy
+
+import pytest
+import torch
+
+from ffbench.methods import float32_products
+from ffbench.models import fast_linears as module
+from ffbench.models.fast_linears import fast_linears, use_fast_linears
+from ffbench.models.loading import ModelSpec, load_tiny
+
+TINY = ModelSpec("tiny", "tiny", "llama")
+
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN"
+)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Products that reached oneDNN, on any processor."""
+    seen = []
+    product = float32_products.onednn_linear
+
+    def counted(x, weight, bias):
+        seen.append(tuple(weight.shape))
+        return product(x, weight, bias)
+
+    for place in (module, float32_products):
+        monkeypatch.setattr(place, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(float32_products, "onednn_linear", counted)
+    return seen
+
+
+@torch.no_grad()
+def logits(model, ids):
+    return model(ids).logits
+
+
+def test_same_logits_and_the_model_as_before(calls):
+    model, _ = load_tiny(TINY)
+    ids = torch.arange(2, 40).unsqueeze(0)
+    expected = logits(model, ids)
+    assert not calls
+    with fast_linears(model):
+        torch.testing.assert_close(logits(model, ids), expected)
+    linears = [one for one in model.modules() if type(one) is torch.nn.Linear]
+    assert len(calls) == len(linears)
+    assert not any("forward" in one.__dict__ for one in linears)
+
+
+def test_a_forward_that_somebody_else_put_there_stays(calls):
+    model, _ = load_tiny(TINY)
+    head = model.lm_head
+    head.forward = own = lambda x: x
+    with fast_linears(model):
+        assert head.forward is own
+    assert head.forward is own
+
+
+def test_a_copy_computes_with_its_own_weights(calls):
+    model, _ = load_tiny(TINY)
+    use_fast_linears(model)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.lm_head.weight.zero_()
+    ids = torch.arange(2, 10).unsqueeze(0)
+    assert not logits(twin, ids).any()
+    assert logits(model, ids).any()
+
+
+def test_nothing_changes_where_torch_is_as_fast(monkeypatch):
+    monkeypatch.setattr(module, "onednn_is_faster", lambda: False)
+    model, _ = load_tiny(TINY)
+    with fast_linears(model):
+        assert not any("forward" in one.__dict__ for one in model.modules())

@@ -23,11 +23,11 @@ from ffbench.settings import RunSettings
 @lru_cache(maxsize=1)
 def loaded(spec: ModelSpec) -> tuple[Any, Any]:
     """Model and tokenizer, checked, and kept for the next run of a sweep."""
-    from ffbench.models.fast_linears import use_fast_linears
+    from ffbench.models.fast_products import use_fast_products
     from ffbench.models.forward import check_logits
 
     model, tokenizer = load_model(spec)
-    use_fast_linears(model)
+    use_fast_products(model)
     check_logits(model)
     return model, tokenizer
 

@@ -11,7 +11,7 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.checks import check_ffns
 from ffbench.models.down_rows import stored_by_neuron
-from ffbench.models.fast_linears import fast_linears
+from ffbench.models.fast_products import fast_products
 from ffbench.models.forward import attribute
 from ffbench.models.prefill_state import Prefill, real_tokens
 from ffbench.models.sparse_ffn import SparseFFN
@@ -64,10 +64,10 @@ def sparse_prefill(
 
     Works under model(...) and model.generate, with left or right padding and in chunks. Yields the
     counters and switches. On a card the down weights are stored by neuron inside (`down_rows`);
-    keep_storage: another model uses their old storage meanwhile. On a CPU the other linear layers
-    use the faster float32 product (`fast_linears`). Raises RuntimeError when nested, ValueError if
-    the plan does not fit the model, UnsupportedModelError if an FFN computes something else than
-    its projections and activation, or if weights are offloaded.
+    keep_storage: another model uses their old storage meanwhile. On a CPU the rest of the model
+    uses this machine's faster float32 product (`fast_products`). Raises RuntimeError when nested,
+    ValueError if the plan does not fit the model, UnsupportedModelError if an FFN computes
+    something else than its projections and activation, or if weights are offloaded.
     """
     if getattr(model, ACTIVE, False):
         raise RuntimeError(
@@ -83,7 +83,7 @@ def sparse_prefill(
 
     with ExitStack() as stack:
         stack.enter_context(attribute(model, ACTIVE, True))
-        stack.enter_context(fast_linears(model))
+        stack.enter_context(fast_products(model))
         for ffn, layer in zip(ffns, plan.layers, strict=True):
             if not torch.equal(layer.order, torch.arange(len(layer.order))):
                 permute_neurons(ffn, layer.order)

@@ -1,4 +1,4 @@
-"""A model's linear layers through the faster float32 product of this machine."""
+"""A model through the faster float32 product of this machine: linear layers and attention."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ffbench.methods.float32_products import linear, onednn_is_faster
+from ffbench.models.fast_attention import fast_attention, use_fast_attention
 from ffbench.models.forward import attribute
 
 
@@ -26,17 +27,20 @@ def product(module: nn.Linear, x: Tensor) -> Tensor:
 
 
 @contextmanager
-def fast_linears(model: Any) -> Iterator[None]:
-    """Linear layers compute with `float32_products.linear` inside; nothing changes where torch's
-    own product is as fast. The same values up to rounding.
+def fast_products(model: Any) -> Iterator[None]:
+    """Linear layers compute with `float32_products.linear` inside and prompts attend by
+    `fast_attention`; nothing changes where torch's own products are as fast. The same values up to
+    rounding, and the model as before afterwards.
     """
     with ExitStack() as stack:
         for module in plain_linears(model) if onednn_is_faster() else []:
             stack.enter_context(attribute(module, "forward", partial(product, module)))
+        stack.enter_context(fast_attention(model))
         yield
 
 
-def use_fast_linears(model: Any) -> None:
+def use_fast_products(model: Any) -> None:
     """The same for as long as the model lives."""
     for module in plain_linears(model) if onednn_is_faster() else []:
         module.forward = partial(product, module)  # type: ignore[method-assign]
+    use_fast_attention(model)

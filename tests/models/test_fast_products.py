@@ -1,11 +1,12 @@
 import copy
+from collections import Counter
 
 import pytest
 import torch
 
 from ffbench.methods import float32_products
-from ffbench.models import fast_linears as module
-from ffbench.models.fast_linears import fast_linears, use_fast_linears
+from ffbench.models import fast_products as module
+from ffbench.models.fast_products import fast_products, use_fast_products
 from ffbench.models.loading import ModelSpec, load_tiny
 
 TINY = ModelSpec("tiny", "tiny", "llama")
@@ -41,10 +42,10 @@ def test_same_logits_and_the_model_as_before(calls):
     ids = torch.arange(2, 40).unsqueeze(0)
     expected = logits(model, ids)
     assert not calls
-    with fast_linears(model):
+    with fast_products(model):
         torch.testing.assert_close(logits(model, ids), expected)
     linears = [one for one in model.modules() if type(one) is torch.nn.Linear]
-    assert len(calls) == len(linears)
+    assert Counter(tuple(one.weight.shape) for one in linears) <= Counter(calls)
     assert not any("forward" in one.__dict__ for one in linears)
 
 
@@ -52,14 +53,14 @@ def test_a_forward_that_somebody_else_put_there_stays(calls):
     model, _ = load_tiny(TINY)
     head = model.lm_head
     head.forward = own = lambda x: x
-    with fast_linears(model):
+    with fast_products(model):
         assert head.forward is own
     assert head.forward is own
 
 
 def test_a_copy_computes_with_its_own_weights(calls):
     model, _ = load_tiny(TINY)
-    use_fast_linears(model)
+    use_fast_products(model)
     twin = copy.deepcopy(model)
     with torch.no_grad():
         twin.lm_head.weight.zero_()
@@ -71,5 +72,5 @@ def test_a_copy_computes_with_its_own_weights(calls):
 def test_nothing_changes_where_torch_is_as_fast(monkeypatch):
     monkeypatch.setattr(module, "onednn_is_faster", lambda: False)
     model, _ = load_tiny(TINY)
-    with fast_linears(model):
+    with fast_products(model):
         assert not any("forward" in one.__dict__ for one in model.modules())

@@ -225,12 +225,14 @@ def run_jobs(
 @contextmanager
 def stoppable() -> Iterator[None]:
     """SIGTERM stops as Ctrl-C does: a W&B agent ends a trial early by it, and the run can be
-    resumed later.
+    resumed later. It does so too where Ctrl-C is ignored, as in a script's background jobs.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    interrupt = signal.getsignal(signal.SIGINT)
+    stop = signal.default_int_handler if interrupt == signal.SIG_IGN else interrupt
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:

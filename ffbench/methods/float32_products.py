@@ -66,16 +66,19 @@ class FrozenLinear(torch.autograd.Function):
         return onednn_linear(gradients[0], weight.T, None), None, None
 
 
+def by_onednn(*tensors: Tensor) -> bool:
+    """Whether a product of these is oneDNN's: float32 on a CPU where that is faster, not empty."""
+    plain = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+    return plain and all(one.numel() for one in tensors[1:]) and onednn_is_faster()
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Product x W^T + b, [..., n] for x [..., d], W [n, d] and b [n]: torch's own, or oneDNN's for
     float32 on a CPU where that is faster.
     """
     constants = [weight] if bias is None else [weight, bias]
     tensors = [x, *constants]
-    plain = weight.numel() > 0 and all(
-        one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors
-    )
-    if not plain or not onednn_is_faster():
+    if not by_onednn(*tensors):
         return functional.linear(x, weight, bias)
     if not torch.is_grad_enabled() or not any(one.requires_grad for one in tensors):
         return onednn_linear(x, weight, bias)
@@ -83,3 +86,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return functional.linear(x, weight, bias)
     learned: Tensor = FrozenLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return learned
+
+
+def linear_by_block(x: Tensor, weights: Tensor) -> Tensor:
+    """Products x_i W_i^T [n, B, m] of blocks x [n, B, d] and their own weights [n, m, d], chosen as
+    for `linear`.
+    """
+    if not by_onednn(x, weights):
+        return x @ weights.transpose(1, 2)
+    return torch.stack([linear(one, weight) for one, weight in zip(x, weights, strict=True)])

@@ -2,7 +2,7 @@
 the sparse model's inputs (our design).
 """
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,26 +58,45 @@ def whole_blocks(windows: Tensor, block_size: int) -> Tensor:
 
 def residual_moments(
     layer: Any, sparse: TrainableFFN, hidden: list[Tensor], given: dict[str, Any]
-) -> Moments:
+) -> tuple[Moments, list[Tensor]]:
     """Moments of a layer's FFN inputs and of what its sparse blocks miss, dense output less sparse
-    output.
+    output; and the sparse outputs [1, T, d] of each window.
     """
     seen: list[tuple[Tensor, Tensor]] = []
     module = sparse.ffn.module
     hook = module.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
     d = sparse.ffn.w_gate.shape[1]
-    moments = Moments.zeros(d, d, sparse.ffn.w_gate.device)
+    moments, outputs = Moments.zeros(d, d, sparse.ffn.w_gate.device), []
     try:
         for states in hidden:
             seen.clear()
             layer_forward(layer, states, given)
             x, output = seen[0]
+            outputs.append(output)
             first = sparse.first(x.shape[1])
             missing = sparse.dense_forward(x) - output
             moments.add(x[0, first:], missing[0, first:])
     finally:
         hook.remove()
-    return moments
+    return moments, outputs
+
+
+def mapped_again(
+    sparse: TrainableFFN, output_map: OutputMap, outputs: list[Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """The FFN's forward for one more pass over the same windows: what it gave before plus the map,
+    which saves the sparse products.
+    """
+    before = iter(outputs)
+
+    def forward(x: Tensor) -> Tensor:
+        output = next(before)
+        if not sparse.layer.whole:
+            first = sparse.first(x.shape[1])
+            output[0, first:] += output_map.of(x[0, first:].float()).to(output.dtype)
+        return output
+
+    return forward
 
 
 @torch.no_grad()
@@ -103,12 +122,12 @@ def fit_output_maps(
     with trainable(model, plan) as sparse:
         layers = list(zip(decoder_layers(model), sparse, arguments, strict=True))
         for i, (layer, ffn, given) in enumerate(progress_bar(layers, desc="fit: output maps")):
-            moments = residual_moments(layer, ffn, hidden, given)
+            moments, outputs = residual_moments(layer, ffn, hidden, given)
             counts = None if metric is None else metric[i]
             maps.append(fit_output_map(moments, rank, metric=counts))
-            ffn.use(maps[-1])
-            dense = attribute(ffn.ffn.module, "forward", ffn.dense_forward)
-            with dense if dense_inputs else nullcontext():
+            again = mapped_again(ffn, maps[-1], outputs)
+            forward = ffn.dense_forward if dense_inputs else again
+            with attribute(ffn.ffn.module, "forward", forward):
                 hidden = [layer_forward(layer, states, given) for states in hidden]
     return maps
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ffbench.methods.compensators import CompensatorState, OutputMap
 from ffbench.methods.compensators.affine import AffineState
+from ffbench.methods.float32_products import linear_by_block
 from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.methods.selectors import Selector
 from ffbench.models.adapters import GatedFFN, gated_ffns
@@ -65,10 +66,6 @@ class TrainableFFN:
         state = replace(self.layer.compensation, **estimate)
         self.layer = replace(self.layer, compensation=state)
         self.chooser = BlockChooser(self.ffn, self.layer, self.settings)
-
-    def use(self, output_map: OutputMap) -> None:
-        """Add this map of the output from now on."""
-        self.parameters |= {f"{MAP}{name}": getattr(output_map, name) for name in OutputMap.axes}
 
     def output_map(self, detached: bool = True) -> OutputMap | None:
         """The map of the output in its present state."""
@@ -145,13 +142,14 @@ class TrainableFFN:
         else:
             index, counts = self.kept(before.detach(), given.detach())
         gate, up = (
-            blocks @ w[index].float().transpose(1, 2) for w in (self.ffn.w_gate, self.ffn.w_up)
+            linear_by_block(blocks, w[index].float()) for w in (self.ffn.w_gate, self.ffn.w_up)
         )
         estimate = torch.baddbmm(c[index].unsqueeze(1), z, v[index].transpose(1, 2))
         exact = self.ffn.act(gate) * up - estimate
         if counts is not None:
             exact = exact * counts.unsqueeze(1)
-        return torch.baddbmm(rest, exact, w_down_t[index]).flatten(0, 1)[order.argsort()]
+        kept = linear_by_block(exact, w_down_t[index].transpose(1, 2))
+        return (rest + kept).flatten(0, 1)[order.argsort()]
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward for a window x [1, T, d]: the first tokens and those from `end` on

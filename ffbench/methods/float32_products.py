@@ -45,6 +45,9 @@ def onednn_is_faster() -> bool:
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Product x W^T + b by oneDNN, without gradients; CPU, float32, any strides."""
+    # part of a wider matrix would go to oneDNN's reference code, a thousand times slower
+    if not (weight.is_contiguous() or weight.T.is_contiguous()):
+        weight = weight.contiguous()
     # the product that torch.compile uses on CPUs: no activation after it, no packed weight
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return result

@@ -46,28 +46,41 @@ def chunked_attention(
     mask [1 or batch, 1 or heads, T, S] as in `weights_of`; None: causal, with T = S. Some queries
     of all heads of a group are one product, over no more keys than they see.
     """
-    batch, heads, tokens, width = query.shape
+    batch, heads, tokens, _ = query.shape
     groups = key.shape[1]
     shared = heads // groups
-    step = max(1, ROWS // shared)
     output = query.new_empty(batch, tokens, groups, shared, value.shape[-1])
-    grouped = (query * scaling).view(batch, groups, shared, tokens, width)
+    for row in range(batch):
+        for group in range(groups):
+            attend_in_steps(
+                query[row, group * shared : (group + 1) * shared] * scaling,
+                key[row, group].contiguous(),
+                value[row, group].contiguous(),
+                None if mask is None else mask_part(mask, row, group, shared),
+                output[row, :, group],
+            )
+    return output.flatten(2, 3)
+
+
+def attend_in_steps(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, output: Tensor
+) -> None:
+    """Write the output [T, shared, e] of the heads of one group: scaled queries [shared, T, e],
+    keys and values [S, e], mask [1 or shared, T, S] or None as in `chunked_attention`.
+    """
+    shared, tokens, width = query.shape
+    step = max(1, ROWS // shared)
     triangle = causal_mask(min(step, tokens)) if mask is None else None
     for start in range(0, tokens, step):
         end = min(start + step, tokens)
-        rows, seen = end - start, end if mask is None else key.shape[2]
-        for row in range(batch):
-            for group in range(groups):
-                asked = grouped[row, group, :, start:end].reshape(-1, width)
-                scores = linear(asked, key[row, group, :seen]).view(shared, rows, seen)
-                if triangle is not None:
-                    scores[..., start:].add_(triangle[:rows, :rows])
-                chosen = None if mask is None else mask_part(mask, row, group, shared)
-                chosen = None if chosen is None else chosen[:, start:end]
-                weights = weights_of(scores, chosen).view(-1, seen)
-                result = linear(weights, value[row, group, :seen].T)
-                output[row, start:end, group] = result.view(shared, rows, -1).transpose(0, 1)
-    return output.flatten(2, 3)
+        rows, seen = end - start, end if mask is None else len(key)
+        scores = linear(query[:, start:end].reshape(-1, width), key[:seen])
+        scores = scores.view(shared, rows, seen)
+        if triangle is not None:
+            scores[..., start:].add_(triangle[:rows, :rows])
+        weights = weights_of(scores, None if mask is None else mask[:, start:end])
+        result = linear(weights.view(-1, seen), value[:seen].T)
+        output[start:end] = result.view(shared, rows, -1).transpose(0, 1)
 
 
 def mask_part(mask: Tensor, row: int, group: int, shared: int) -> Tensor:

@@ -46,6 +46,9 @@ WEIGHTS = {
     "plain": torch.randn(21, 33),
     "rows of a larger one": torch.randn(60, 33)[17:38],
     "transposed": torch.randn(33, 21).T,
+    "part of a wider one": torch.randn(21, 64)[:, :33],
+    "part of a wider one, transposed": torch.randn(33, 64)[:, :21].T,
+    "every other row": torch.randn(42, 33)[::2],
 }
 
 
@@ -60,6 +63,22 @@ def test_equals_a_float64_product(by_onednn, x, weight, with_bias):
     assert by_onednn and y.shape == expected.shape and y.dtype == torch.float32
     allowed = rounding(x, weight) + 2.0**-24 * (expected.abs() + (bias.abs() if with_bias else 0))
     assert ((y - expected).abs() <= allowed).all()
+
+
+@needs_onednn
+@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
+def test_onednn_gets_no_part_of_a_wider_weight(monkeypatch, weight):
+    """It would take a thousand times as long, by its reference code."""
+    given = []
+    product = torch.ops.mkldnn._linear_pointwise
+
+    def seen(x, weight, *rest):
+        given.append(weight)
+        return product(x, weight, *rest)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", seen)
+    float32_products.onednn_linear(torch.randn(5, 33), weight, None)
+    assert given[0].is_contiguous() or given[0].T.is_contiguous()
 
 
 @needs_onednn

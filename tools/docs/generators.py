@@ -15,6 +15,7 @@ from tools.docs import (
     leaderboard,
     longbench,
     peers,
+    prefill_time,
     results,
     stages,
 )
@@ -35,6 +36,8 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "triton": kernels.triton,
     "peers": peers.table,
     "growth": growth.table,
+    "prefill_profile": prefill_time.profile,
+    "stage_rates": prefill_time.stage_rates,
     **baselines.PARTS,
 }
 # name -> place in the checkout, and what draws it there

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny_settings import TINY
+from tiny_settings import EXPERTS, SMALL, TINY
 
 from ffbench.cli.main import main
 from ffbench.experiment import session
@@ -43,6 +43,29 @@ def test_settings_that_do_not_fit_the_model(
 ) -> None:
     assert text in refused([*TINY, *overrides, f"output_dir={tmp_path}"], capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_mixture_of_experts_cannot_have_is_named_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["selector=griffin", "speed.rounds=1", "objective.metric=answer", "hot_fraction=0.5"]
+    words += ["compensator.output_map_rank=8"]
+    assert main(["model=tiny_olmoe", *SMALL, *words, f"output_dir={tmp_path}"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.endswith("(model: olmoe is a mixture of experts)") for line in lines)
+    assert [line.removeprefix("error: ").partition(":")[0] for line in lines] == [
+        "selector",
+        "compensator",
+        "scheduler",
+        "hot_fraction",
+        "objective.metric",
+        "speed.rounds",
+    ]
+    assert not list(tmp_path.iterdir())
+    assert main(["speed", "model=tiny_olmoe", *EXPERTS, "speed.rounds=1"]) == 2
+    assert "speed.rounds: the speed of experts is not measured yet" in capsys.readouterr().err
+    folder = f"output_dir={tmp_path}"
+    assert main(["model=tiny_olmoe", *SMALL, *EXPERTS, "sparsity=0.5", folder, "--dry-run"]) == 0
 
 
 def test_a_full_disk(

@@ -112,6 +112,8 @@ def record_plan(folder: Path, job: Job) -> int:
             f"scheduler: blocks of a plan by {plan.settings.scheduler.name!r} keep different "
             "numbers of neurons, which the benchmark cannot replay; use another scheduler"
         )
+    if plan.experts > 1:
+        problems.append("plan record: the benchmark replays dense models only, not experts")
     if problems:
         return refuse(problems)
     model, tokenizer = loaded(keys.model_spec(s))
@@ -132,7 +134,7 @@ def describe(plan: SparsePlan) -> str:
     card = "\n".join(f"{label:14} {text}" for label, text in card_rows(plan).items())
     f = len(plan.layers[0].order)
     rows = "\n".join(
-        f"layer {i:3}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  "
+        f"{plan.name_of(i)}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  "
         f"hot {layer.hot:6}  compensator features {layer.compensation.feature_width}"
         for i, layer in enumerate(plan.layers)
     )

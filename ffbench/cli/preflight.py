@@ -25,11 +25,13 @@ def folder_problems(jobs: list[Job]) -> list[str]:
 def model_problems(settings: RunSettings) -> list[str]:
     """What files and config.json tell against a model and its settings; reads no weights."""
     from ffbench.experiment.identity import model_spec
+    from ffbench.experiment.mixtures import mixture_problems
     from ffbench.models.checkpoint import tokenizer_problem
     from ffbench.models.checks import config_problems, group_problems, position_problems
     from ffbench.models.damage import damage
     from ffbench.models.device import device_problem
     from ffbench.models.errors import ModelError
+    from ffbench.models.experts import SPARSE_MIXTURES
     from ffbench.models.loading import known_config, weight_files
 
     try:
@@ -43,7 +45,8 @@ def model_problems(settings: RunSettings) -> list[str]:
     if config is not None:
         if spec.source == "folder":
             problems.append(tokenizer_problem(Path(spec.location)))
-        problems += config_problems(config)
+        problems += config_problems(config, SPARSE_MIXTURES)
+        problems += mixture_problems(settings, config)
         problems += group_problems(config, settings.group_size)
         problems += position_problems(config, used_lengths(settings))
     return [problem for problem in problems if problem] or damage(files)

@@ -132,48 +132,16 @@ def stages_line(settings: RunSettings) -> str:
 
 def preview(jobs: list[Job], status: SweepStatus) -> int:
     """Print which jobs are done, missing or failed, and what the rest should cost."""
-    from ffbench.runs.status import estimate_cost
-    from ffbench.runs.store import RunStore
+    from ffbench.cli.estimate import cost_line
 
-    settings = jobs[0].settings
     print("\n".join(status.lines()))
+    left = []
     for job, state in zip(jobs, status.jobs, strict=True):
         if state.state != "done":
+            left.append(job.settings)
             print(f"{state.run_key}  {stages_line(job.settings)}")
-    left = {
-        state.run_key: job.settings
-        for job, state in zip(jobs, status.jobs, strict=True)
-        if state.state != "done"
-    }
-    cost = estimate_cost(RunStore(settings.output_dir), len(left), settings.model.name)
-    print(cost.line() if cost.seconds is not None or not left else flops_line([*left.values()]))
+    print(cost_line(left))
     return DONE
-
-
-def flops_line(jobs: list[RunSettings]) -> str:
-    """About how long `jobs` take by their FLOPs, stage by stage, for want of past runs."""
-    from ffbench.experiment.estimates import EFFICIENCY, machine_rate, missing_flops
-    from ffbench.experiment.identity import model_spec
-    from ffbench.models.sizes import model_sizes
-    from ffbench.runs.progress import duration
-
-    known = [(settings, model_sizes(model_spec(settings))) for settings in jobs]
-    if any(sizes is None for _, sizes in known):
-        return f"{len(jobs)} jobs to do; no past run to estimate their cost from"
-    seconds: dict[str, float] = {}
-    for model in dict.fromkeys(settings.model.name for settings in jobs):
-        own = [(settings, sizes) for settings, sizes in known if settings.model.name == model]
-        sizes = own[0][1]
-        assert sizes is not None
-        rate = EFFICIENCY * machine_rate(own[0][0])
-        for stage, flops in missing_flops([settings for settings, _ in own], sizes).items():
-            seconds[stage] = seconds.get(stage, 0.0) + flops / rate
-    parts = ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items())
-    return (
-        f"{len(jobs)} jobs to do, very roughly {duration(sum(seconds.values()))} one after the "
-        f"other, loading not counted: {parts} (by FLOPs and this machine's speed now; no past run "
-        "to learn from)"
-    )
 
 
 def run_jobs(

@@ -38,7 +38,7 @@ RATE_SIZE = 768  # of the square matrices that are multiplied to find the machin
 
 def plan_bytes(settings: RunSettings, sizes: ModelSizes) -> int:
     """Size of a plan's tensors on disk: order, compensator, predictor and statistics of each
-    layer. Selectors that make tensors of their own come on top.
+    FFN. Selectors that make tensors of their own come on top.
     """
     d, f = sizes.hidden, sizes.neurons
     compensator = identity.plan_settings(settings).compensator
@@ -46,7 +46,8 @@ def plan_bytes(settings: RunSettings, sizes: ModelSizes) -> int:
     floats = sum(tensor.numel() for tensor in state.tensors().values())
     floats += d + f  # the predictor's mean and prior
     floats += sum(f for axes in STATISTIC_AXES.values() if axes == (NEURON,))
-    return sizes.layers * (FLOAT_BYTES * floats + HALF_BYTES * f * d + INDEX_BYTES * f)
+    ffns = sizes.layers * sizes.experts
+    return ffns * (FLOAT_BYTES * floats + HALF_BYTES * f * d + INDEX_BYTES * f)
 
 
 def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
@@ -63,7 +64,8 @@ def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
     # moments in float64 at half the rate, energies, then factors and singular vectors
     per_token = 2 * (2 * d * d + 2 * d * f) + 2 * d * f
     fit = sizes.forward_flops(tokens, window)
-    fit += layers * (tokens * per_token + 10.0 * d**3 + 4.0 * d * d * f)
+    fit += layers * tokens * sizes.chosen * per_token
+    fit += layers * sizes.experts * (10.0 * d**3 + 4.0 * d * d * f)
     mapped = sizes.forward_flops(MAP_WINDOWS * window, window)
     steps = identity.plan_settings(s).compensator.refinements().tune_steps
     return {

@@ -89,14 +89,16 @@ class Pipeline(Session):
         return plan
 
     def selection(self, plan: SparsePlan) -> dict[str, Any]:
-        """Metrics of the selector by layer, and their means; one held-out window of each text."""
+        """Metrics of the selector by layer, and their means; one held-out window of each text. Not
+        measured for experts.
+        """
         import torch
 
         from ffbench.evaluation.selection import selection_metrics
         from ffbench.experiment.calibration import heldout_windows
         from ffbench.training.token_mixing import load_scores
 
-        if not self.settings.fidelity.windows or untimed(plan.settings):
+        if not self.settings.fidelity.windows or untimed(plan.settings) or plan.experts > 1:
             return {}
         length = max(*self.settings.fidelity.contexts, 2 * plan.settings.block_size)
         windows = torch.cat(list(heldout_windows(self.tokenizer, length, length).values()))

@@ -9,6 +9,7 @@ from typing import Any
 
 from ffbench.experiment import identity
 from ffbench.experiment.lengths import used_lengths
+from ffbench.experiment.mixtures import mixture_problems
 from ffbench.experiment.plan_cards import made_card
 from ffbench.experiment.stages import RunStages
 from ffbench.methods.plan import SparsePlan
@@ -47,14 +48,17 @@ class Session:
         self._making = 0
         with self.timed("load"):
             self.model, self.tokenizer = loaded(identity.model_spec(settings))
-        self.check_positions()
+        self.check_settings()
 
-    def check_positions(self) -> None:
-        """Raise ModelError if the settings use longer texts than the model has positions."""
+    def check_settings(self) -> None:
+        """Raise ModelError if the settings use longer texts than the model has positions, or what a
+        mixture of experts cannot have: before the model was loaded, it may have been unknown.
+        """
         from ffbench.models.checks import position_problems
 
-        lengths = used_lengths(self.settings)
-        if problems := position_problems(self.model.config.to_dict(), lengths):
+        config = self.model.config.to_dict()
+        problems = position_problems(config, used_lengths(self.settings))
+        if problems := problems + mixture_problems(self.settings, config):
             raise ModelError("; ".join(problems))
 
     @contextmanager

@@ -187,7 +187,8 @@ class LayerPlan:
 
 @dataclass
 class SparsePlan:
-    """Settings, model fingerprint and one LayerPlan per layer.
+    """Settings, model fingerprint and one LayerPlan per FFN: per layer, or per expert of each layer
+    in turn if a layer has several `experts`.
 
     Prompts below `min_tokens` run dense (0: none). `python -m ffbench speed plan=FOLDER` measures
     from which length on the plan pays off, and writes it there. `fingerprint` has the hash of the
@@ -200,6 +201,12 @@ class SparsePlan:
     layers: list[LayerPlan]
     min_tokens: int = 0
     card: dict[str, Any] = field(default_factory=dict)
+    experts: int = 1
+
+    def name_of(self, index: int) -> str:
+        """The FFN of an entry of `layers`, for readers."""
+        layer, expert = divmod(index, self.experts)
+        return f"layer {layer:3}" + (f", expert {expert:3}" if self.experts > 1 else "")
 
     def save(self, folder: str | Path) -> None:
         """Write plan.json, plan.safetensors and a README.md with the card into `folder`."""

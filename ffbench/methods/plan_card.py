@@ -1,5 +1,6 @@
 """A plan's card: what it was made for and from, how near to dense it comes, how fast it is."""
 
+from collections import Counter
 from typing import Any
 
 from ffbench.methods.plan import SparsePlan
@@ -66,6 +67,8 @@ def card_rows(plan: SparsePlan) -> dict[str, str]:
         if name == "answer_kl" or name in card
     }
     rows["TTFT speedup"] = speed_text(card.get("speed"))
+    if plan.experts > 1:
+        rows["dense experts"] = dense_experts(plan)
     if plan.min_tokens:
         rows["dense below"] = f"{plan.min_tokens} tokens"
     if card.get("versions"):
@@ -75,6 +78,20 @@ def card_rows(plan: SparsePlan) -> dict[str, str]:
     if card.get("command"):
         rows["command"] = str(card["command"])
     return rows
+
+
+def kept_text(plan: SparsePlan) -> str:
+    """Kept neurons of every FFN, layers in turn; of experts how many keep a number."""
+    if plan.experts == 1:
+        return ", ".join(str(layer.kept) for layer in plan.layers)
+    numbers = Counter(layer.kept for layer in plan.layers)
+    return ", ".join(f"{kept} in {count} experts" for kept, count in sorted(numbers.items()))
+
+
+def dense_experts(plan: SparsePlan) -> str:
+    """The experts that stay dense, by layer and number."""
+    names = [plan.name_of(i) for i, layer in enumerate(plan.layers) if layer.whole]
+    return "; ".join(" ".join(name.split()) for name in names) or "none"
 
 
 def front_matter(card: dict[str, Any]) -> str:
@@ -90,7 +107,6 @@ def readme(plan: SparsePlan) -> str:
     facts, settings = card_rows(plan), plan.settings.as_dict().items()
     escaped = {label: text.replace("|", "\\|") for label, text in facts.items()}
     f = len(plan.layers[0].order)
-    kept = ", ".join(str(layer.kept) for layer in plan.layers)
     return "\n".join(
         [
             front_matter(plan.card),
@@ -112,7 +128,7 @@ def readme(plan: SparsePlan) -> str:
             "| --- | --- |",
             *(f"| {label} | {text} |" for label, text in escaped.items()),
             *(f"| {name} | {method_text(value)} |" for name, value in settings),
-            f"| kept neurons by layer, of {f} | {kept} |",
+            f"| kept neurons by layer, of {f} | {kept_text(plan)} |",
             "",
             "KL in nats on held-out text, with 95% bootstrap intervals: answer KL on the tokens",
             "that continue a sparse prompt, copy KL on a repeated passage of it. Speedups are over",

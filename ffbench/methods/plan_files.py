@@ -57,6 +57,7 @@ def save_header(plan: SparsePlan, folder: Path) -> None:
         "fingerprint": plan.fingerprint,
         "min_tokens": plan.min_tokens,
         "card": plan.card,
+        "experts": plan.experts,
         "axes": {
             "statistics": first.statistics.axes,
             "selector": first.selector_tensors.axes,
@@ -101,6 +102,7 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
             for i, entry in enumerate(header["layers"])
         ]
         least, made_for = int(header.get("min_tokens", 0)), header["fingerprint"]
+        experts = int(header.get("experts", 1))
     except MethodError as error:
         raise PlanError(
             f"plan {folder}: {error}; if a newer version made it, update FFBench, otherwise create "
@@ -112,6 +114,11 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
         raise PlanError(
             f"plan {folder}: cannot be read ({error}); create the plan again"
         ) from error
+    if experts < 1 or len(layers) % experts:
+        raise PlanError(
+            f"plan {folder}: {len(layers)} FFNs are not layers of {experts} experts; create the "
+            "plan again"
+        )
     if not layers or not isinstance(made_for, dict):
         raise PlanError(f"plan {folder}: no layers or no fingerprint; create the plan again")
     if problems := settings.problems():
@@ -125,7 +132,7 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
     card = header.get("card", {})
     if fingerprint is not None and fingerprint["model"] != made_for.get("model"):
         raise PlanError(f"plan {folder}: {other_model(fingerprint, made_for, card)}")
-    return SparsePlan(settings, made_for, layers, least, card)
+    return SparsePlan(settings, made_for, layers, least, card, experts)
 
 
 def other_model(given: dict[str, str], made_for: dict[str, str], card: dict[str, Any]) -> str:

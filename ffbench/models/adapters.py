@@ -1,15 +1,17 @@
-"""Find the gated FFN of each layer in a Hugging Face causal language model."""
+"""Find the gated FFNs of each layer in a Hugging Face causal language model."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ffbench.methods.float32_products import linear
 from ffbench.models.errors import UnsupportedModelError
+from ffbench.models.experts import expert_weights, experts_problem, has_experts
+from ffbench.models.gated_ffn import (
+    ACTIVATION_FUNCTIONS,
+    ACTIVATIONS,
+    WEIGHT_DTYPES,
+    GatedFFN,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -17,60 +19,13 @@ __all__ = [
     "GatedFFN",
     "UnsupportedModelError",
     "decoder_layers",
+    "experts_per_layer",
     "gated_ffns",
 ]
 
-# Hugging Face's name of an activation -> the kernels' name of it
-ACTIVATIONS = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
-}
-ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": functional.silu,
-    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-}
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 # Phi-3, Phi-4 and GLM: one matrix [2f, d], the gate's rows first
 FUSED_PROJECTIONS = ("gate_up_proj", "down_proj")
-WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-
-
-@dataclass(frozen=True)
-class GatedFFN:
-    """One layer's FFN: module plus weights w_gate, w_up [f, d] and w_down [d, f].
-
-    The weights are the module's own, or views of them, so that writing to them changes the model.
-    """
-
-    layer: int
-    module: nn.Module
-    w_gate: Tensor
-    w_up: Tensor
-    w_down: Tensor
-    activation: str
-
-    @property
-    def act(self) -> Callable[[Tensor], Tensor]:
-        """The activation function of the gate."""
-        return ACTIVATION_FUNCTIONS[self.activation]
-
-    @property
-    def down(self) -> nn.Module:
-        """The down projection; its input is the activations."""
-        return self.module.down_proj  # type: ignore[return-value]
-
-    def gate(self, x: Tensor) -> Tensor:
-        """act(x Wg^T) [T, f] of x [T, d]."""
-        return self.act(linear(x, self.w_gate))
-
-    def activations(self, x: Tensor) -> Tensor:
-        """Exact activations act(x Wg^T) * (x Wu^T) [T, f] of x [T, d]."""
-        return self.gate(x) * linear(x, self.w_up)
 
 
 def decoder_layers(model: Any) -> Any:
@@ -104,10 +59,8 @@ def weights_of(module: Any) -> tuple[Tensor, Tensor, Tensor]:
     return module.gate_proj.weight, module.up_proj.weight, down
 
 
-def ffn_problem(module: Any, activation: str | None) -> str | None:
-    """Why one layer's FFN cannot run sparse; None if it can."""
-    if module is None:
-        return "has no `mlp`"
+def projections_problem(module: Any) -> str | None:
+    """Why the projections of one layer's FFN cannot run sparse; None if they can."""
     names = projections(module)
     parts: dict[str, Any] = {name: getattr(module, name, None) for name in names}
     if missing := [name for name, part in parts.items() if part is None]:
@@ -124,21 +77,53 @@ def ffn_problem(module: Any, activation: str | None) -> str | None:
         rows, f = len(parts["gate_up_proj"].weight), parts["down_proj"].weight.shape[1]
         if rows != 2 * f:
             return f"gate_up_proj has {rows} rows; gate and up of {f} neurons have {2 * f}"
+    return None
+
+
+def ffn_problem(module: Any, activation: str | None) -> str | None:
+    """Why one layer's FFN, or its experts, cannot run sparse; None if they can."""
+    if module is None:
+        return "has no `mlp`"
+    check = experts_problem if has_experts(module) else projections_problem
+    if problem := check(module):
+        return problem
     if activation not in ACTIVATIONS:
         return f"activation {activation!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
     return None
 
 
+def layer_ffns(index: int, module: Any, activation: str) -> list[GatedFFN]:
+    """The FFN of one layer, or each of its experts."""
+    if not has_experts(module):
+        return [GatedFFN(index, module, *weights_of(module), activation)]
+    experts = module.experts
+    return [
+        GatedFFN(index, experts, *weights, activation, number)
+        for number, weights in enumerate(expert_weights(experts))
+    ]
+
+
 def gated_ffns(model: Any) -> list[GatedFFN]:
-    """Every layer's gated FFN, in layer order.
+    """Every gated FFN in the order of the layers, and of the experts within a layer; all layers
+    have the same number of them.
 
     Raises UnsupportedModelError, naming the first layer that cannot run sparse and what is wrong.
     """
-    ffns = []
+    ffns: list[GatedFFN] = []
+    counts = []
     activation = activation_name(model.config)
     for index, layer in enumerate(decoder_layers(model)):
         module: Any = getattr(layer, "mlp", None)
         if problem := ffn_problem(module, activation):
             raise UnsupportedModelError(f"model: layer {index}: {problem}")
-        ffns.append(GatedFFN(index, module, *weights_of(module), ACTIVATIONS[str(activation)]))
+        found = layer_ffns(index, module, ACTIVATIONS[str(activation)])
+        ffns += found
+        counts.append(len(found))
+    if len(set(counts)) > 1:
+        raise UnsupportedModelError(f"model: its layers have different numbers of FFNs: {counts}")
     return ffns
+
+
+def experts_per_layer(ffns: list[GatedFFN]) -> int:
+    """How many FFNs each decoder layer has: 1, or the number of routed experts."""
+    return len(ffns) // (ffns[-1].layer + 1)

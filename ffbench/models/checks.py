@@ -1,6 +1,6 @@
 """Checks of a model before any work: its configuration, then the weights that were read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -45,8 +45,32 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else config
 
 
-def config_problems(config: Mapping[str, Any]) -> list[str]:
-    """What config.json alone tells against running a model sparse; a sentence per problem."""
+def experts_setting(config: Mapping[str, Any]) -> str | None:
+    """The setting of a configuration that gives several routed experts; None for a dense model."""
+    inner = text_config(config)
+    several = (n for n in EXPERT_COUNTS if isinstance(inner.get(n), int) and inner[n] > 1)
+    return next(several, None)
+
+
+def mixture_problem(config: Mapping[str, Any], mixtures: Collection[str] = ()) -> str | None:
+    """Why a mixture of experts cannot be used: it is none of the families `mixtures`."""
+    inner = text_config(config)
+    kind = str(inner.get("model_type", config.get("model_type")))
+    name = experts_setting(config)
+    if name is None or kind in mixtures:
+        return None
+    choice = "".join(f"{one} or " for one in mixtures)
+    return (
+        f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not supported "
+        f"here; choose {choice}a dense model (docs/models.md)"
+    )
+
+
+def config_problems(config: Mapping[str, Any], mixtures: Collection[str] = ()) -> list[str]:
+    """What config.json alone tells against running a model sparse; a sentence per problem.
+
+    mixtures: families of mixtures of experts that the caller can use.
+    """
     inner = text_config(config)
     kind = str(inner.get("model_type", config.get("model_type")))
     problems = []
@@ -59,13 +83,8 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
         )
     if kind in OTHER_FFNS:
         problems.append(f"model: model_type {kind!r}: {OTHER_FFNS[kind]}")
-    for name in EXPERT_COUNTS:
-        if isinstance(inner.get(name), int) and inner[name] > 1:
-            problems.append(
-                f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not "
-                "supported; choose a dense model (docs/models.md)"
-            )
-            break
+    if mixture := mixture_problem(config, mixtures):
+        problems.append(mixture)
     if inner.get("mlp_bias"):
         problems.append("model: its FFN has biases (mlp_bias=true), which are not supported")
     pattern = inner.get("activation_sparsity_pattern")
@@ -170,17 +189,17 @@ def formula_problem(ffn: GatedFFN, forward: Callable[[Tensor], Tensor] | None = 
     row = torch.randn(1, d, generator=torch.Generator().manual_seed(ffn.layer))
     x = row.to(ffn.w_gate.device, ffn.w_gate.dtype)
     try:
-        got = (forward or ffn.module)(x[None])[0].float()
+        got = (forward or ffn.module)(*ffn.arguments(x)).reshape(1, d).float()
     except Exception as error:  # noqa: BLE001 - a foreign forward can raise anything
-        return f"layer {ffn.layer}: its FFN cannot be called with hidden states alone ({error})"
+        return f"{ffn.name}: its FFN cannot be called with hidden states alone ({error})"
     expected = gated_row(ffn, x)
     if not bool(torch.isfinite(expected).all()):
-        return f"layer {ffn.layer}: weights of its FFN are not finite; fetch the model again"
+        return f"{ffn.name}: weights of its FFN are not finite; fetch the model again"
     distance = float((got - expected).norm() / expected.norm().clamp_min(1e-30))
     if distance <= FORMULA_TOLERANCE[ffn.w_gate.dtype]:
         return None
     return (
-        f"layer {ffn.layer}: {type(ffn.module).__name__} does not compute "
+        f"{ffn.name}: {type(ffn.module).__name__} does not compute "
         f"{ffn.activation}(gate) * up through down (off by {distance:.0%} on a random row)"
     )
 

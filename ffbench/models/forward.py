@@ -45,12 +45,13 @@ def logits_of(model: Any, hidden: Tensor) -> Tensor:
     """Logits [..., T, vocabulary] of hidden states [..., T, d], with gradients.
 
     The model's own forward runs with its decoder replaced by these states, so that whatever it does
-    after them counts: the head, a scale, a soft cap.
+    after them counts: the head, a scale, a soft cap. A mixture of experts reads the router's logits
+    too, of which there are none.
     """
-    from transformers.modeling_outputs import BaseModelOutputWithPast
+    from transformers.modeling_outputs import MoeModelOutputWithPast
 
     flat = hidden.reshape(1, -1, hidden.shape[-1])
-    output = BaseModelOutputWithPast(last_hidden_state=flat)
+    output = MoeModelOutputWithPast(last_hidden_state=flat)
     with attribute(model.model, "forward", lambda *args, **kwargs: output):
         logits = model(inputs_embeds=flat, use_cache=False).logits
     return logits.reshape(*hidden.shape[:-1], logits.shape[-1])  # type: ignore[no-any-return]

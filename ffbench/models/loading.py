@@ -22,6 +22,7 @@ from ffbench.models.checks import check_loaded, config_problems, structure_probl
 from ffbench.models.damage import damage
 from ffbench.models.device import AUTO, DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError
+from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.load_errors import explanation
 from ffbench.suggestions import unknown_name
 
@@ -29,7 +30,13 @@ __all__ = ["DTYPES", "ModelError", "ModelSpec", "load_model", "weight_files"]
 
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
 CPU = torch.device("cpu")  # tiny models always run there
-FAMILIES = ("llama", "qwen2", "qwen3")
+# tiny families, with what only they have
+FAMILIES: dict[str, dict[str, int]] = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 16},
+    "olmoe": {"num_experts": 8, "num_experts_per_tok": 2},
+}
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
     if spec.source == "tiny":
         return load_tiny(spec)
     files = weight_files(spec)  # refuses pointers and missing shards before anything is imported
-    if problems := config_problems(local_config(spec) or {}) or damage(files):
+    if problems := config_problems(local_config(spec) or {}, SPARSE_MIXTURES) or damage(files):
         raise ModelError("; ".join(problems))
     location, arguments = load_arguments(spec)
     with explained(spec), quiet_transformers():
@@ -227,7 +234,7 @@ def load_parts(spec: ModelSpec, location: str, arguments: dict[str, Any]) -> tup
     config = None
     if "gguf_file" not in arguments:  # a GGUF file's configuration comes with its weights
         config = AutoConfig.from_pretrained(location, **arguments)
-        problems = config_problems(config.to_dict())
+        problems = config_problems(config.to_dict(), SPARSE_MIXTURES)
         if not problems and not spec.trust_remote_code:
             problem = structure_problem(config)
             problems = [problem] if problem else []
@@ -276,7 +283,6 @@ def tiny_config(family: str) -> Any:
 
     if family not in FAMILIES:
         raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
-    extra = {"head_dim": 16} if family == "qwen3" else {}
     return getattr(transformers, f"{family.capitalize()}Config")(
         vocab_size=259,
         hidden_size=64,
@@ -289,12 +295,12 @@ def tiny_config(family: str) -> Any:
         bos_token_id=1,
         eos_token_id=2,
         tie_word_embeddings=True,
-        **extra,
+        **FAMILIES[family],
     )
 
 
 def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
-    """Tiny random model of one family (llama, qwen2, qwen3), seed 0, as `tiny_config` has it."""
+    """Tiny random model of one family of FAMILIES, seed 0, as `tiny_config` has it."""
     import transformers
 
     config = tiny_config(spec.location)

@@ -16,7 +16,7 @@ from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
-from ffbench.models.adapters import gated_ffns
+from ffbench.models.adapters import experts_per_layer, gated_ffns
 from ffbench.models.checkpoint import read_config_file
 from ffbench.models.checks import config_problems, structure_problem
 from ffbench.models.loading import DTYPES, ModelError
@@ -272,4 +272,4 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
                 ),
             )
         )
-    return SparsePlan(settings, {"model": "random"}, layers)
+    return SparsePlan(settings, {"model": "random"}, layers, experts=experts_per_layer(ffns))

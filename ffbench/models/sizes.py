@@ -4,26 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ffbench.models.checks import text_config
+from ffbench.models.checks import experts_setting, text_config
 from ffbench.models.loading import ModelSpec, known_config
 from ffbench.models.shapes import SHAPES, shape_of
 
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """Layers, hidden width d, neurons f per layer, attention weights per layer, vocabulary."""
+    """Layers, hidden width d, neurons f of an FFN, attention weights per layer, vocabulary; experts
+    per layer, and those that a token sees.
+    """
 
     layers: int
     hidden: int
     neurons: int
     attention: int
     vocabulary: int
+    experts: int = 1
+    chosen: int = 1
 
     def forward_flops(self, tokens: int, context: int, logits: int = 0) -> float:
         """FLOPs of a dense forward pass over `tokens` tokens in texts of `context` tokens, with
         logits at `logits` positions; a multiplication and an addition count as two.
         """
-        weights = self.layers * (3 * self.hidden * self.neurons + self.attention)
+        weights = self.layers * (3 * self.hidden * self.neurons * self.chosen + self.attention)
         # causal: a token attends to half of its text on average, by two products
         attending = 2.0 * self.layers * self.hidden * context
         return tokens * (2.0 * weights + attending) + 2.0 * logits * self.hidden * self.vocabulary
@@ -31,7 +35,7 @@ class ModelSizes:
 
 def sizes_of_config(config: Mapping[str, Any]) -> ModelSizes | None:
     """Sizes that a config.json gives; None if it lacks one."""
-    c = text_config(config)
+    c, several = text_config(config), experts_setting(config)
     try:
         hidden, heads = int(c["hidden_size"]), int(c["num_attention_heads"])
         head = int(c.get("head_dim") or hidden // heads)
@@ -42,6 +46,8 @@ def sizes_of_config(config: Mapping[str, Any]) -> ModelSizes | None:
             neurons=int(c["intermediate_size"]),
             attention=2 * hidden * head * (heads + key_value),
             vocabulary=int(c["vocab_size"]),
+            experts=int(c[several]) if several else 1,
+            chosen=int(c["num_experts_per_tok"]) if several else 1,
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""One layer's FFN on prompts by a plan: dense at both ends, sparse blocks between."""
+"""One FFN on prompts by a plan: dense at both ends, sparse blocks between."""
 
 from collections.abc import Callable
 from itertools import accumulate
@@ -15,8 +15,20 @@ from ffbench.models.token_ffn import token_forward
 from ffkernels import dense_gated_ffn, sparse_gated_ffn
 
 
+def prompt_span(plan: SparsePlan, prompt: Prefill, row: int, tokens: int) -> SparseSpan:
+    """The sparse rows of this pass's `tokens` tokens of one prompt of the batch; none if the prompt
+    is too short to gain.
+    """
+    offset, total = prompt.offsets[row], prompt.prompt_tokens
+    dense_from = None if prompt.dense_from is None else prompt.dense_from[row]
+    span = sparse_span(plan.settings, tokens, offset=offset, total=total, dense_from=dense_from)
+    if prompt.too_short(total or offset + tokens, plan.min_tokens):
+        return SparseSpan(span.start, span.start, offset)
+    return span
+
+
 class SparseFFN:
-    """One layer's FFN on prompts: dense at both ends, sparse blocks between."""
+    """One FFN on prompts: dense at both ends, sparse blocks between."""
 
     def __init__(
         self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, prompt: Prefill, backend: str
@@ -24,7 +36,9 @@ class SparseFFN:
         device = ffn.w_gate.device
         self.plan, self.prompt, self.backend, self.ffn = plan, prompt, backend, ffn
         self.layer = layer.permuted().on(device)
-        self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
+        self.dense_forward: Callable[[Tensor], Tensor] = (
+            ffn.module.forward if ffn.expert is None else ffn.output
+        )
         self.w_down_t = ffn.w_down.T.contiguous()  # a view where it is stored so (`down_rows`)
         self.chooser = BlockChooser(ffn, self.layer, plan.settings)
         self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, ffn.act)
@@ -120,19 +134,15 @@ class SparseFFN:
         )
         return c.add_skipped(y, x, z, kept, size)
 
-    def prompt_forward(
-        self, x: Tensor, *, row: int = 0, offset: int = 0, dense_from: int | None = None
-    ) -> Tensor:
-        """FFN of a prompt's tokens x [T, d] without padding, the first of them at `offset`."""
+    def spanned(self, x: Tensor, span: SparseSpan, row: int = 0) -> Tensor:
+        """FFN of a prompt's tokens x [T, d] without padding, of which those of `span` run
+        sparse.
+        """
         settings, prompt = self.plan.settings, self.prompt
-        total = prompt.prompt_tokens
-        span = sparse_span(settings, len(x), offset=offset, total=total, dense_from=dense_from)
-        if prompt.too_short(total or offset + len(x), self.plan.min_tokens):
-            span = SparseSpan(span.start, span.start, offset)
         f, start, end = len(self.layer.order), span.start, span.end
         prompt.total += f * len(x)
         prompt.used += f * (len(x) - len(span))
-        if not offset:
+        if span.offset <= 0:
             self.before.pop(row, None)
         if start:  # the first tokens may come in several chunks
             self.before[row] = torch.cat([self.before.get(row, x[:0]), x[:start]])
@@ -147,17 +157,13 @@ class SparseFFN:
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
-        real, ends, offsets = self.prompt.real, self.prompt.dense_from, self.prompt.offsets
+        real = self.prompt.real
         if real is None or x.shape[1] == 1:  # a prompt's last token, by the final-layer rule
             return self.dense_forward(x)
+        parts = [x[i, real[i]] for i in range(len(x))]
         rows = [
-            self.prompt_forward(
-                x[i, real[i]],
-                row=i,
-                offset=offsets[i],
-                dense_from=None if ends is None else ends[i],
-            )
-            for i in range(len(x))
+            self.spanned(part, prompt_span(self.plan, self.prompt, i, len(part)), i)
+            for i, part in enumerate(parts)
         ]
         if all(len(row) == x.shape[1] for row in rows):
             return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ffbench.methods.expert_plans import expert_plan_problems
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.adapters import GatedFFN, gated_ffns
+from ffbench.models.adapters import GatedFFN, experts_per_layer, gated_ffns
 from ffbench.models.checks import check_ffns
 from ffbench.models.down_rows import stored_by_neuron
 from ffbench.models.fast_products import fast_products
 from ffbench.models.forward import attribute
 from ffbench.models.prefill_state import Prefill, real_tokens
+from ffbench.models.sparse_experts import SparseExperts
 from ffbench.models.sparse_ffn import SparseFFN
 
 ACTIVE = "_ffbench_sparse_prefill"
@@ -45,7 +48,16 @@ def counting_generate(generate: Callable[..., Any], prompt: Prefill) -> Callable
 
 
 def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
-    """Raise ValueError if the plan has other layers than the model."""
+    """Raise ValueError if the plan has other layers than the model, or settings that its experts
+    cannot have.
+    """
+    experts = experts_per_layer(ffns)
+    if experts != plan.experts:
+        raise ValueError(
+            f"sparse_prefill: the plan has {plan.experts} FFNs per layer, the model {experts}"
+        )
+    if experts > 1 and (problems := expert_plan_problems(plan.settings)):
+        raise ValueError(f"sparse_prefill: a mixture of experts: {'; '.join(problems)}")
     sizes = [ffn.w_gate.shape[0] for ffn in ffns]
     if len(ffns) != len(plan.layers) or any(
         len(layer.order) != f for f, layer in zip(sizes, plan.layers, strict=True)
@@ -54,6 +66,14 @@ def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
             f"sparse_prefill: the plan has {len(plan.layers)} layers of "
             f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {sizes[0]}"
         )
+
+
+def sparse_forwards(ffns: list[SparseFFN], prompt: Prefill) -> Iterator[tuple[Any, Any]]:
+    """Each module that computes FFNs, and the sparse forward in its place."""
+    for module, group in groupby(ffns, key=lambda one: one.ffn.module):
+        own = list(group)
+        sparse = own[0] if own[0].ffn.expert is None else SparseExperts(own, prompt)
+        yield module, sparse.forward
 
 
 @contextmanager
@@ -84,13 +104,15 @@ def sparse_prefill(
     with ExitStack() as stack:
         stack.enter_context(attribute(model, ACTIVE, True))
         stack.enter_context(fast_products(model))
+        sparse = []
         for ffn, layer in zip(ffns, plan.layers, strict=True):
             if not torch.equal(layer.order, torch.arange(len(layer.order))):
                 permute_neurons(ffn, layer.order)
                 stack.callback(permute_neurons, ffn, layer.order.argsort())
             stack.enter_context(stored_by_neuron(ffn, keep_storage))
-            forward = SparseFFN(ffn, layer, plan, prompt, backend).forward
-            stack.enter_context(attribute(ffn.module, "forward", forward))
+            sparse.append(SparseFFN(ffn, layer, plan, prompt, backend))
+        for module, forward in sparse_forwards(sparse, prompt):
+            stack.enter_context(attribute(module, "forward", forward))
         generate = counting_generate(model.generate, prompt)
         stack.enter_context(attribute(model, "generate", generate))
         stack.callback(model.model.register_forward_pre_hook(watch, with_kwargs=True).remove)

@@ -95,7 +95,7 @@ class CostEstimate:
     """Seconds that the jobs still to do should take one after the other, from `based_on` past runs.
 
     `seconds` is None if no past run resembles them; a dense one, which trains nothing, never
-    does. Stages that are cached already make it an upper bound.
+    does.
     """
 
     jobs: int
@@ -115,9 +115,14 @@ class CostEstimate:
         )
 
 
+def marked_busy(result: dict[str, Any]) -> bool:
+    """Whether other work ran on the machine while a run's speed was measured."""
+    return bool((result.get("speed") or {}).get("busy"))
+
+
 def estimate_cost(store: RunStore, jobs: int, model: str | None = None) -> CostEstimate:
     """Cost of `jobs` runs from the median total of past runs, of the same `model` name if there
-    are some.
+    are some; runs that are marked busy are left out.
     """
     totals: dict[str, list[float]] = {}
     for run in store.runs():
@@ -134,7 +139,7 @@ def _cost(run: RunFolder) -> tuple[str, float] | None:
         result = run.result()
     except StoreError:
         return None
-    if result.get("sparsity") == 0:
+    if result.get("sparsity") == 0 or marked_busy(result):
         return None
     seconds = sum(value for value in (result.get("cost") or {}).values() if value is not None)
     return (str(result.get("model")), seconds) if seconds else None

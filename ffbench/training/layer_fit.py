@@ -19,7 +19,7 @@ from ffbench.methods.selectors.predictor import EnergySums, Predictor, fit_predi
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import AxisTensors
 from ffbench.methods.token_scale import ScaleSums, fit_scale, scale_features
-from ffbench.models.adapters import GatedFFN
+from ffbench.models.adapters import GatedFFN, experts_per_layer
 from ffbench.training.layer_walk import LayerData
 from ffbench.training.statistics import layer_statistics
 
@@ -33,6 +33,18 @@ class LayerFit:
     compensation: CompensatorState
     predictor: Predictor
     statistics: AxisTensors
+
+    @property
+    def empty(self) -> bool:
+        """Whether this is `no_fit`: nothing is known of any neuron."""
+        return not bool(self.predictor.prior.any())
+
+
+def no_fit(ffn: GatedFFN, compensator: Compensator) -> LayerFit:
+    """Zeros in place of a fit, for an FFN that too few tokens reach. It has to stay dense."""
+    f, d = ffn.w_gate.shape
+    predictor = Predictor(torch.zeros(d), torch.zeros(f, d).half(), torch.zeros(f))
+    return LayerFit(compensator.random_state(d, f, torch.zeros), predictor, AxisTensors())
 
 
 def moments_of(data: LayerData) -> Moments:
@@ -53,7 +65,11 @@ def fit_inputs(data: LayerData, moments: Moments) -> FitInputs:
 
 @torch.no_grad()
 def fit_layer(data: LayerData, compensator: Compensator) -> LayerFit:
-    """Fit a layer: the compensator first, then the predictor of the energy that it leaves."""
+    """Fit a layer: the compensator first, then the predictor of the energy that it leaves. An
+    expert with too few tokens has `no_fit`.
+    """
+    if data.too_few:
+        return no_fit(data.ffn, compensator)
     moments = moments_of(data)
     inputs = fit_inputs(data, moments)
     state = compensator.fit(inputs)
@@ -107,12 +123,11 @@ def load_fits(folder: Path, compensator: Compensator) -> list[LayerFit]:
             int(index), {"compensator": {}, "predictor": {}, "statistics": {}}
         )
         parts[part][name] = value
-    axes = dict(STATISTIC_AXES)
     return [
         LayerFit(
             compensator.state_type.from_tensors(parts["compensator"]),
             Predictor.from_tensors(parts["predictor"]),
-            AxisTensors(parts["statistics"], axes if parts["statistics"] else {}),
+            AxisTensors(parts["statistics"], dict(STATISTIC_AXES)),
         )
         for _, parts in sorted(layers.items())
     ]
@@ -167,4 +182,4 @@ def build_plan(
         layers.append(
             LayerPlan(count, hot, order, fit.compensation, predictor, fit.statistics, selector)
         )
-    return SparsePlan(settings, fingerprint, layers)
+    return SparsePlan(settings, fingerprint, layers, experts=experts_per_layer(ffns))

@@ -2,14 +2,16 @@
 at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ffbench.models.adapters import GatedFFN, decoder_layers, gated_ffns
+from ffbench.models.experts import routed
 from ffbench.runs.progress import progress_bar
 
 SINK_TOKENS = 128  # attention sinks; they run dense in every plan
@@ -18,8 +20,8 @@ HELD_BYTES = 512 * 2**20  # of one layer's activations; beyond it they are compu
 
 @dataclass
 class LayerData:
-    """One layer's FFN with its inputs x [T, d] per window, and its activations [T, f] if they fit
-    into memory.
+    """One FFN with its inputs x [T, d] per window, and its activations [T, f] if they fit into
+    memory. An expert's inputs are the tokens that are routed to it.
 
     The first SINK_TOKENS of each window are left out (at most half of it): they are attention sinks
     and run dense.
@@ -37,6 +39,14 @@ class LayerData:
     def activations(self, x: Tensor) -> Tensor:
         """Exact activations [T, f] of x [T, d]."""
         return self.ffn.activations(x)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether this is an expert that fewer tokens reach than it has inputs d: the second
+        moments of its inputs are singular.
+        """
+        tokens = sum(len(x) for x in self.inputs)
+        return self.ffn.expert is not None and tokens < self.ffn.w_gate.shape[1]
 
 
 class _Stop(Exception):
@@ -87,32 +97,49 @@ def layer_forward(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tens
     return out[0] if isinstance(out, tuple) else out
 
 
+def watch_ffn(data: LayerData, skipped: int, holds: bool) -> list[Any]:
+    """Hooks that collect the inputs of a layer's FFN, and its activations if `holds`."""
+
+    def collect(into: list[Tensor]) -> Callable[[Any, tuple[Tensor, ...]], None]:
+        return lambda module, args: into.append(args[0][0, skipped:])
+
+    hooks = [data.ffn.module.register_forward_pre_hook(collect(data.inputs))]
+    if holds:
+        hooks.append(data.ffn.down.register_forward_pre_hook(collect(data.held)))
+    return hooks
+
+
+def watch_experts(layer: list[LayerData], skipped: int) -> list[Any]:
+    """The hook that collects the inputs of each of a layer's experts."""
+
+    def collect(module: Any, args: tuple[Tensor, Tensor, Tensor]) -> None:
+        hidden, choice = args[0][skipped:], args[1][skipped:]
+        for data in layer:
+            assert data.ffn.expert is not None
+            data.inputs.append(hidden[routed(choice, data.ffn.expert)[0]])
+
+    return [layer[0].ffn.module.register_forward_pre_hook(collect)]
+
+
 @torch.no_grad()
 def walk_layers(model: Any, batches: Tensor, label: str = "calibration") -> Iterator[LayerData]:
-    """Data of every layer over windows [n, T], in layer order."""
+    """Data of every FFN over windows [n, T], in the order of `gated_ffns`."""
     arguments = layer_arguments(model, batches[0])
     hidden = [first_hidden(model, ids) for ids in batches]
     skipped = min(SINK_TOKENS, batches.shape[1] // 2)
-    for layer, ffn, kwargs in zip(
-        progress_bar(decoder_layers(model), desc=label), gated_ffns(model), arguments, strict=True
-    ):
-        data = LayerData(ffn, [], [])
-        holds = 4 * batches.numel() * ffn.w_gate.shape[0] <= HELD_BYTES
-        hooks = [
-            ffn.module.register_forward_pre_hook(
-                lambda module, args, data=data: data.inputs.append(args[0][0, skipped:])
-            )
-        ]
-        if holds:
-            hooks.append(
-                ffn.down.register_forward_pre_hook(
-                    lambda module, args, data=data: data.held.append(args[0][0, skipped:])
-                )
-            )
+    layers = progress_bar(decoder_layers(model), desc=label)
+    by_layer = groupby(gated_ffns(model), key=lambda ffn: ffn.layer)
+    for layer, (_, ffns), kwargs in zip(layers, by_layer, arguments, strict=True):
+        data = [LayerData(ffn, [], []) for ffn in ffns]
+        if data[0].ffn.expert is None:
+            holds = 4 * batches.numel() * data[0].ffn.w_gate.shape[0] <= HELD_BYTES
+            hooks = watch_ffn(data[0], skipped, holds)
+        else:
+            hooks = watch_experts(data, skipped)
         try:
             for i, states in enumerate(hidden):
                 hidden[i] = layer_forward(layer, states, kwargs)
         finally:
             for hook in hooks:
                 hook.remove()
-        yield data
+        yield from data

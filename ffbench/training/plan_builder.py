@@ -2,6 +2,7 @@
 cached.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,12 +12,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ffbench.methods.expert_plans import expert_plan_problems
 from ffbench.methods.groups import group_problem
 from ffbench.methods.objective import Objective
 from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.schedulers import LayerMeasurements, schedule
 from ffbench.methods.schedulers.budget import allot
-from ffbench.models.adapters import gated_ffns
+from ffbench.models.adapters import experts_per_layer, gated_ffns
 from ffbench.runs.stage import Stage
 from ffbench.training import curvature, sensitivity
 from ffbench.training.answer_metric import combined_metric, importances
@@ -35,6 +37,8 @@ from ffbench.training.tails import TailWindow, block_tail_windows, tail_windows,
 from ffbench.training.token_mixing import load_scores, save_scores, token_mixing_scores
 from ffbench.training.tuning.teacher import save_teacher
 from ffbench.training.tuning.tune import tune
+
+logger = logging.getLogger(__name__)
 
 MIXING_WINDOWS = 4  # scores of layers are steady after a few windows
 MAP_WINDOWS = 16  # of the calibration windows: a map has few parameters
@@ -97,6 +101,8 @@ class PlanBuilder:
         self.f = self.ffns[0].w_gate.shape[0]
         if problem := group_problem(self.f, settings.group_size):
             raise ValueError(problem)
+        if experts_per_layer(self.ffns) > 1 and (problems := expert_plan_problems(settings)):
+            raise ValueError(f"a mixture of experts: {'; '.join(problems)}")
         self._fits: list[LayerFit] | None = None
 
     def fits(self) -> list[LayerFit]:
@@ -279,10 +285,24 @@ class PlanBuilder:
             ],
         )
 
+    def with_dense_experts(self, kept: list[int]) -> list[int]:
+        """Kept neurons by FFN; experts that too few tokens reach for a fit keep all of theirs."""
+        dense = [i for i, ffn in enumerate(self.ffns) if ffn.expert is not None]
+        dense = [i for i in dense if self.fits()[i].empty]
+        if dense:
+            names = "; ".join(self.ffns[i].name for i in dense)
+            logger.warning(
+                "%d of %d experts stay dense, since too few calibration tokens reach them: %s",
+                len(dense),
+                len(self.ffns),
+                names,
+            )
+        return [self.f if i in dense else count for i, count in enumerate(kept)]
+
     def plan(self) -> SparsePlan:
         """The plan, with output maps and tuned if its compensator says so."""
         s = self.settings
-        kept = schedule(s.scheduler, self.measurements(), s.group_size)
+        kept = self.with_dense_experts(schedule(s.scheduler, self.measurements(), s.group_size))
         fits = self.refitted(kept)
         plan = build_plan(
             s, self.fingerprint, fits, kept, self.ffns, self.orders(), self.importances()

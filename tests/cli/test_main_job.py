@@ -11,7 +11,7 @@ from ffbench.cli.compose import jobs_of
 from ffbench.cli.main import main
 from ffbench.evaluation.speed import PrefillTimes
 from ffbench.experiment import measured_speed
-from ffbench.methods.plan import PlanSettings
+from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.models.shapes import SHAPES
 
 TINY = [*TINY_RUN, "task.limit=2", "task.max_length=1024", "speed.rounds=1"]
@@ -29,6 +29,23 @@ def test_sweep_runs_then_finds_everything_done(
     assert main(command) == 0
     assert capsys.readouterr().out == first
     assert [path.stat().st_mtime_ns for path in results] == stamps
+
+
+def test_a_mixture_of_experts_runs_from_end_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = f"output_dir={tmp_path}"
+    assert main(["+experiment=experts", "tracker=none", folder]) == 0
+    assert "tiny_olmoe at 50% sparsity" in capsys.readouterr().out
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/result.json")]
+    dense, sparse = sorted(results, key=lambda result: result["sparsity"])
+    assert dense["selector"] == "dense" and sparse["selector"] == "trained"
+    # contexts of 256 tokens, of which 32 at each end are dense
+    assert sparse["density_used"] == pytest.approx(1 - 0.5 * 192 / 256)
+    kl = sparse["fidelity"]["tails"]["continuation"]["kl"]
+    assert 0 < kl < 0.01 and sparse["speed"] is None and sparse["recall_at_k"] is None
+    (plan,) = tmp_path.glob("runs/*/plan")
+    assert SparsePlan.load(plan).experts == 8
 
 
 def test_wide_shape_is_set_by_the_main_job_and_compared_at_its_end(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from safetensors import SafetensorError, safe_open
-from tiny_settings import SMALL
+from tiny_settings import EXPERTS, SMALL
 
 from ffbench.cli.main import main
 from ffkernels.bench.__main__ import main as ffkernels_bench
@@ -39,6 +39,22 @@ def test_save_show_load_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "made for" in capsys.readouterr().err
     assert main(["plan", "save", str(folder), *overrides]) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_plan_of_experts_names_them_and_cannot_be_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    settings = ["model=tiny_olmoe", *SMALL, *EXPERTS, "calibration.tokens=4096"]
+    settings += ["kernel=auto", f"output_dir={tmp_path / 'o'}"]
+    folder = str(tmp_path / "plan")
+    assert main(["plan", "save", folder, *settings]) == 0
+    saved = capsys.readouterr().out
+    assert "layer   1, expert   7  kept     80 of 160" in saved
+    assert "dense experts  none" in saved
+    assert main(["plan", "load", folder, *settings]) == 0
+    assert capsys.readouterr().out == saved
+    assert main(["plan", "record", folder, *settings]) == 2
+    assert "plan record: the benchmark replays dense models only" in capsys.readouterr().err
 
 
 def test_a_saved_plan_says_what_its_run_measured(

@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_plans import prompt, tiny_model
+from tiny_plans import DENSE_FAMILIES, prompt, tiny_model
 
 from ffbench.evaluation import baselines
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DENSE_FAMILIES)
 def test_the_last_token_and_the_cache_are_the_dense_ones(family: str) -> None:
     model, ids, calls = tiny_model(family), prompt(40), []
     dense = model(ids, use_cache=True, logits_to_keep=1)

@@ -11,6 +11,7 @@ from torch import nn
 from ffbench.models import checks
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.errors import ModelError, UnsupportedModelError
+from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.loading import FAMILIES, ModelSpec, load_model
 
 CONFIGS = [
@@ -49,10 +50,18 @@ def test_sound_configurations_pass() -> None:
     for family in FAMILIES:
         model = load_model(ModelSpec("t", "tiny", family))[0]
         config = json.loads(model.config.to_json_string())
-        assert checks.config_problems(config) == []
+        assert checks.config_problems(config, SPARSE_MIXTURES) == []
         assert checks.structure_problem(model.config) is None
     assert checks.config_problems({"text_config": {"activation_sparsity_pattern": [0.0]}}) == []
     assert checks.config_problems({"num_experts": 1}) == []
+
+
+def test_a_mixture_is_refused_where_it_is_not_covered() -> None:
+    config = {"model_type": "olmoe", "num_experts": 64}
+    (problem,) = checks.config_problems(config)
+    assert "num_experts=64), which is not supported here; choose a dense model" in problem
+    (problem,) = checks.config_problems({"num_experts": 4, "model_type": "x"}, SPARSE_MIXTURES)
+    assert "choose olmoe or a dense model" in problem
 
 
 def test_lengths_are_held_against_the_models_positions() -> None:

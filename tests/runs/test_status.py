@@ -66,6 +66,10 @@ def test_cost_estimate(store: RunStore) -> None:
         "already makes it less)"
     )
     assert estimate_cost(store, 2).based_on == 2
+    run = store.folder("d" * 16)
+    run.start({}, {})
+    run.finish({"model": "big", "cost": {"evaluate": 9000.0}, "speed": {"busy": True}})
+    assert estimate_cost(store, 2, "big").seconds == 1200  # not from a busy machine
     assert estimate_cost(RunStore(store.output_dir / "empty"), 3).line() == (
         "3 jobs to do; no past run to estimate their cost from"
     )

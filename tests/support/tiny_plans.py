@@ -11,11 +11,13 @@ from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.loading import ModelSpec, load_tiny
+from ffbench.models.experts import SPARSE_MIXTURES
+from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
 from ffbench.training.statistics import quantile_levels
 
 BLOCK = 16
+DENSE_FAMILIES = [name for name in FAMILIES if name not in SPARSE_MIXTURES]
 RANKED = {"surrogate", "lowrank", "rsparse"}
 
 

@@ -19,3 +19,5 @@ SMALL = [
     "kernel=torch",
 ]
 TINY = ["model=tiny_llama", "compensator.rank=8", *SMALL]
+# what a plan for a mixture of experts can have
+EXPERTS = ["compensator=bias", "scheduler=uniform"]

@@ -1,12 +1,11 @@
-"""A tiny model of each family; a test file with needs of its own defines its own `model`."""
+"""A tiny model of each dense family; a test file with needs of its own defines its own `model`."""
 
 from typing import Any
 
 import pytest
+from tiny_plans import DENSE_FAMILIES, tiny_model
 
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
 
-
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=DENSE_FAMILIES)
 def model(request: pytest.FixtureRequest) -> Any:
-    return load_tiny(ModelSpec("tiny", source="tiny", location=request.param))[0]
+    return tiny_model(request.param)

@@ -1,7 +1,7 @@
 """Records of generated tasks: their recipes, and contexts as long as the prompt may be."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Protocol
@@ -41,8 +41,19 @@ class Generator(Protocol):
     def record(self, draw: Draw) -> TaskRecord:
         """A record without its context."""
 
-    def context(self, draw: Draw, units: int) -> str:
-        """The text up to the question, with a haystack of `units` units."""
+    def context(self, draw: Draw, units: int, length: int) -> str:
+        """The text up to the question, with a haystack of `units` units; `length`: the tokens that
+        prompt and answer may have together.
+        """
+
+
+def drawn(pool: Sequence[str], count: int, generator: Random) -> list[str]:
+    """`count` different words of a pool in random order, numbered once the pool is used up; fewer
+    of them are the first of more.
+    """
+    words = generator.sample(pool, len(pool))
+    rounds = range(-(-count // len(words)))
+    return [word + (f"-{turn}" if turn else "") for turn in rounds for word in words][:count]
 
 
 def recipe(generator: Generator, draw: Draw) -> str:
@@ -90,14 +101,16 @@ def fill(
     """
     draw = Draw(**json.loads(record.recipe)["draw"])
 
+    length = room + max_new_tokens
+
     def grown(units: int) -> TaskRecord:
-        return replace(record, context=generator.context(draw, units))
+        return replace(record, context=generator.context(draw, units, length))
 
     units = most_units(lambda count: size(grown(count)), generator.least, room)
     if units is None:
         least = size(grown(generator.least)) + max_new_tokens
         raise TaskError(
-            f"task.max_length={room + max_new_tokens}: too short for {record.task}, whose shortest "
+            f"task.max_length={length}: too short for {record.task}, whose shortest "
             f"prompt and answer take {least} tokens; set task.max_length to {least} or more"
         )
     return grown(units)

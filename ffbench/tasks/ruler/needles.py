@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ffbench.tasks.base import TaskRecord
 from ffbench.tasks.ruler import haystacks
-from ffbench.tasks.ruler.filling import Draw, recipe
+from ffbench.tasks.ruler.filling import Draw, drawn, recipe
 from ffbench.tasks.ruler.words import PAIRS
 
 NEEDLE = "One of the special magic {kind} for {key} is: {value}."
@@ -37,14 +37,10 @@ def new_value(kind: str, generator: Random) -> str:
 
 
 def new_keys(kind: str, count: int, generator: Random) -> list[str]:
-    """`count` different keys: pairs of words, or UUIDs. Pairs of words are numbered once they are
-    used up.
-    """
+    """`count` different keys: pairs of words (`drawn`), or UUIDs."""
     if kind == "uuids":
         return [new_value(kind, generator) for _ in range(count)]
-    pairs = generator.sample(PAIRS, len(PAIRS))
-    rounds = range(-(-count // len(pairs)))
-    return [pair + (f"-{turn}" if turn else "") for turn in rounds for pair in pairs][:count]
+    return drawn(PAIRS, count, generator)
 
 
 def listed(names: list[str]) -> str:
@@ -130,7 +126,7 @@ class Needles:
             recipe=recipe(self, draw),
         )
 
-    def context(self, draw: Draw, units: int) -> str:
+    def context(self, draw: Draw, units: int, length: int) -> str:
         """The introduction and a haystack of `units` words of prose, or lines."""
         sample = self.sample(draw)
         return self.filled_in(INTRODUCTIONS, sample) + self.hidden(sample, draw, units)

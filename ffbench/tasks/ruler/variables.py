@@ -80,7 +80,7 @@ class Variables:
         text = self.hidden(names, value, EXAMPLE_LINES, generator) + QUESTION.format(value=value)
         return f"{text} {PREFIX.format(count=len(names), value=value)} {' '.join(names)}\n\n"
 
-    def context(self, draw: Draw, units: int) -> str:
+    def context(self, draw: Draw, units: int, length: int) -> str:
         """The worked example, the introduction, and `units` lines of noise with the chain."""
         names, value = self.names_and_value(draw.generator("chain"), 5)
         text = self.hidden(names, value, units, draw.generator("places"))

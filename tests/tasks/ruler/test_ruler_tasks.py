@@ -1,6 +1,7 @@
 """Generated RULER records: what is asked is in the prompt, once, and the prompt fills its length."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -11,7 +12,10 @@ from ffbench.evaluation.filled_prompts import filled
 from ffbench.evaluation.prompts import gold_ids, prompt_ids, prompt_size
 from ffbench.tasks.base import TaskError, TaskRecord
 from ffbench.tasks.registry import get_spec
-from ffbench.tasks.ruler.filling import most_units
+from ffbench.tasks.ruler.common_words import numbered
+from ffbench.tasks.ruler.filling import drawn, most_units
+from ffbench.tasks.ruler.frequent_words import INTRODUCTION as FREQUENT
+from ffbench.tasks.ruler.frequent_words import FrequentWords, counts
 from ffbench.tasks.ruler.needles import new_keys
 from ffbench.tasks.ruler.tasks import NEEDLE_TASKS
 from ffbench.tasks.ruler.words import PAIRS
@@ -80,8 +84,47 @@ def test_the_chain_of_assignments_leads_to_the_answers(tokenizer: object) -> Non
         assert record.gold == " ".join(record.answers)
 
 
+@pytest.mark.parametrize(("length", "common", "other"), [(4095, 6, 1), (9000, 30, 3)])
+def test_the_common_words_are_those_that_occur_most_often(
+    tokenizer: object, length: int, common: int, other: int
+) -> None:
+    (record,) = records(tokenizer, "ruler_cwe", 1, length)
+    example, text = (
+        re.findall(r"(\d+)\. (\S+)", part) for part in record.context.split("10 words that occur")
+    )
+    shown, listed = example, text[10:]  # the example's answer comes first
+    assert [int(number) for number, _ in listed] == list(range(1, len(listed) + 1))
+    often = Counter(word for _, word in listed)
+    assert set(often.values()) == {common, other} and len(often) > 20
+    assert {word for word, count in often.items() if count == common} == set(record.answers)
+    answers = Counter(word for _, word in shown).most_common(10)
+    assert {word for word, _ in answers} == {word for _, word in text[:10]}
+    assert len({count for _, count in answers}) == 1 and answers[0][1] in (3, 10)
+    assert record.gold == numbered(list(record.answers)) and len(record.answers) == 10
+
+
+def test_the_frequent_words_are_those_that_occur_most_often(tokenizer: object) -> None:
+    for record in records(tokenizer, "ruler_fwe"):
+        text = record.context.removeprefix(FREQUENT).split()
+        ranked = Counter(text).most_common()
+        assert ranked[0][0] == "..." and tuple(word for word, _ in ranked[1:4]) == record.answers
+        assert ranked[3][1] > ranked[4][1]
+        # by Zipf's law with exponent 2, rounded down
+        assert all(abs(ranked[0][1] / rank**2 - ranked[rank - 1][1]) < 1 for rank in (2, 3, 4))
+        assert all(re.fullmatch("[a-z]{6}", word) for word, _ in ranked[1:])
+        assert len(ranked) <= (LENGTH - 50) // 50
+
+
+def test_a_text_of_any_length_has_three_most_frequent_words() -> None:
+    least = FrequentWords().least
+    assert counts(least - 1, 5)[3] == counts(least - 1, 5)[4]
+    for words in range(least, 20_000):
+        often = counts(words, 5)
+        assert often[3] > often[4] and sum(often) <= words
+
+
 @pytest.mark.parametrize(
-    "name", ["niah_single_1", "niah_multikey_1", "niah_multikey_3", "ruler_vt"]
+    "name", ["niah_single_1", "niah_multikey_1", "niah_multikey_3", "ruler_vt", "ruler_fwe"]
 )
 @pytest.mark.parametrize("length", [2500, 4001])
 def test_a_prompt_fills_its_length_and_one_more_unit_does_not_fit(
@@ -97,7 +140,7 @@ def test_a_prompt_fills_its_length_and_one_more_unit_does_not_fit(
     assert len(ids.ids) == prompt_size(tokenizer, spec, record)
 
 
-@pytest.mark.parametrize("name", ["niah_multiquery", "ruler_vt"])
+@pytest.mark.parametrize("name", ["niah_multiquery", "ruler_vt", "ruler_cwe", "ruler_fwe"])
 def test_another_length_asks_the_same_and_another_seed_something_else(
     tokenizer: object, name: str
 ) -> None:
@@ -173,6 +216,12 @@ def test_keys_never_repeat_even_when_the_words_run_out() -> None:
     keys = new_keys("words", len(PAIRS) + 5, Random(0))
     assert len(set(keys)) == len(PAIRS) + 5 == len(keys)
     assert new_keys("words", 7, Random(0)) == keys[:7]
+
+
+def test_drawn_words_are_numbered_once_they_run_out() -> None:
+    words = drawn(("one", "two", "three"), 7, Random(0))
+    assert len(set(words)) == 7 and sorted(words[:3]) == ["one", "three", "two"]
+    assert words[3:] == [f"{word}-1" for word in words[:3]] + [f"{words[0]}-2"]
 
 
 def test_the_recipe_names_what_the_context_is_made_from() -> None:

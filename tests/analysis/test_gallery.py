@@ -10,7 +10,7 @@ import pytest
 
 from ffanalysis import benches, gallery, load, plots
 from ffanalysis.gallery import PICTURES
-from ffanalysis.plots import common, quality, speed, style
+from ffanalysis.plots import claims, common, fronts, speed, style
 from ffanalysis.source import Source
 
 CLAIMING = (
@@ -70,7 +70,7 @@ def test_the_front_leaves_out_what_another_run_or_dense_beats() -> None:
     rows = pd.DataFrame(
         {"ttft_speedup": [0.9, 1.1, 1.2, 1.2, 1.4, 1.3], "kl": [0.01, 0.2, 0.3, 0.25, 0.9, 0.95]}
     )
-    assert quality.front(rows, "kl").index.tolist() == [1, 3, 4]
+    assert fronts.front(rows, "kl").index.tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -175,25 +175,43 @@ def test_two_noisy_points_are_no_front(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[list[float]] = []
-    plot = quality.Axes.plot
+    plot = fronts.Axes.plot
 
     def watched(axes: Any, *places: Any, **how: Any) -> Any:
         drawn.append(list(places[0]))
         return plot(axes, *places, **how)
 
-    monkeypatch.setattr(quality.Axes, "plot", watched)
+    monkeypatch.setattr(fronts.Axes, "plot", watched)
     frame = load.runs(recorded)
-    quality.pareto(runs_with(frame, [6, 10]), tmp_path / "two.png")
+    plots.pareto(runs_with(frame, [6, 10]), tmp_path / "two.png")
     assert all(len(places) == 1 for places in drawn)  # dense alone
-    quality.pareto(runs_with(frame, [6, 8, 10, 12, 13]), tmp_path / "five.png")
-    assert any(len(places) > quality.FRONT for places in drawn)
+    plots.pareto(runs_with(frame, [6, 8, 10, 12, 13]), tmp_path / "five.png")
+    assert any(len(places) > fronts.FRONT for places in drawn)
+
+
+def test_speedups_of_two_machines_make_no_front(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    set_title = fronts.Axes.set_title
+
+    def watched(axes: Any, text: str, **how: Any) -> Any:
+        titles.append(text)
+        return set_title(axes, text, **how)
+
+    monkeypatch.setattr(fronts.Axes, "set_title", watched)
+    frame = runs_with(load.runs(recorded), [6, 8, 10, 12])
+    plots.pareto(frame, tmp_path / "one.png")
+    assert len(titles) == 1
+    plots.pareto(frame.assign(threads=[2.0, 2.0, 16.0, 16.0]), tmp_path / "two.png")
+    assert len(titles) == 3 and sum("16 thr." in title for title in titles) == 1
 
 
 def test_a_claim_is_labelled_outside_the_panel(recorded: Path, tmp_path: Path) -> None:
     figure, ((axes,),) = style.panels()
     axes.plot([1, 2], [5, 7])
-    quality.claim_loss(axes)
-    style.claim_up(axes, 1.5, "claim")
+    claims.loss(axes)
+    claims.up(axes, 1.5, "claim")
     figure.canvas.draw()
     panel = axes.get_window_extent()
     across, up = (text.get_window_extent() for text in axes.texts)

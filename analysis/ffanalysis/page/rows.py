@@ -155,6 +155,7 @@ def facts_of(row: pd.Series) -> list[tuple[str, str]]:
         "started": row["started"],
         "git": f"{sha} with changes" if sha and row["git_dirty"] else sha,
         "processor": row["cpu"],
+        "card": row["gpu"],
         "instruction set": row["instruction_set"],
         "kernel": row["backend"],
         "threads of the timings": row["threads"],

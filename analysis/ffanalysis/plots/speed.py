@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ffanalysis.plots import common, style
+from ffanalysis.plots import claims, common, style
 
 
 def crossing(rows: pd.DataFrame) -> float | None:
@@ -56,7 +56,7 @@ def finish(axes: Axes, rows: pd.DataFrame) -> None:
     """Scales, labels, the line of 1 and the claim."""
     lengths = sorted(rows["tokens"].unique())
     axes.axhline(1, color="black", linewidth=0.8)
-    style.claim_across(axes, common.CLAIMED_SPEEDUP, "claim:\n1.45x")
+    claims.across(axes, claims.SPEEDUP, "claim:\n1.45x")
     axes.set_xscale("log", base=2)
     axes.set_xticks(
         lengths, [f"{length:g}" for length in lengths], rotation=30 if len(lengths) > 6 else 0
@@ -108,7 +108,7 @@ def speed_by_length(frame: pd.DataFrame, path: Path) -> None:
     rows = rows.drop_duplicates(["model", "method", "tokens"])
     note = (
         f"{settings}. Bars: {common.brackets(rows)}. {IDEAL} {common.conditions(rows)}. "
-        f"{common.CLAIM_TEXT}"
+        f"{claims.TEXT}"
     )
     figure_of(few_methods(rows), path, "model", "Speedup against prompt length", note)
 
@@ -144,7 +144,7 @@ def speed_by_shape(frame: pd.DataFrame, path: Path) -> None:
     rows = rows.assign(method=shape_series(rows))
     note = (
         f"Weights: {common.values(rows, 'weights') or 'random'}. Bars: {common.brackets(rows)}. "
-        f"{IDEAL} {common.conditions(rows)}. {common.CLAIM_TEXT}"
+        f"{IDEAL} {common.conditions(rows)}. {claims.TEXT}"
     )
     figure_of(rows, path, "shape", "Speedup against prompt length, true shapes", note)
 

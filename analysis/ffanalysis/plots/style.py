@@ -117,41 +117,6 @@ def save(
     plt.close(figure)
 
 
-def claim_across(axes: Axes, height: float, text: str) -> None:
-    """A claim of the paper as a dotted horizontal line, labelled outside the panel, where no point
-    can be.
-    """
-    axes.axhline(height, color=CLAIM, linestyle=":", linewidth=1.2, zorder=0.5)
-    place, offset = (1.0, height), (3, 0)
-    axes.annotate(
-        text,
-        place,
-        xycoords=("axes fraction", "data"),
-        xytext=offset,
-        textcoords="offset points",
-        fontsize=8,
-        color=CLAIM,
-        va="center",
-        annotation_clip=False,
-    )
-
-
-def claim_up(axes: Axes, place: float, text: str) -> None:
-    """A claim of the paper as a dotted vertical line, labelled above the panel."""
-    axes.axvline(place, color=CLAIM, linestyle=":", linewidth=1.2, zorder=0.5)
-    axes.annotate(
-        text,
-        (place, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        fontsize=8,
-        color=CLAIM,
-        ha="center",
-        annotation_clip=False,
-    )
-
-
 def label(
     axes: Axes,
     text: str,

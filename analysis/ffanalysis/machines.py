@@ -1,0 +1,36 @@
+"""Which machine a row's times come from: times of different machines are never compared."""
+
+import pandas as pd
+
+# What names a machine. The instruction set is one of them because virtual machines hide the
+# processor's model.
+COLUMNS = ("device", "gpu", "cpu", "instruction_set", "threads")
+
+
+def trusted_times(frame: pd.DataFrame) -> pd.Series:
+    """Which rows name the machine of their times (the processor, and the card if one ran them) and
+    had it to themselves.
+    """
+    rows = pd.Series(True, index=frame.index)
+    if "busy" in frame:
+        rows &= frame["busy"].map(lambda flag: flag is not True)
+    if "cpu" in frame:
+        rows &= frame["cpu"].notna()
+    if "gpu" in frame and "device" in frame:
+        rows &= frame["gpu"].notna() | (frame["device"] != "cuda")
+    return rows
+
+
+def count(rows: pd.DataFrame) -> int:
+    """How many machines the rows were timed on."""
+    return len(rows[[name for name in COLUMNS if name in rows]].drop_duplicates())
+
+
+def name(row: pd.Series) -> str:
+    """The card of a row, or its processor with instruction set and threads; a dash for neither."""
+    if "gpu" in row and pd.notna(row["gpu"]):
+        return str(row["gpu"])
+    words = [str(row[part]) for part in ("cpu", "instruction_set") if pd.notna(row[part])]
+    if pd.notna(row["threads"]):
+        words.append(f"{row['threads']:g} thr.")
+    return ", ".join(words) or "-"

@@ -9,15 +9,13 @@ import pytest
 import transformers.utils.chat_template_utils as template_utils
 from small_tokenizers import CHATML, DATED, INST, TRIMMED, byte_level, sentencepiece
 
-from ffbench.evaluation import prompts
+from ffbench.evaluation import chat_template, prompts
+from ffbench.evaluation.chat_template import TEMPLATE_VALUES, PromptError, template_hash
 from ffbench.evaluation.prompts import (
-    TEMPLATE_VALUES,
-    PromptError,
     frame_hash,
     gold_ids,
     prompt_ids,
     stop_ids,
-    template_hash,
 )
 from ffbench.models.loading import ByteTokenizer
 from ffbench.tasks.base import TaskRecord, TaskSpec
@@ -144,7 +142,7 @@ def reference(tokenizer: Any, text: str) -> list[int]:
     if tokenizer.chat_template is None:
         ids = tokenizer.encode(text)
         return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
-    with prompts.stopped_clock():
+    with chat_template.stopped_clock():
         out = tokenizer.apply_chat_template(
             [{"role": "user", "content": text}],
             tokenize=True,
@@ -230,7 +228,7 @@ def test_the_frame_has_a_hash_of_its_own_and_no_clock(monkeypatch: pytest.Monkey
     hashes = {frame_hash(tokenizer) for tokenizer in TOKENIZERS.values()}
     # Trimmed chat renders the same frame; an end token is never added, so it changes nothing.
     assert len(hashes) == 5
-    monkeypatch.setattr(prompts, "TEMPLATE_DAY", datetime(2024, 7, 27))
+    monkeypatch.setattr(chat_template, "TEMPLATE_DAY", datetime(2024, 7, 27))
     assert frame_hash(dated) != today and template_hash(dated) == template_hash(byte_level(DATED))
 
 

@@ -164,7 +164,8 @@ FRAMES: dict[str, dict[str, Column]] = {
         flops_ratio="FFN FLOPs of a sparse block over dense",
         ideal="speedup if the FFNs took just their share of the FLOPs",
     )
-    | MACHINE,
+    | MACHINE
+    | texts(gpu="name of the card; empty on a processor"),
     "kernels": texts(
         shape="published model",
         dtype="of the weights",

@@ -20,6 +20,7 @@ from ffanalysis.run_folders import (
     job_commands,
     read_config,
     read_json,
+    read_optional,
     results,
 )
 from ffanalysis.run_rows import losses, named, run_row
@@ -162,7 +163,7 @@ def timings(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     is taken in proportion.
     """
     rows = []
-    for _, result in results(output_dir, run_keys):
+    for folder, result in results(output_dir, run_keys):
         speed = result.speed
         ratio = result.flops.ratio if result.flops else None
         for ttft in speed.ttft if speed else []:
@@ -173,7 +174,7 @@ def timings(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
             machine = {
                 name: getattr(speed, name)
                 for name in ("threads", "cpu", "instruction_set", "backend")
-            }
+            } | {"gpu": read_optional(folder / "provenance.json").get("gpu")}
             rows.append(
                 named(result)
                 | asdict(ttft)

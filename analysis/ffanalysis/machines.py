@@ -23,7 +23,8 @@ def trusted_times(frame: pd.DataFrame) -> pd.Series:
 
 def count(rows: pd.DataFrame) -> int:
     """How many machines the rows were timed on."""
-    return len(rows[[name for name in COLUMNS if name in rows]].drop_duplicates())
+    known = [column for column in COLUMNS if column in rows]
+    return len(rows[known].drop_duplicates()) if known else 1
 
 
 def name(row: pd.Series) -> str:
@@ -34,3 +35,11 @@ def name(row: pd.Series) -> str:
     if pd.notna(row["threads"]):
         words.append(f"{row['threads']:g} thr.")
     return ", ".join(words) or "-"
+
+
+def names(rows: pd.DataFrame) -> pd.Series:
+    """The machine of each row as a title for its panels; missing if all rows have the same one."""
+    texts: list[str | None] = [name(row) for _, row in rows.iterrows()]
+    if len(set(texts)) < 2:
+        texts = [None] * len(rows)
+    return pd.Series(texts, index=rows.index, dtype=object)

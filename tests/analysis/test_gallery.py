@@ -189,22 +189,39 @@ def test_two_noisy_points_are_no_front(
     assert any(len(places) > fronts.FRONT for places in drawn)
 
 
-def test_speedups_of_two_machines_make_no_front(
-    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    titles: list[str] = []
+@pytest.fixture
+def titles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of all panels that a test draws."""
+    seen: list[str] = []
     set_title = fronts.Axes.set_title
 
     def watched(axes: Any, text: str, **how: Any) -> Any:
-        titles.append(text)
+        seen.append(text)
         return set_title(axes, text, **how)
 
     monkeypatch.setattr(fronts.Axes, "set_title", watched)
+    return seen
+
+
+def test_speedups_of_two_machines_make_no_front(
+    recorded: Path, tmp_path: Path, titles: list[str]
+) -> None:
     frame = runs_with(load.runs(recorded), [6, 8, 10, 12])
     plots.pareto(frame, tmp_path / "one.png")
     assert len(titles) == 1
     plots.pareto(frame.assign(threads=[2.0, 2.0, 16.0, 16.0]), tmp_path / "two.png")
     assert len(titles) == 3 and sum("16 thr." in title for title in titles) == 1
+
+
+def test_speedups_of_two_machines_are_not_one_line(
+    recorded: Path, tmp_path: Path, titles: list[str]
+) -> None:
+    frame = load.timings(recorded, [f"{6:016x}"])
+    plots.speed_by_length(frame, tmp_path / "one.png")
+    assert titles == ["recorded_model"]
+    card = frame.assign(gpu="H100", ratio=2.0)
+    plots.speed_by_length(pd.concat([frame, card]), tmp_path / "two.png")
+    assert len(titles) == 3 and titles[2] == "recorded_model, H100"
 
 
 def test_a_claim_is_labelled_outside_the_panel(recorded: Path, tmp_path: Path) -> None:

@@ -36,9 +36,7 @@ def pareto(frame: pd.DataFrame, path: Path) -> None:
     hint = f"no sparse run with speed and fidelity: {common.SWEEP}"
     rows = common.measured(frame[frame["sparsity"] > 0], ["ttft_speedup", loss], hint)
     common.several(len(rows), "timed run", common.SWEEP)
-    rows = rows.assign(method=common.method_names(rows))
-    timed_on = rows.apply(machines.name, axis=1)
-    rows = rows.assign(machine=timed_on if timed_on.nunique() > 1 else None)
+    rows = rows.assign(method=common.method_names(rows), machine=machines.names(rows))
     parts = list(common.facets(rows, ("model", "task", "machine")))
     figure, grid = style.panels(len(parts), 2, height=4.0, width=10)
     entries: dict[str, Any] = {}

@@ -1,7 +1,5 @@
 """From a task record to the token ids that a model reads."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,16 +42,6 @@ class FramedText:
 def uses_template(tokenizer: Any, spec: TaskSpec) -> bool:
     """Whether the prompts of a task get the chat template."""
     return spec.chat and has_template(tokenizer)
-
-
-def frame_hash(tokenizer: Any) -> str:
-    """First 16 hex digits of the SHA-256 of what surrounds every prompt: the rendered frame of the
-    chat template (if there is one) and the begin token's ids. Part of what names prompts.
-    """
-    frame: list[Any] = [special_head(tokenizer)]
-    if has_template(tokenizer):
-        frame += [*chat_frame(tokenizer), answer_gap(tokenizer)]
-    return hashlib.sha256(json.dumps(frame).encode()).hexdigest()[:16]
 
 
 def prompt_text(record: TaskRecord) -> str:

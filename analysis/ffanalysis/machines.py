@@ -17,7 +17,8 @@ def trusted_times(frame: pd.DataFrame) -> pd.Series:
     if "cpu" in frame:
         rows &= frame["cpu"].notna()
     if "gpu" in frame and "device" in frame:
-        rows &= frame["gpu"].notna() | (frame["device"] != "cuda")
+        on_card = frame["device"].astype(str).str.startswith("cuda")
+        rows &= frame["gpu"].notna() | ~on_card
     return rows
 
 

@@ -110,7 +110,7 @@ TIMED = {
         {"threads": [1.0, 2.0]},
         {"device": ["cpu", "cuda"], "gpu": [None, "H100"]},
         {"device": "cuda", "gpu": ["H100", "A100"]},
-        {"device": "cuda", "gpu": None},
+        {"device": "cuda:0", "gpu": None},
         {"cpu": None},
         {"busy": [False, True]},
     ],

@@ -5,6 +5,8 @@ import pandas as pd
 # What names a machine. The instruction set is one of them because virtual machines hide the
 # processor's model.
 COLUMNS = ("device", "gpu", "cpu", "instruction_set", "threads")
+# a run's device is torch's name of it; lines of benchmarks have the card's own name there
+TORCH_DEVICES = ("cpu", "cuda", "mps")
 
 
 def trusted_times(frame: pd.DataFrame) -> pd.Series:
@@ -30,8 +32,9 @@ def count(rows: pd.DataFrame) -> int:
 
 def name(row: pd.Series) -> str:
     """The card of a row, or its processor with instruction set and threads; a dash for neither."""
-    if "gpu" in row and pd.notna(row["gpu"]):
-        return str(row["gpu"])
+    for card in (row.get("gpu"), row.get("device")):
+        if isinstance(card, str) and not card.startswith(TORCH_DEVICES):
+            return card
     words = [str(row[part]) for part in ("cpu", "instruction_set") if pd.notna(row[part])]
     if pd.notna(row["threads"]):
         words.append(f"{row['threads']:g} thr.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ffanalysis import formats, load, report, seeds, settings, tables
+from ffanalysis import formats, load, machines, report, seeds, settings, tables
 from ffanalysis.source import Source
 
 PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -122,6 +122,20 @@ def test_times_are_compared_on_one_known_and_quiet_machine(other: dict[str, obje
     rows = rows.assign(**other)
     assert tables.best_rows(rows, "ttft_speedup") == set()
     assert tables.best_rows(rows, "flops_used") == {0}  # counted, so the machine does not matter
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "Xeon, avx512, 1 thr."),
+        ({"device": "cuda:0", "gpu": "NVIDIA H100"}, "NVIDIA H100"),
+        ({"device": "NVIDIA H100"}, "NVIDIA H100"),  # a benchmark's line
+        ({"cpu": None, "instruction_set": None, "threads": None}, "-"),
+    ],
+    ids=str,
+)
+def test_a_machine_has_a_name(changes: dict[str, object], expected: str) -> None:
+    assert machines.name(pd.DataFrame(TIMED).assign(**changes).iloc[0]) == expected
 
 
 def test_measured_numbers_without_an_interval_are_never_bold_but_counted_ones_are() -> None:

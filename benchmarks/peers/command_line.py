@@ -191,12 +191,21 @@ def run(arguments: Sequence[str]) -> int:
         "model": settings.model.name,
         "prompt_tokens": options.tokens,
     }
-    failed = sessions(options, settings, spec, arms, missing, keys, facts)
+    failed = sessions(
+        options=options,
+        settings=settings,
+        spec=spec,
+        arms=arms,
+        missing=missing,
+        keys=keys,
+        facts=facts,
+    )
     print(peer_table.text(benches.lines(options.out)))
     return 1 if failed else 0
 
 
 def sessions(
+    *,
     options: Namespace,
     settings: RunSettings,
     spec: ModelSpec,

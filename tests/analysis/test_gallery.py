@@ -224,6 +224,19 @@ def test_speedups_of_two_machines_are_not_one_line(
     assert len(titles) == 3 and titles[2] == "recorded_model, H100"
 
 
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        ("block 128. Bars", "Block 128. Bars"),
+        ("s=0.7, block 128", "s=0.7, block 128"),
+        ("qwen3_06b, block 128", "qwen3_06b, block 128"),
+        ("", ""),
+    ],
+)
+def test_notes_begin_with_a_capital_but_names_keep_theirs(note: str, shown: str) -> None:
+    assert style.sentence(note) == shown
+
+
 def test_a_claim_is_labelled_outside_the_panel(recorded: Path, tmp_path: Path) -> None:
     figure, ((axes,),) = style.panels()
     axes.plot([1, 2], [5, 7])

@@ -51,9 +51,7 @@ def pareto(frame: pd.DataFrame, path: Path) -> None:
         claims.up(right, claims.SPEEDUP, "claim: 1.45x")
         for axes in (left, right):
             tokens = common.spread(part, "ttft_tokens")
-            axes.set_xlabel(
-                f"measured TTFT speedup over the model's dense prefill, {tokens} tokens"
-            )
+            axes.set_xlabel(f"TTFT speedup over the model's dense prefill, {tokens} tokens")
     note = (
         f"Lower right is better; s = sparsity; {common.caption(rows)}. A line joins runs that no "
         f"other beats, from {FRONT} such runs on. Bars: {common.brackets(rows, 'ttft_processes')} "

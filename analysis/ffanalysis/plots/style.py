@@ -88,6 +88,12 @@ def legend(figure: Figure, entries: dict[str, Any]) -> float:
     return float(box.get_window_extent().y0 / figure.bbox.height)
 
 
+def sentence(note: str) -> str:
+    """A note with a capital at its beginning, unless it begins with a name (s=0.5, qwen3_06b)."""
+    first = note.partition(" ")[0].rstrip(",.")
+    return note[:1].upper() + note[1:] if first.isalpha() else note
+
+
 def save(
     figure: Figure, path: Path, title: str, note: str, entries: dict[str, Any] | None = None
 ) -> None:
@@ -99,9 +105,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.suptitle(title, x=0.005, ha="left", fontsize=11.5, fontweight="bold")
     bottom = legend(figure, entries or {})
-    lines = textwrap.fill(
-        note[:1].upper() + note[1:], int(NOTE_CHARACTERS * figure.get_figwidth() / WIDTH)
-    )
+    lines = textwrap.fill(sentence(note), int(NOTE_CHARACTERS * figure.get_figwidth() / WIDTH))
     figure.text(
         0.005,
         bottom - 0.06 / figure.get_figheight(),

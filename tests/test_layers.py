@@ -1,5 +1,5 @@
-"""Imports go one way: kernels <- sparsity <- models <- stages <- cli; runs, tasks and analysis
-stand alone."""
+"""Imports go one way: kernels <- methods <- models <- training and evaluation <- experiment <- cli;
+runs, data and tasks import none of these."""
 
 import ast
 from pathlib import Path
@@ -27,6 +27,7 @@ ALLOWED = {
         "ffbench.methods",
         "ffbench.strict_json",
         "ffbench.suggestions",
+        "ffbench.error_text",
         # one table of older names for plans, results and configurations; standard library only
         "ffbench.runs.legacy",
         "ffbench.runs.schema",
@@ -35,7 +36,7 @@ ALLOWED = {
     "ffbench.data": {"ffbench.data", "ffbench.strict_json"},
     "ffbench.tasks": TEXT | {"ffbench.suggestions"},
     "ffbench.runs": {"ffbench.runs", "ffbench.strict_json"},
-    "ffbench.tracking": {"ffbench.tracking", "ffbench.runs"},
+    "ffbench.tracking": {"ffbench.tracking", "ffbench.runs", "ffbench.error_text"},
     "ffbench.training": FOUNDATION | {"ffbench.runs", "ffbench.training"},
     "ffbench.evaluation": FOUNDATION | TEXT | {"ffbench.runs", "ffbench.evaluation"},
     "ffbench.search": {
@@ -49,10 +50,12 @@ ALLOWED = {
     "ffbench.validation": EXPERIMENT | {"ffbench.validation"},
     "ffbench.strict_json": {"ffbench.strict_json"},
     "ffbench.suggestions": {"ffbench.suggestions"},
+    "ffbench.error_text": {"ffbench.error_text"},
     "ffbench.plugins": {"ffbench.plugins", "ffbench.suggestions"},
     "ffbench.integrations": WORK | {"ffbench.experiment", "ffbench.integrations"},
     "ffbench.cli": EXPERIMENT
     | {
+        "ffbench.error_text",
         "ffbench.validation",
         "ffbench.integrations",
         "ffbench.search",
@@ -67,6 +70,7 @@ HYDRA = {"hydra", "omegaconf"}
 FORBIDDEN: dict[str, set[str]] = {
     "ffbench.strict_json": {"torch", "transformers", "wandb", *HYDRA},
     "ffbench.suggestions": {"torch", "transformers", "wandb", *HYDRA},
+    "ffbench.error_text": {"torch", "transformers", "wandb", *HYDRA},
     "ffbench.plugins": {"torch", "transformers", "wandb", *HYDRA},
     "ffkernels": {"transformers", "wandb", *HYDRA},
     "ffbench.methods": {"transformers", "wandb", *HYDRA},

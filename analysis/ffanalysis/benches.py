@@ -85,7 +85,8 @@ def speeds(folder: str | Path) -> pd.DataFrame:
             share = ffn["dense_s"] / ttft["dense_s"] if ttft.get("dense_s") else None
             ideal = ttft.get("ideal") or ideal_speedup(share, line.get("flops_ratio"))
             measured = {"ffn_ratio": ffn["ratio"], "ffn_dense_s": ffn["dense_s"], "ideal": ideal}
-            rows.append(flat(line) | ttft | measured)
+            # lines without a device are older than the first card
+            rows.append({"device": "cpu"} | flat(line) | ttft | measured)
     return from_rows("speeds", rows, path)
 
 

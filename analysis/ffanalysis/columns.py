@@ -117,6 +117,7 @@ RUNS = (
     )
     | texts(
         cpu="processor of the timings; of the run if nothing was timed",
+        gpu="name of the card that the run used; empty on a processor",
         instruction_set="of the kernels",
         backend="kernel that ran",
         wide_shape="published shape that was timed with random weights",
@@ -163,7 +164,8 @@ FRAMES: dict[str, dict[str, Column]] = {
         flops_ratio="FFN FLOPs of a sparse block over dense",
         ideal="speedup if the FFNs took just their share of the FLOPs",
     )
-    | MACHINE,
+    | MACHINE
+    | texts(gpu="name of the card; empty on a processor"),
     "kernels": texts(
         shape="published model",
         dtype="of the weights",
@@ -202,6 +204,7 @@ FRAMES: dict[str, dict[str, Column]] = {
         compensator="name",
         scheduler="name",
         git_sha="commit",
+        device="cpu or a card",
         weights="`random` or `loaded`",
         plan="`random`, or the plan's name",
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ffanalysis import machines
 from ffanalysis.load import LoadError, answers, runs, windows
 from ffanalysis.run_folders import read_config, results
 from ffanalysis.settings import leaves
@@ -140,6 +141,9 @@ def compare(output_dir: Path, first: str, second: str) -> str:
         a, b = frame[name]
         if not pd.isna(a) or not pd.isna(b):
             lines.append(f"  {name}: {rounded(a)} | {rounded(b)}")
+    if frame["ttft_speedup"].notna().all() and machines.count(frame) > 1:
+        places = " | ".join(machines.name(row) for _, row in frame.iterrows())
+        lines.append(f"  the machines differ, so do not compare the speedups: {places}")
     lines += difference_lines(
         paired_windows(output_dir, first, second),
         WINDOW_MEASURES,

@@ -12,6 +12,7 @@ class ColumnFormat:
     `better` is 1 if higher is better, -1 if lower is, 0 if neither. `low` and `high` name the
     columns of its interval. `neutral` is the value of no effect: an interval that holds it shows
     nothing, so it is never bold. `exact` numbers are counted, not measured, and need no interval.
+    `timed` numbers depend on the machine: only rows of one machine are compared in them.
     """
 
     title: str
@@ -22,6 +23,7 @@ class ColumnFormat:
     scale: float = 1.0
     neutral: float | None = None
     exact: bool = False
+    timed: bool = False
 
     @property
     def heading(self) -> str:
@@ -45,7 +47,7 @@ def with_interval(
 
 def speedup(title: str, prefix: str) -> ColumnFormat:
     """A speedup with its bracket; 1 is as fast as dense."""
-    return ColumnFormat(title, 2, 1, f"{prefix}p20", f"{prefix}p80", neutral=1.0)
+    return ColumnFormat(title, 2, 1, f"{prefix}p20", f"{prefix}p80", neutral=1.0, timed=True)
 
 
 FORMATS = {
@@ -98,23 +100,25 @@ FORMATS = {
     "density_used": ColumnFormat("density used"),
     "ffn_speedup": speedup("FFN speedup", "ffn_"),
     "ttft_speedup": speedup("TTFT speedup", "ttft_"),
-    "ttft_own_dense": ColumnFormat("TTFT vs own dense", 2, 1),
-    "wide_own_dense": ColumnFormat("the same vs own dense", 2, 1),
-    "wide_speedup": speedup("TTFT, wide random weights", "wide_"),
+    "ttft_own_dense": ColumnFormat("TTFT vs own dense", 2, 1, timed=True),
+    "wide_own_dense": ColumnFormat("TTFT wide vs own dense", 2, 1, timed=True),
+    "wide_speedup": speedup("TTFT wide", "wide_"),
     "flops_ratio": ColumnFormat("block FLOPs", 3, -1, exact=True),
     "flops_selector": ColumnFormat("selector FLOPs"),
     "flops_used": ColumnFormat("FFN FLOPs", 3, -1, exact=True),
+    # the cost that a sparsity was solved for: equal in all rows, so lower is not better
+    "flops_solved": ColumnFormat("FFN FLOPs"),
     "ratio": speedup("TTFT speedup", ""),
-    "ffn_ratio": ColumnFormat("FFN speedup", 2, 1),
-    "own_dense_ratio": ColumnFormat("vs own dense", 2, 1),
+    "ffn_ratio": ColumnFormat("FFN speedup", 2, 1, timed=True),
+    "own_dense_ratio": ColumnFormat("vs own dense", 2, 1, timed=True),
     "run_key": ColumnFormat("run"),
     "git_sha": ColumnFormat("git"),
     "tokens": ColumnFormat("tokens", 0),
     "threads": ColumnFormat("threads", 0),
     "layers": ColumnFormat("layers", 0),
     "ratio_eager": speedup("vs torch eager", ""),
-    "ratio_compiled": ColumnFormat("vs torch.compile", 2, 1),
-    "ratio_self": ColumnFormat("vs itself dense", 2, 1),
+    "ratio_compiled": ColumnFormat("vs torch.compile", 2, 1, timed=True),
+    "ratio_self": ColumnFormat("vs itself dense", 2, 1, timed=True),
     "ideal": ColumnFormat("ideal", 2),
     "gflops": ColumnFormat("GFLOP/s", 0),
     "peak_gflops": ColumnFormat("peak", 0),

@@ -46,7 +46,7 @@ PICTURES = {
     "speed_by_shape": Picture(
         plots.speed_by_shape,
         ("speeds",),
-        "The same at the shapes of published models, random weights.",
+        "TTFT speedup at the shapes of published models, with random weights.",
     ),
     "block_size": Picture(
         plots.block_size,

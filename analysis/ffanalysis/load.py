@@ -20,6 +20,7 @@ from ffanalysis.run_folders import (
     job_commands,
     read_config,
     read_json,
+    read_optional,
     results,
 )
 from ffanalysis.run_rows import losses, named, run_row
@@ -162,18 +163,18 @@ def timings(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     is taken in proportion.
     """
     rows = []
-    for _, result in results(output_dir, run_keys):
+    for folder, result in results(output_dir, run_keys):
         speed = result.speed
-        ratio = result.flops.ratio if result.flops else None
-        for ttft in speed.ttft if speed else []:
-            assert speed is not None
-            share, ffn = None, speed.ffn
+        if speed is None or not speed.ttft:
+            continue
+        ratio, ffn = result.flops.ratio if result.flops else None, speed.ffn
+        machine = {
+            name: getattr(speed, name) for name in ("threads", "cpu", "instruction_set", "backend")
+        } | {"gpu": read_optional(folder / "provenance.json").get("gpu")}
+        for ttft in speed.ttft:
+            share = None
             if ffn and ffn.dense_s and ttft.dense_s:
                 share = ffn.dense_s / ffn.tokens * ttft.tokens / ttft.dense_s
-            machine = {
-                name: getattr(speed, name)
-                for name in ("threads", "cpu", "instruction_set", "backend")
-            }
             rows.append(
                 named(result)
                 | asdict(ttft)

@@ -122,6 +122,7 @@ def origin(folder: Path, commands: Mapping[str, str]) -> dict[str, Any]:
     return {
         "threads": (known.get("threads") or {}).get("torch"),
         "cpu": processor(known.get("cpu")),
+        "gpu": known.get("gpu"),
         "instruction_set": known.get("instruction_set"),
         "git_sha": known.get("git_sha"),
         "git_dirty": known.get("git_dirty"),

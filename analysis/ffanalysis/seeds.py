@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from ffanalysis import settings
+from ffanalysis import machines, settings
 from ffanalysis.formats import FORMATS
 
 # Student's t, 97.5%, by degrees of freedom from 1 on; from the last on the value is kept, which
@@ -17,8 +17,9 @@ def collapsed(frame: pd.DataFrame, within: Sequence[str] = ()) -> pd.DataFrame:
     """One row per setting, whatever its seed; `seeds` counts them, `seed` lists none.
 
     Rows must be equal in every setting but the seed, and in `within`, and have different seeds. A
-    number becomes its mean over the seeds, its interval Student's 95% interval of that mean. A
-    frame without several seeds comes back as it is.
+    number becomes its mean over the seeds, its interval Student's 95% interval of that mean. Times
+    of different machines have no mean and become missing. A frame without several seeds comes back
+    as it is.
     """
     if "seed" not in frame or frame["seed"].nunique() < 2:
         return frame
@@ -47,15 +48,21 @@ def merged(group: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
         if name in keys:
             continue
         values = group[name]
-        if pd.api.types.is_numeric_dtype(values):
+        if name in machines.COLUMNS:
+            row[name] = values.iloc[0] if values.nunique(dropna=False) == 1 else None
+        elif pd.api.types.is_numeric_dtype(values):
             worst = str(name).endswith("_worst")
             row[name] = values.max() if worst else values.mean()
         else:
             distinct = list(dict.fromkeys(values.dropna()))
             row[name] = distinct[0] if len(distinct) == 1 else None
+    one_machine = machines.count(group) == 1
     for name, how in FORMATS.items():
+        if name in group and how.timed and not one_machine:
+            row[name] = None
         if how.low in group and name in group:
-            row[how.low], row[how.high] = interval(group[name].dropna())
+            values = group[name].dropna() if one_machine or not how.timed else pd.Series()
+            row[how.low], row[how.high] = interval(values)
     keys_of_runs = [str(key) for key in group["run_key"]] if "run_key" in group else []
     if keys_of_runs:
         row["run_key"] = f"{keys_of_runs[0]} and {len(keys_of_runs) - 1} more"

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from ffanalysis import machines
 from ffanalysis.formats import DOWN, SETTINGS, UP, ColumnFormat, column_format
 
 BOUNDS = ("oracle",)
 COMPARABLE = (
-    *("model", "task", "shape", "dtype", "sparsity", "tokens"),
+    *("model", "task", "protocol", "shape", "dtype", "sparsity", "tokens"),
     *("tail", "context", "group", "layer", "task.max_length"),
 )
 ORDER = ("model", "task", "sparsity", "selector", "compensator", "scheduler", "block_size", "seed")
@@ -56,10 +57,11 @@ def taking_part(frame: pd.DataFrame) -> pd.Series:
 
 
 def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str] = COMPARABLE) -> set[int]:
-    """Positions of the best value among the sparse rows that are equal in `within`.
+    """Positions of the best value among the sparse rows that are equal in `within` and, for times,
+    were measured on one known, quiet machine.
 
-    Empty if the interval of the best holds the value of no effect or overlaps another row's, and
-    for measured columns without intervals: noise is not a win.
+    Empty if the interval of the best holds the value of no effect or cannot be told from another
+    row's, and for measured columns without intervals: noise is not a win.
     """
     how = column_format(column)
     if not how.better or "sparsity" not in frame:
@@ -68,25 +70,34 @@ def best_rows(frame: pd.DataFrame, column: str, within: Sequence[str] = COMPARAB
     positions = pd.Series(range(len(frame)), index=frame.index)
     best: set[int] = set()
     rows = frame[taking_part(frame)]
+    if how.timed:
+        groups += machines.COLUMNS
+        rows = rows[machines.trusted_times(rows)]
     for _, group in rows.groupby([name for name in groups if name in frame], dropna=False):
         values = pd.to_numeric(group[column], errors="coerce").dropna()
         values = values.round(how.digits) if how.exact else values
         if values.nunique() < 2:
             continue
         winners = values.index[values == (values.max() if how.better > 0 else values.min())]
-        if how.exact or (len(winners) == 1 and stands_out(group, winners[0], how)):
+        if how.exact or (
+            len(winners) == 1 and stands_out(group.loc[values.index], winners[0], how)
+        ):
             best |= set(positions[winners])
     return best
 
 
 def stands_out(group: pd.DataFrame, winner: object, how: ColumnFormat) -> bool:
-    """True if the interval of a row holds neither the value of no effect nor another's interval."""
+    """True if the interval of a row holds neither the value of no effect nor overlaps another's.
+
+    `group` holds measured rows only; one without an interval cannot be told from any other.
+    """
     if how.low not in group or how.high not in group:
         return False
-    lows, highs = group[how.low], group[how.high]
-    low, high = lows[winner], highs[winner]
-    if missing(low) or missing(high):
+    ends = group[[how.low, how.high]].apply(pd.to_numeric, errors="coerce")
+    if ends.isna().any(axis=None):
         return False
+    lows, highs = ends[how.low], ends[how.high]
+    low, high = lows[winner], highs[winner]
     if how.neutral is not None and low <= how.neutral <= high:
         return False
     others = group.index != winner
@@ -107,10 +118,11 @@ def rendered(
     columns: Sequence[str],
     bold: Callable[[str], str],
     clean: Callable[[str], str] = str,
+    within: Sequence[str] = COMPARABLE,
 ) -> list[list[str]]:
-    """Cells row by row through `clean`, the best ones through `bold`."""
+    """Cells row by row through `clean`, the best ones of `within` through `bold`."""
     frame = frame.reset_index(drop=True)
-    best = {column: best_rows(frame, column) for column in columns}
+    best = {column: best_rows(frame, column, within) for column in columns}
     return [
         [
             bold(clean(cell(row, column))) if place in best[column] else clean(cell(row, column))
@@ -149,11 +161,16 @@ def grid(
     return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
-def markdown(frame: pd.DataFrame, columns: Sequence[str], padded: bool = False) -> str:
-    """A frame as a Markdown table; the best of each model, task and sparsity in bold."""
+def markdown(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    padded: bool = False,
+    within: Sequence[str] = COMPARABLE,
+) -> str:
+    """A frame as a Markdown table; the best of the rows that are equal in `within` in bold."""
     columns = useful(frame, columns)
     rows = rendered(
-        frame, columns, lambda text: f"**{text}**", lambda text: text.replace("|", r"\|")
+        frame, columns, lambda text: f"**{text}**", lambda text: text.replace("|", r"\|"), within
     )
     right = [pd.api.types.is_numeric_dtype(frame[column]) for column in columns]
     return grid(headings(columns), rows, right, padded)

@@ -9,14 +9,13 @@ with its reason. Lines go to --out, one per runtime and session; sessions that a
 not measured again. Other SETTINGS are those of `python -m ffbench`.
 """
 
+import json
 import os
 import subprocess
 import sys
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,75 +25,33 @@ from benchmarks.bench_lines import (
     arguments_of,
     conditions,
     keys_of,
-    settings_parser,
     single_job,
 )
 from benchmarks.peers import arms as all_arms
 from benchmarks.peers.arms import REFERENCE, Arm
+from benchmarks.peers.options import FIXED, option_problems, parse
 from benchmarks.peers.process import Worker, WorkerError
-from benchmarks.peers.session import Measured, Prompts, measure
+from benchmarks.peers.prompts import prompts_of
+from benchmarks.peers.session import Measured, measure
+from benchmarks.peers.weights import gguf_files, stored_format
 from ffanalysis import benches, peer_table
 from ffbench.cli.errors import guarded, refuse
 from ffbench.evaluation.speed_processes import BUSY_LOAD
 from ffbench.experiment import identity
 from ffbench.methods.plan import SparsePlan, untimed
-from ffbench.models.loading import ModelSpec, weight_files
+from ffbench.models.loading import ModelSpec, load_model, weight_files
 from ffbench.models.weight_copy import quick_to_load
 from ffbench.runs.identity import content_key
 from ffbench.runs.progress import log_line
 from ffbench.runs.provenance import cpu_name
 from ffbench.settings import RunSettings
 
-PYTHON = Path(".venv-peers") / "bin" / "python"
 PACKAGES = ("openvino-genai", "llama-cpp-python")
 VERSIONS = (
     "import importlib.metadata as m, json, sys\n"
     "have = {d.metadata['Name'].lower().replace('_', '-'): d.version for d in m.distributions()}\n"
     "print(json.dumps({name: have.get(name) for name in sys.argv[1:]}))"
 )
-# peers compute in float32 on the processor, and so do we
-FIXED = {"model.dtype": "float32", "model.device": "cpu"}
-
-
-def parse(arguments: Sequence[str]) -> tuple[Namespace, list[Path]]:
-    """Options, and the folders of plan=FOLDER; the other settings stay in `settings`."""
-    parser = settings_parser(__doc__, "benchmarks/results/peers.jsonl")
-    parser.prog = "python -m benchmarks.peers"
-    parser.add_argument("--tokens", type=int, default=2048, help="prompt length (2048)")
-    parser.add_argument("--sessions", type=int, default=2, help="fresh processes (2)")
-    parser.add_argument("--rounds", type=int, default=3, help="timed prompts per session (3)")
-    parser.add_argument(
-        "--short", type=int, default=8, help="untimed prompts of 512 tokens per session (8)"
-    )
-    parser.add_argument(
-        "--only", default="", help="runtimes whose names contain one of these, with commas between"
-    )
-    parser.add_argument(
-        "--python", type=Path, default=PYTHON, help="interpreter of the peers (%(default)s)"
-    )
-    options = parser.parse_intermixed_args(list(arguments))
-    plans = [text.partition("=")[2] for text in options.settings if text.startswith("plan=")]
-    options.settings = [text for text in options.settings if not text.startswith("plan=")]
-    return options, [Path(plan).expanduser() for plan in plans]
-
-
-def option_problems(options: Namespace, plans: Sequence[Path]) -> list[str]:
-    """What is wrong with the command line."""
-    problems = [
-        f"--{name}: {getattr(options, name)} is too small; choose {least} or more"
-        for name, least in (("tokens", 1), ("sessions", 1), ("rounds", 1), ("short", 0))
-        if getattr(options, name) < least
-    ]
-    if not plans:
-        problems.append(
-            "plan: give at least one plan=FOLDER; make one with: "
-            "python -m ffbench plan save FOLDER sparsity=0.5"
-        )
-    for text in options.settings:
-        name, _, value = text.partition("=")
-        if name in FIXED and value != FIXED[name]:
-            problems.append(f"{name}: peers are compared at {FIXED[name]}; leave {name} out")
-    return problems
 
 
 def loaded_plans(folders: Sequence[Path], settings: RunSettings) -> list[SparsePlan]:
@@ -104,8 +61,6 @@ def loaded_plans(folders: Sequence[Path], settings: RunSettings) -> list[SparseP
 
 def versions(python: Path) -> dict[str, str | None]:
     """Version of each peer's package, None if it is not installed."""
-    import json
-
     try:
         done = subprocess.run(
             [str(python), "-c", VERSIONS, *PACKAGES], capture_output=True, text=True, check=True
@@ -113,58 +68,6 @@ def versions(python: Path) -> dict[str, str | None]:
     except (OSError, subprocess.CalledProcessError):
         return dict.fromkeys(PACKAGES)
     return dict(json.loads(done.stdout))
-
-
-def prompts_of(tokenizer: Any, options: Namespace) -> list[Prompts]:
-    """Prompts of each session, no text twice at the same length. Raises ValueError if there are too
-    few.
-    """
-    from ffbench.experiment.calibration import judged_windows
-
-    def windows(length: int, count: int) -> Iterator[list[int]]:
-        if not count:
-            return iter(())
-        kinds = judged_windows(tokenizer, "heldout", length=length, count=count)
-        each = [ids.tolist() for _, ids in kinds.values()]
-        shortest = min(len(rows) for rows in each)
-        found = [
-            row for rows in zip(*(rows[:shortest] for rows in each), strict=True) for row in rows
-        ]
-        if len(found) < count:
-            raise ValueError(
-                f"the held-out text has {len(found)} prompts of {length} tokens, {count} are "
-                "needed; choose fewer --sessions, --rounds or --short, or smaller --tokens"
-            )
-        return iter(found[:count])
-
-    n, rounds = options.sessions, options.rounds
-    long = windows(options.tokens, n * (1 + rounds))
-    short = windows(min(512, options.tokens), n * options.short)
-    return [
-        Prompts(
-            next(long),
-            [next(long) for _ in range(rounds)],
-            [next(short) for _ in range(options.short)],
-        )
-        for _ in range(n)
-    ]
-
-
-@contextmanager
-def gguf_files(spec: ModelSpec, kinds: set[str]) -> Iterator[dict[str, Path]]:
-    """GGUF files of the model by format, converted into a temporary folder; none without a GGUF."""
-    from benchmarks.peers.weights import converted
-
-    files = [path for path in weight_files(spec) if path.suffix == ".gguf"]
-    if not files:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory(prefix="ffbench-peers-") as folder:
-        made = {
-            kind: converted(files[0], Path(folder) / f"{kind}.gguf", kind)
-            for kind in sorted(kinds - {all_arms.STORED})
-        }
-        yield made | {all_arms.STORED: files[0]}
 
 
 def starter(options: Namespace, threads: int, files: dict[str, Path]) -> Any:
@@ -214,8 +117,6 @@ def chosen_arms(
     settings: RunSettings, spec: ModelSpec, options: Namespace, plans: Any
 ) -> list[Arm]:
     """The arms that --only leaves; the reference is always one."""
-    from benchmarks.peers.weights import stored_format
-
     files = [path for path in weight_files(spec) if path.suffix == ".gguf"]
     stored = stored_format(files[0]) if files else "none"
     arms = [
@@ -230,22 +131,16 @@ def chosen_arms(
     ]
 
 
-def run(arguments: Sequence[str]) -> int:
-    """0 when measured, 1 if the reference failed, 2 for bad input."""
-    import torch
-
-    options, folders = parse(arguments)
-    if problems := option_problems(options, folders):
-        return refuse(problems)
-    fixed = [f"{name}={value}" for name, value in FIXED.items()]
-    settings = single_job(options.settings, [*QUIET, *fixed]).settings
-    plans = loaded_plans(folders, settings)
-    if reasons := [reason for plan in plans if (reason := untimed(plan.settings))]:
-        return refuse([f"plan: {reason}" for reason in reasons])
-    threads = settings.kernel.threads or torch.get_num_threads()
-    spec = identity.model_spec(settings)
-    named = [(folder, plan.settings.sparsity) for folder, plan in zip(folders, plans, strict=True)]
-    arms = chosen_arms(settings, spec, options, named)
+def keys_of_sessions(
+    options: Namespace,
+    settings: RunSettings,
+    plans: Sequence[SparsePlan],
+    arms: Sequence[Arm],
+    threads: int,
+) -> tuple[str, list[dict[str, str]]]:
+    """The key of the run, a hash of all that changes its times, and for each session the key of
+    each runtime's line.
+    """
     run_key = content_key(
         {
             "model": identity.fingerprint(settings),
@@ -259,10 +154,29 @@ def run(arguments: Sequence[str]) -> int:
             "cpu": cpu_name(),
         }
     )
-    keys = [
+    return run_key, [
         {arm.name: content_key({"run": run_key, "session": k, "peer": arm.name}) for arm in arms}
         for k in range(options.sessions)
     ]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """0 when measured, 1 if the reference failed, 2 for bad input."""
+    import torch
+
+    options, folders = parse(__doc__, arguments)
+    if problems := option_problems(options, folders):
+        return refuse(problems)
+    fixed = [f"{name}={value}" for name, value in FIXED.items()]
+    settings = single_job(options.settings, [*QUIET, *fixed]).settings
+    plans = loaded_plans(folders, settings)
+    if reasons := [reason for plan in plans if (reason := untimed(plan.settings))]:
+        return refuse([f"plan: {reason}" for reason in reasons])
+    threads = settings.kernel.threads or torch.get_num_threads()
+    spec = identity.model_spec(settings)
+    named = [(folder, plan.settings.sparsity) for folder, plan in zip(folders, plans, strict=True)]
+    arms = chosen_arms(settings, spec, options, named)
+    run_key, keys = keys_of_sessions(options, settings, plans, arms, threads)
     there = keys_of(options.out)
     missing = [k for k, names in enumerate(keys) if not set(names.values()) <= there]
     if not missing:
@@ -277,12 +191,21 @@ def run(arguments: Sequence[str]) -> int:
         "model": settings.model.name,
         "prompt_tokens": options.tokens,
     }
-    failed = sessions(options, settings, spec, arms, missing, keys, facts)
+    failed = sessions(
+        options=options,
+        settings=settings,
+        spec=spec,
+        arms=arms,
+        missing=missing,
+        keys=keys,
+        facts=facts,
+    )
     print(peer_table.text(benches.lines(options.out)))
     return 1 if failed else 0
 
 
 def sessions(
+    *,
     options: Namespace,
     settings: RunSettings,
     spec: ModelSpec,
@@ -292,10 +215,6 @@ def sessions(
     facts: dict[str, Any],
 ) -> bool:
     """Measure the missing sessions and append their lines; True if the reference failed in one."""
-    from dataclasses import replace
-
-    from ffbench.models.loading import load_model
-
     model, tokenizer = load_model(spec)
     prompts = prompts_of(tokenizer, options)
     kinds = {arm.gguf for arm in arms if arm.gguf}

@@ -106,7 +106,10 @@ class Worker:
         return line
 
     def _last_words(self) -> str:
-        code = self._process.wait(END_SECONDS)
+        try:
+            code = self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "its process closed its output but did not end"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return f"its process ended with code {code}: {lines[-1] if lines else 'no output'}"[:300]

@@ -1,6 +1,12 @@
 """The same weights in other GGUF formats: matrices as float32 or float16, vectors as float32."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.peers.arms import STORED
+from ffbench.models.loading import ModelSpec, weight_files
 
 FILE_TYPES = {"f32": 0, "f16": 1}  # GGUF's general.file_type
 SKIPPED = ("general.architecture", "general.file_type", "general.quantization_version")
@@ -43,3 +49,18 @@ def converted(source: Path, target: Path, kind: str) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return target
+
+
+@contextmanager
+def gguf_files(spec: ModelSpec, kinds: set[str]) -> Iterator[dict[str, Path]]:
+    """GGUF files of the model by format, converted into a temporary folder; none without a GGUF."""
+    files = [path for path in weight_files(spec) if path.suffix == ".gguf"]
+    if not files:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="ffbench-peers-") as folder:
+        made = {
+            kind: converted(files[0], Path(folder) / f"{kind}.gguf", kind)
+            for kind in sorted(kinds - {STORED})
+        }
+        yield made | {STORED: files[0]}

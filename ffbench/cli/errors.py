@@ -20,7 +20,7 @@ USER_ERRORS = {
     "ffbench.cli.errors.UsageError",
     "ffbench.cli.launchers.LauncherError",
     "ffbench.data.user_text.TextError",
-    "ffbench.evaluation.prompts.PromptError",
+    "ffbench.evaluation.chat_template.PromptError",
     "ffbench.methods.plan.PlanError",
     "ffbench.methods.registry.MethodError",
     "ffbench.models.errors.ModelError",

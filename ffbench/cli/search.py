@@ -37,7 +37,7 @@ def main(sweep: LocalSweep, options: argparse.Namespace) -> int:
     ]
     early = None if options.no_early_terminate else sweep.early_terminate
     space = Space(sweep.parameters)
-    corners = [[*sweep.fixed, *one, *options.settings] for one in space.corners()]
+    corners = [[*sweep.fixed, *corner, *options.settings] for corner in space.corners()]
     jobs = jobs_of(*corners)
     launcher = [text for text in options.settings if sets_launcher(text)]
     problems = [
@@ -83,14 +83,14 @@ def count_problems(options: argparse.Namespace, jobs: list[Job], expected: int) 
 def objective_problems(objectives: "Sequence[Objective]", jobs: list[Job]) -> list[str]:
     """Objectives that occur twice, or that the runs would not measure."""
     problems = []
-    if len({one.name for one in objectives}) < len(objectives):
-        problems.append("--objectives: each one once")
-    for one in objectives:
-        needs = one.needs()
+    if len({objective.name for objective in objectives}) < len(objectives):
+        problems.append("--objectives: name each one once")
+    for objective in objectives:
+        needs = objective.needs()
         if needs == "fidelity" and not jobs[0].settings.fidelity.windows:
-            problems.append(f"objective {one.name}: needs fidelity; fidelity.windows is 0")
+            problems.append(f"objective {objective.name}: needs fidelity; fidelity.windows is 0")
         if needs == "speed" and not jobs[0].settings.speed.rounds:
-            problems.append(f"objective {one.name}: needs speed; speed.rounds is 0")
+            problems.append(f"objective {objective.name}: needs speed; speed.rounds is 0")
     return problems
 
 
@@ -112,15 +112,15 @@ def preview(search: Trials) -> int:
     while len(search.trials) < search.count:
         asked = search.ask()
         todo = search.open(asked)
-        for one in asked:
-            state = "next" if one in todo else "refused" if one.failure else "there"
-            why = f"  ({one.failure.reason})" if one.failure else ""
-            print(f"{state:8} {one.run_key:16}  {' '.join(one.overrides)}{why}")
+        for trial in asked:
+            state = "next" if trial in todo else "refused" if trial.failure else "there"
+            why = f"  ({trial.failure.reason})" if trial.failure else ""
+            print(f"{state:8} {trial.run_key:16}  {' '.join(trial.overrides)}{why}")
         if todo:
             break
         search.tell(asked, [])
-    measured = sum(one.values is not None for one in search.trials)
-    ended = sum(one.ended_early for one in search.trials)
+    measured = sum(trial.values is not None for trial in search.trials)
+    ended = sum(trial.ended_early for trial in search.trials)
     print(
         f"{search.sweep.name}: {measured} of {search.count} trials are measured, {ended} ended "
         "early; the others depend on results"
@@ -149,18 +149,20 @@ def carry_out(search: Trials, objectives: "Sequence[Objective]", file: str) -> i
         log_line("stopped; what is measured is kept: the same command resumes")
         return STOPPED
     output_dir = str(search.store.output_dir)
-    finish(output_dir, [one.run_key for one in search.trials if one.run_key], search.sweep.name)
+    finish(
+        output_dir, [trial.run_key for trial in search.trials if trial.run_key], search.sweep.name
+    )
     print("\n".join(front_lines(search, objectives)))
-    failed = [one for one in search.trials if one.failure]
-    for one in failed:
-        reason = one.failure.reason if one.failure else ""
-        log_line(f"failed: trial {one.number}  {' '.join(one.overrides)}\n        {reason}")
-    ended = sum(one.ended_early for one in search.trials)
-    measured = sum(one.values is not None for one in search.trials)
+    failed = [trial for trial in search.trials if trial.failure]
+    for trial in failed:
+        reason = trial.failure.reason if trial.failure else ""
+        log_line(f"failed: trial {trial.number}  {' '.join(trial.overrides)}\n        {reason}")
+    ended = sum(trial.ended_early for trial in search.trials)
+    measured = sum(trial.values is not None for trial in search.trials)
     log_line(
         f"{len(search.trials)} trials: {measured} measured, {ended} ended early, {len(failed)} "
         f"failed; {before} were there before"
     )
     if not failed:
         return DONE
-    return INVALID if all(one.failure and one.failure.permanent for one in failed) else FAILED
+    return INVALID if all(trial.failure and trial.failure.permanent for trial in failed) else FAILED

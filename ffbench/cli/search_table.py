@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ffbench.cli.search_trials import Asked, Trials
+from ffbench.cli.search_trials import SearchTrial, Trials
 
 if TYPE_CHECKING:
     from ffbench.search.objectives import Measured, Objective
@@ -16,7 +16,7 @@ def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
     from ffbench.search.front import front
     from ffbench.search.objectives import Objective
 
-    measured = {one.run_key: one for one in search.trials if one.values}
+    measured = {trial.run_key: trial for trial in search.trials if trial.values}
     if not measured:
         return ["no trial was measured"]
     lines = []
@@ -24,7 +24,7 @@ def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
     if len(axes) == 1:
         axes = [Objective("answer_kl"), Objective("flops")]
         sign = -1 if objectives[0].maximize else 1
-        best = min(measured.values(), key=lambda one: sign * value_of(one).value)
+        best = min(measured.values(), key=lambda trial: sign * value_of(trial).value)
         lines.append(
             f"best {objectives[0].name}: {value_of(best).text()} in trial {best.number}, run "
             f"{best.run_key}"
@@ -33,16 +33,16 @@ def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
     points = {key: [axis.of(result) for axis in axes] for key, result in results.items()}
     whole: dict[str, list[Any]] = {key: row for key, row in points.items() if None not in row}
     if not whole:
-        return [*lines, f"no Pareto front: no trial has {' and '.join(one.name for one in axes)}"]
+        return [*lines, f"no Pareto front: no trial has {' and '.join(axis.name for axis in axes)}"]
     keys = [list(whole)[number] for number in front(list(whole.values()), axes)]
     varied = [name for name, spec in search.sweep.parameters.items() if "value" not in spec]
     rows = [
         [str(measured[key].number), *chosen(measured[key], varied)]
-        + [one.text() for one in whole[key]]
+        + [value.text() for value in whole[key]]
         + [key]
         for key in keys
     ]
-    heads = ["trial", *varied, *(one.heading for one in axes), "run"]
+    heads = ["trial", *varied, *(axis.heading for axis in axes), "run"]
     title = (
         f"Pareto front: {len(keys)} of {len(whole)} measured runs; each beats every other one in "
         "something by more than noise"
@@ -50,15 +50,15 @@ def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
     return [*lines, "", title, "", *markdown([heads, *rows])]
 
 
-def value_of(one: Asked) -> "Measured":
+def value_of(trial: SearchTrial) -> "Measured":
     """The first objective's value of a measured trial."""
-    assert one.values is not None
-    return one.values[0]
+    assert trial.values is not None
+    return trial.values[0]
 
 
-def chosen(one: Asked, names: Sequence[str]) -> list[str]:
+def chosen(trial: SearchTrial, names: Sequence[str]) -> list[str]:
     """A trial's values of the parameters `names`, numbers with four digits."""
-    values: Mapping[str, str] = dict(text.split("=", 1) for text in one.overrides if "=" in text)
+    values: Mapping[str, str] = dict(text.split("=", 1) for text in trial.overrides if "=" in text)
     return [short(values[name]) for name in names]
 
 

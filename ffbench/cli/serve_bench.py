@@ -29,6 +29,7 @@ SETTINGS
   rounds=N             turns of dense and sparse (default 1)
   seconds=N            limit of one measurement, and of a server's start (default 600)
   options='WORDS'      more options of `vllm serve`, the same for both
+  output_dir=FOLDER    where serve.jsonl and the servers' logs go (default outputs)
 
 The load comes from vLLM's own client, `vllm bench serve`. Each measurement is appended to
 serve.jsonl in output_dir (docs/result-schema.md)."""

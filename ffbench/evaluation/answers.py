@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from ffbench.evaluation.chat_template import PromptError
 from ffbench.evaluation.decoding import Decoder, PrefillState, ending
 from ffbench.evaluation.prompts import (
-    PromptError,
     PromptIds,
     gold_ids,
     gold_text,

@@ -1,56 +1,18 @@
 """From a task record to the token ids that a model reads."""
 
-import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from ffbench.data.encoding import encode, encode_with_boundaries, special_head
+from ffbench.evaluation.chat_template import (
+    PromptError,
+    answer_gap,
+    chat_frame,
+    has_template,
+    turn_end,
+    user_turn,
+)
 from ffbench.tasks.base import TaskRecord, TaskSpec
-
-MARK = "FFBENCH-USER-TEXT"
-# Templates that print a date (Llama 3, SmolLM3, Granite, Mistral Small) must print the same one
-# every day, or the dense answers of one day would meet the sparse ones of another. It is the date
-# that Llama 3.1's template takes by default.
-TEMPLATE_DAY = datetime(2024, 7, 26)
-
-
-class PromptError(ValueError):
-    """A prompt cannot be made; the message names the setting."""
-
-
-# What every template is rendered with: thinking off, and the date that Llama 3's templates take.
-TEMPLATE_VALUES = {"enable_thinking": False, "date_string": TEMPLATE_DAY.strftime("%d %b %Y")}
-
-
-class StoppedClock(datetime):
-    """A clock that always shows TEMPLATE_DAY."""
-
-    @classmethod
-    def now(cls, tz: Any = None) -> Any:
-        """TEMPLATE_DAY, whatever the time zone."""
-        return TEMPLATE_DAY
-
-
-@contextmanager
-def stopped_clock() -> Iterator[None]:
-    """Let chat templates that call `strftime_now` read TEMPLATE_DAY.
-
-    transformers offers no way to pass the clock: it turns functions among a template's values into
-    text. So the `datetime` that its `strftime_now` reads is replaced meanwhile.
-    """
-    from transformers.utils import chat_template_utils
-
-    templates: Any = chat_template_utils
-    running = templates.datetime
-    templates.datetime = StoppedClock
-    try:
-        yield
-    finally:
-        templates.datetime = running
 
 
 @dataclass(frozen=True)
@@ -77,71 +39,9 @@ class FramedText:
     end: int
 
 
-def rendered(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> str:
-    """Text of the chat template for some messages."""
-    with stopped_clock():
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, **TEMPLATE_VALUES, **options
-        )
-    return text
-
-
-def has_template(tokenizer: Any) -> bool:
-    """Whether the tokenizer carries a chat template."""
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
 def uses_template(tokenizer: Any, spec: TaskSpec) -> bool:
     """Whether the prompts of a task get the chat template."""
     return spec.chat and has_template(tokenizer)
-
-
-def user_turn(tokenizer: Any, text: str) -> str:
-    """A user's message and the opening of the answer, as the chat template writes them."""
-    return rendered(tokenizer, [{"role": "user", "content": text}], add_generation_prompt=True)
-
-
-def chat_frame(tokenizer: Any) -> tuple[str, str]:
-    """Text that the chat template puts before and after a user's message, special tokens included.
-
-    Raises PromptError if the template does not write the message exactly once.
-    """
-    parts = user_turn(tokenizer, MARK).split(MARK)
-    if len(parts) != 2:
-        raise PromptError(
-            f"model: its chat template writes a user's message {len(parts) - 1} times, once was "
-            "expected; use another tokenizer, or tasks without a chat template"
-        )
-    return parts[0], parts[1]
-
-
-def answer_gap(tokenizer: Any) -> str:
-    """White space that the chat template puts between the opening of an answer and its text.
-
-    Mistral's templates end a question with [/INST] and begin the answer with a space.
-    """
-    opened = user_turn(tokenizer, "x")
-    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": MARK}]
-    answered = rendered(tokenizer, messages).split(MARK)[0]
-    gap = answered[len(opened) :] if answered.startswith(opened) else ""
-    return "" if gap.strip() else gap
-
-
-def template_hash(tokenizer: Any) -> str | None:
-    """First 16 hex digits of the SHA-256 of the chat template; None without one."""
-    if not has_template(tokenizer):
-        return None
-    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]
-
-
-def frame_hash(tokenizer: Any) -> str:
-    """First 16 hex digits of the SHA-256 of what surrounds every prompt: the rendered frame of the
-    chat template (if there is one) and the begin token's ids. Part of what names prompts.
-    """
-    frame: list[Any] = [special_head(tokenizer)]
-    if has_template(tokenizer):
-        frame += [*chat_frame(tokenizer), answer_gap(tokenizer)]
-    return hashlib.sha256(json.dumps(frame).encode()).hexdigest()[:16]
 
 
 def prompt_text(record: TaskRecord) -> str:
@@ -279,16 +179,6 @@ def gold_ids(tokenizer: Any, spec: TaskSpec, record: TaskRecord) -> list[int]:
         space = ""
     framed = framed_text(tokenizer, spec, record)
     return continuation_ids(tokenizer, framed.text, space + gold)[: spec.max_new_tokens]
-
-
-def turn_end(tokenizer: Any) -> set[int]:
-    """The first special token that the chat template puts after an assistant's answer."""
-    if not has_template(tokenizer):
-        return set()
-    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": MARK}]
-    after = rendered(tokenizer, messages).split(MARK)[-1]
-    special = set(tokenizer.all_special_ids)
-    return set([i for i in encode(tokenizer, after) if i in special][:1])
 
 
 def stop_ids(model: Any, tokenizer: Any) -> set[int]:

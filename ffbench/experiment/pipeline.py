@@ -219,7 +219,7 @@ class Pipeline(Session):
 
     def head(self) -> dict[str, Any]:
         """The fields that name the run."""
-        from ffbench.evaluation.prompts import template_hash
+        from ffbench.evaluation.chat_template import template_hash
 
         s = self.settings
         return {

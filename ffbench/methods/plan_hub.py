@@ -5,6 +5,7 @@ from typing import Any
 
 from huggingface_hub import ModelHubMixin
 
+from ffbench.error_text import first_line
 from ffbench.methods.plan import PlanError, SparsePlan
 from ffbench.methods.plan_files import FILES, HEADER, load_plan, save_plan
 
@@ -58,10 +59,9 @@ class HubPlan(  # type: ignore[misc]
 
 def hub_error(action: str, name: str, error: Exception) -> PlanError:
     """What to do about an error of the hub's client; its token is in no message."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return PlanError(
-        f"plan {name}: cannot be {action} ({type(error).__name__}: {text}); check the id and the "
-        "network, log in with `hf auth login` or set HF_TOKEN, or use a folder"
+        f"plan {name}: cannot be {action} ({type(error).__name__}: {first_line(error)}); check the "
+        "id and the network, log in with `hf auth login` or set HF_TOKEN, or use a folder"
     )
 
 

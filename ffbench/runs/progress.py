@@ -3,13 +3,12 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from tqdm import tqdm
 
 EVERY_SECONDS = 60.0
-SHORTEST_SECONDS = 1.0  # shorter times are not worth a word
 PLAIN = "FFBENCH_PLAIN_PROGRESS"
 
 
@@ -31,43 +30,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class StageClock:
-    """Logs where a run is: stage k of n, the time since its start and about how much is left.
-
-    `expected` has seconds by stage, from past runs, as far as they are known. The time left is
-    given only if every stage that is still to come is known.
-    """
-
-    def __init__(
-        self,
-        stages: Sequence[str],
-        expected: Mapping[str, float] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stages, self._expected = list(stages), dict(expected or {})
-        self._clock = clock
-        self._start = clock()
-
-    def begin(self, stage: str) -> None:
-        """Log that a stage begins; one that was not announced is added to the list."""
-        if stage not in self._stages:
-            self._stages.append(stage)
-        log_line(self.line(stage))
-
-    def line(self, stage: str) -> str:
-        """The line for the beginning of a stage."""
-        number = self._stages.index(stage)
-        parts = [f"stage {number + 1} of {len(self._stages)}: {stage}"]
-        elapsed = self._clock() - self._start
-        if elapsed >= SHORTEST_SECONDS:
-            parts.append(f"{duration(elapsed)} so far")
-        rest = self._stages[number:]
-        if all(name in self._expected for name in rest):
-            left = sum(self._expected[name] for name in rest)
-            parts.append(f"about {duration(left)} left")
-        return ", ".join(parts)
 
 
 class LineBar:

@@ -38,6 +38,17 @@ class TaskRecord:
         return len(self.context.split()) if self.stated_length is None else self.stated_length
 
 
+def add_record(
+    records: dict[str, TaskRecord], record: TaskRecord, *, place: str, field: str
+) -> None:
+    """Add a record under its id. Raises TaskError naming `place` and the id's `field` if another
+    one has that id.
+    """
+    if record.record_id in records:
+        raise TaskError(f"{place}: field {field!r} {record.record_id!r} occurs twice")
+    records[record.record_id] = record
+
+
 def never(text: str) -> bool:
     """False: the answer continues to its limit or an end token."""
     return False

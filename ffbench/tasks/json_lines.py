@@ -15,6 +15,7 @@ from ffbench.tasks.base import (
     TaskError,
     TaskRecord,
     TaskSpec,
+    add_record,
     choose_evenly,
 )
 from ffbench.tasks.longbench.metrics import first_line
@@ -97,7 +98,7 @@ def problems_of(name: str, node: Any) -> list[str]:
         return [f"{where}: must be a mapping with context, gold, metric and max_new_tokens"]
     kinds = {field.name: field for field in fields(JsonLinesTask)}
     good: dict[str, Any] = {}
-    found = [
+    problems = [
         f"{where}.{key}: no such key{suggestion(str(key), kinds)} Valid: {', '.join(kinds)}"
         for key in node
         if key not in kinds
@@ -105,46 +106,48 @@ def problems_of(name: str, node: Any) -> list[str]:
     for key, field in kinds.items():
         if key not in node:
             if field.default is MISSING:
-                found.append(f"{where}.{key}: must be given")
+                problems.append(f"{where}.{key}: must be given")
             continue
         kind: Any = {"max_new_tokens": int, "chat": bool}.get(key, str)
         if type(node[key]) is not kind:
-            found.append(f"{where}.{key}: must be {kind.__name__}, got {node[key]!r}")
+            problems.append(f"{where}.{key}: must be {kind.__name__}, got {node[key]!r}")
         else:
             good[key] = node[key]
-    return found + value_problems(where, good)
+    return problems + value_problems(where, good)
 
 
 def value_problems(where: str, node: Mapping[str, Any]) -> list[str]:
     """Values outside their ranges, among those that have the right type."""
-    found = []
+    problems = []
     for key, valid in (("metric", METRICS), ("stop", STOPS)):
         if key in node and node[key] not in valid:
-            found.append(
+            problems.append(
                 f"{where}.{key}: {node[key]!r} is unknown{suggestion(node[key], valid)} "
                 f"Valid: {', '.join(valid)}"
             )
     metric = METRICS.get(node.get("metric", ""))
     if metric and metric.missing:
-        found.append(
+        problems.append(
             f"{where}.metric: {node['metric']} needs the package {metric.package}, which is not "
             "installed; install it with: pip install 'ffbench[eval]'"
         )
     if node.get("max_new_tokens", 1) < 1:
-        found.append(f"{where}.max_new_tokens: {node['max_new_tokens']} is below 1")
+        problems.append(f"{where}.max_new_tokens: {node['max_new_tokens']} is below 1")
     if "context" in node and not named_fields(node["context"] + node.get("question", "")):
-        found.append(f"{where}.context: names no field of the records; write {{field}}")
-    return found
+        problems.append(f"{where}.context: names no field of the records; write {{field}}")
+    return problems
 
 
 def definition_problems(definitions: Mapping[str, Any], taken: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with some definitions; `taken` holds the names of other tasks."""
-    found = []
+    problems = []
     for name, node in definitions.items():
         if name in taken:
-            found.append(f"{SETTING}.{name}: a task of this name is built in; choose another name")
-        found += problems_of(str(name), node)
-    return found
+            problems.append(
+                f"{SETTING}.{name}: a task of this name is built in; choose another name"
+            )
+        problems += problems_of(str(name), node)
+    return problems
 
 
 def file_of(name: str, task: JsonLinesTask, data_dir: str | None) -> Path:
@@ -176,9 +179,7 @@ def records_of(name: str, task: JsonLinesTask, path: Path, modified: int) -> lis
                 filled_in(task.question, row, place),
                 gold_answers(row.get(task.gold), task.gold, place),
             )
-            if record.record_id in records:
-                raise TaskError(f"{place}: field {task.id!r} {record.record_id!r} occurs twice")
-            records[record.record_id] = record
+            add_record(records, record, place=place, field=task.id)
     except DataFileError as error:
         raise TaskError(str(error)) from error
     if not records:

@@ -18,6 +18,7 @@ from ffbench.tasks.base import (
     TaskError,
     TaskRecord,
     TaskSpec,
+    add_record,
     add_task,
     choose_evenly,
 )
@@ -116,17 +117,14 @@ def records_of(path: Path, modified: int) -> list[tuple[TaskRecord, tuple[str, s
     """Every record with its difficulty and length, read anew if its time of change `modified` (ns)
     is another. Raises TaskError for the first record that is malformed, or if there is none.
     """
-    records = []
-    names = set()
+    records: dict[str, TaskRecord] = {}
+    parts = []
     for place, row in rows_of(path):
-        record = record_of(row, place)
-        if record.record_id in names:
-            raise TaskError(f"{place}: field '_id' {record.record_id!r} occurs twice")
-        names.add(record.record_id)
-        records.append((record, (row["difficulty"], row["length"])))
+        add_record(records, record_of(row, place), place=place, field="_id")
+        parts.append((row["difficulty"], row["length"]))
     if not records:
         raise TaskError(f"{path.name}: holds no record")
-    return records
+    return list(zip(records.values(), parts, strict=True))
 
 
 def load(part: str, choice: RecordChoice) -> list[TaskRecord]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ffbench.error_text import first_line
 from ffbench.runs.files import make_folder
 from ffbench.tracking.base import NullTracker, Tracker, TrackerSettings, warn_once
 from ffbench.tracking.mirror import flat
@@ -123,8 +124,3 @@ def local_only() -> Iterator[None]:
         yield
     finally:
         os.environ.update(saved)
-
-
-def first_line(error: BaseException) -> str:
-    """First line of an error's text, or its type."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,6 +13,7 @@ os.environ.setdefault("WANDB_SILENT", "true")
 
 import wandb
 
+from ffbench.error_text import first_line
 from ffbench.runs.files import StoreError, make_folder, read_json, write_json
 from ffbench.runs.identity import content_key
 from ffbench.tracking.base import (
@@ -245,8 +246,3 @@ def log_folder(run: "wandb.Run", folder: Path, run_key: str) -> None:
     artifact = wandb.Artifact(name=f"{folder.name}-{run_key}", type=folder.name)
     artifact.add_dir(str(folder))
     run.log_artifact(artifact)
-
-
-def first_line(error: BaseException) -> str:
-    """First line of an error's text, or its type."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

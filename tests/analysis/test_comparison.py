@@ -46,6 +46,16 @@ def test_settings_that_differ_are_named(recorded: Path) -> None:
     assert text.count(", n = 6") == 4 and text.count(", n = 32") == 4
 
 
+def test_speedups_of_two_machines_are_told_apart(copied: Path) -> None:
+    assert "machines differ" not in compare.compare(copied, FIRST, SECOND)
+    path = copied / "runs" / SECOND / "result.json"
+    result = json.loads(path.read_text())
+    result["speed"]["threads"] = 16
+    path.write_text(json.dumps(result))
+    text = compare.compare(copied, FIRST, SECOND)
+    assert "the machines differ, so do not compare the speedups" in text and "16 thr." in text
+
+
 def test_windows_are_paired_and_documents_resampled_within_texts(
     copied: Path, change: Callable
 ) -> None:

@@ -38,6 +38,14 @@ WIDE = {
 }
 
 
+def test_speedups_of_two_machines_are_not_ranked() -> None:
+    lossy = MORE | {"kl_continuation": 0.09}
+    first, _ = findings(pd.DataFrame([DENSE, HALF | {"cpu": "A"}, lossy | {"cpu": "A"}]))
+    assert "70% sparsity" in first
+    first, _ = findings(pd.DataFrame([DENSE, HALF | {"cpu": "A"}, lossy | {"cpu": "B"}]))
+    assert "50% sparsity" in first
+
+
 def test_a_wide_shape_is_compared_and_called_random() -> None:
     first, wide, last = findings(pd.DataFrame([DENSE, HALF | WIDE]))
     assert first.startswith("found: ") and last.startswith("try next: ")

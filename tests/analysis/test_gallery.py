@@ -10,7 +10,7 @@ import pytest
 
 from ffanalysis import benches, gallery, load, plots
 from ffanalysis.gallery import PICTURES
-from ffanalysis.plots import common, quality, speed, style
+from ffanalysis.plots import claims, common, fronts, speed, style
 from ffanalysis.source import Source
 
 CLAIMING = (
@@ -70,7 +70,7 @@ def test_the_front_leaves_out_what_another_run_or_dense_beats() -> None:
     rows = pd.DataFrame(
         {"ttft_speedup": [0.9, 1.1, 1.2, 1.2, 1.4, 1.3], "kl": [0.01, 0.2, 0.3, 0.25, 0.9, 0.95]}
     )
-    assert quality.front(rows, "kl").index.tolist() == [1, 3, 4]
+    assert fronts.front(rows, "kl").index.tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -175,25 +175,73 @@ def test_two_noisy_points_are_no_front(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[list[float]] = []
-    plot = quality.Axes.plot
+    plot = fronts.Axes.plot
 
     def watched(axes: Any, *places: Any, **how: Any) -> Any:
         drawn.append(list(places[0]))
         return plot(axes, *places, **how)
 
-    monkeypatch.setattr(quality.Axes, "plot", watched)
+    monkeypatch.setattr(fronts.Axes, "plot", watched)
     frame = load.runs(recorded)
-    quality.pareto(runs_with(frame, [6, 10]), tmp_path / "two.png")
+    plots.pareto(runs_with(frame, [6, 10]), tmp_path / "two.png")
     assert all(len(places) == 1 for places in drawn)  # dense alone
-    quality.pareto(runs_with(frame, [6, 8, 10, 12, 13]), tmp_path / "five.png")
-    assert any(len(places) > quality.FRONT for places in drawn)
+    plots.pareto(runs_with(frame, [6, 8, 10, 12, 13]), tmp_path / "five.png")
+    assert any(len(places) > fronts.FRONT for places in drawn)
+
+
+@pytest.fixture
+def titles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of all panels that a test draws."""
+    seen: list[str] = []
+    set_title = fronts.Axes.set_title
+
+    def watched(axes: Any, text: str, **how: Any) -> Any:
+        seen.append(text)
+        return set_title(axes, text, **how)
+
+    monkeypatch.setattr(fronts.Axes, "set_title", watched)
+    return seen
+
+
+def test_speedups_of_two_machines_make_no_front(
+    recorded: Path, tmp_path: Path, titles: list[str]
+) -> None:
+    frame = runs_with(load.runs(recorded), [6, 8, 10, 12])
+    plots.pareto(frame, tmp_path / "one.png")
+    assert len(titles) == 1
+    plots.pareto(frame.assign(threads=[2.0, 2.0, 16.0, 16.0]), tmp_path / "two.png")
+    assert len(titles) == 3 and sum("16 thr." in title for title in titles) == 1
+
+
+def test_speedups_of_two_machines_are_not_one_line(
+    recorded: Path, tmp_path: Path, titles: list[str]
+) -> None:
+    frame = load.timings(recorded, [f"{6:016x}"])
+    plots.speed_by_length(frame, tmp_path / "one.png")
+    assert titles == ["recorded_model"]
+    card = frame.assign(gpu="H100", ratio=2.0)
+    plots.speed_by_length(pd.concat([frame, card]), tmp_path / "two.png")
+    assert len(titles) == 3 and titles[2] == "recorded_model, H100"
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        ("block 128. Bars", "Block 128. Bars"),
+        ("s=0.7, block 128", "s=0.7, block 128"),
+        ("qwen3_06b, block 128", "qwen3_06b, block 128"),
+        ("", ""),
+    ],
+)
+def test_notes_begin_with_a_capital_but_names_keep_theirs(note: str, shown: str) -> None:
+    assert style.sentence(note) == shown
 
 
 def test_a_claim_is_labelled_outside_the_panel(recorded: Path, tmp_path: Path) -> None:
     figure, ((axes,),) = style.panels()
     axes.plot([1, 2], [5, 7])
-    quality.claim_loss(axes)
-    style.claim_up(axes, 1.5, "claim")
+    claims.loss(axes)
+    claims.up(axes, 1.5, "claim")
     figure.canvas.draw()
     panel = axes.get_window_extent()
     across, up = (text.get_window_extent() for text in axes.texts)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ffanalysis import formats, load, report, seeds, settings, tables
+from ffanalysis import formats, load, machines, report, seeds, settings, tables
 from ffanalysis.source import Source
 
 PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -78,6 +78,64 @@ def test_no_gain_inside_its_interval_is_bold() -> None:
     assert tables.best_rows(pd.DataFrame(rows), "loss_abs") == set()
     rows["loss_abs_high"][0] = -1.0
     assert tables.best_rows(pd.DataFrame(rows), "loss_abs") == {0}
+
+
+def test_a_row_without_an_interval_cannot_be_told_from_the_best(frame: pd.DataFrame) -> None:
+    rows = frame[frame["run_key"].isin(["b", "c"])].assign(kl_high=[0.75, 0.45])
+    assert tables.best_rows(rows, "kl") == {1}
+    assert tables.best_rows(rows.assign(kl_high=[None, 0.45]), "kl") == set()
+    assert tables.best_rows(rows.assign(kl=[None, 0.4]), "kl") == set()  # nothing to compare with
+    assert tables.best_rows(rows, "kl", within=("run_key",)) == set()
+
+
+TIMED = {
+    "sparsity": 0.5,
+    "ttft_speedup": [1.1, 1.5],
+    "ttft_p20": [1.08, 1.45],
+    "ttft_p80": [1.12, 1.55],
+    "flops_used": [0.6, 0.7],
+    "device": "cpu",
+    "gpu": None,
+    "cpu": "Xeon",
+    "instruction_set": "avx512",
+    "threads": 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cpu": ["EPYC", "Xeon"]},
+        {"instruction_set": ["avx2", "avx512"]},
+        {"threads": [1.0, 2.0]},
+        {"device": ["cpu", "cuda"], "gpu": [None, "H100"]},
+        {"device": "cuda", "gpu": ["H100", "A100"]},
+        {"device": "cuda:0", "gpu": None},
+        {"cpu": None},
+        {"busy": [False, True]},
+    ],
+    ids=str,
+)
+def test_times_are_compared_on_one_known_and_quiet_machine(other: dict[str, object]) -> None:
+    rows = pd.DataFrame(TIMED)
+    assert tables.best_rows(rows, "ttft_speedup") == {1}
+    rows = rows.assign(**other)
+    assert tables.best_rows(rows, "ttft_speedup") == set()
+    assert tables.best_rows(rows, "flops_used") == {0}  # counted, so the machine does not matter
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "Xeon, avx512, 1 thr."),
+        ({"device": "cuda:0", "gpu": "NVIDIA H100"}, "NVIDIA H100"),
+        ({"device": "NVIDIA H100"}, "NVIDIA H100"),  # a benchmark's line
+        ({"cpu": None, "instruction_set": None, "threads": None}, "-"),
+    ],
+    ids=str,
+)
+def test_a_machine_has_a_name(changes: dict[str, object], expected: str) -> None:
+    assert machines.name(pd.DataFrame(TIMED).assign(**changes).iloc[0]) == expected
 
 
 def test_measured_numbers_without_an_interval_are_never_bold_but_counted_ones_are() -> None:
@@ -184,6 +242,18 @@ def test_seeds_are_one_row_with_students_interval(recorded: Path) -> None:
     assert row["kl_continuation_worst"] == frame["kl_continuation_worst"].max()
     assert row["run_key"] == f"{6:016x} and 2 more" and row["run_keys"].split()[2] == f"{33:016x}"
     assert row["compensator.rank"] == 128 and row["selector"] == "trained"
+
+
+def test_times_of_different_machines_have_no_mean(recorded: Path) -> None:
+    frame = load.runs(recorded, [f"{key:016x}" for key in (6, 32, 33)])
+    (same,) = [row for _, row in seeds.collapsed(frame).iterrows()]
+    assert same["ttft_speedup"] == pytest.approx(frame["ttft_speedup"].mean())
+    assert same["cpu"] == frame["cpu"].iloc[0] and same["threads"] == frame["threads"].iloc[0]
+    frame["threads"] = [1.0, 1.0, 2.0]
+    (row,) = [row for _, row in seeds.collapsed(frame).iterrows()]
+    for name in ("threads", "ttft_speedup", "ttft_p20", "ttft_p80", "ffn_speedup"):
+        assert tables.missing(row[name])
+    assert row["cpu"] == same["cpu"] and row["kl_continuation"] == same["kl_continuation"]
 
 
 def test_runs_of_one_seed_are_never_merged(recorded: Path) -> None:

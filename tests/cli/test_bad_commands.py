@@ -1,15 +1,14 @@
 """Bad overrides, options and models on the command line: exit code 2 and one line per problem.
 
-Further tables of the same promise: test_bad_input.py (settings), test_bad_files.py (files).
+Further tables of the same promise: test_bad_input.py (settings), test_bad_files.py (data files),
+test_bad_plans.py, test_bad_sweep_files.py and test_bad_environments.py.
 """
 
 import json
-import time
 from pathlib import Path
 
 import pytest
-
-from ffbench.cli.main import main
+from refusals import refused
 
 # what is typed (words split at spaces) and a part of the one line
 GRAMMAR = [
@@ -127,29 +126,6 @@ SETTINGS = [
 ]
 
 
-def check(
-    words: list[str],
-    text: str,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> str:
-    """Exit code 2 in under 5 s, lines that begin with "error: ", one of them with `text`."""
-
-    def loads(*_: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("ffbench.experiment.session.load_model", loads)
-    begin = time.perf_counter()
-    code = main(words)
-    seconds, captured = time.perf_counter() - begin, capsys.readouterr()
-    lines = captured.err.splitlines()
-    assert code == 2, captured.err
-    assert seconds < 5 and "Traceback" not in captured.err and captured.out == ""
-    assert lines and all(line.startswith("error: ") for line in lines), captured.err
-    assert any(text in line for line in lines), captured.err
-    return captured.err
-
-
 TABLE = [
     ([line], text) if table is GRAMMAR else (line.split(), text)
     for table in (GRAMMAR, NAMES, OPTIONS, SETTINGS)
@@ -166,7 +142,7 @@ def test_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    check(words, text, capsys, monkeypatch)
+    refused(words, text, capsys, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
@@ -231,7 +207,7 @@ def test_what_config_json_tells_is_told_before_any_load(
         (folder / name).write_bytes(b"x" * 2000)
     config = json.dumps(CONFIG | change if isinstance(change, dict) else change)
     (folder / "config.json").write_text("{" if change is None else config)
-    errors = check([*model_words(folder), *more.split()], text, capsys, monkeypatch)
+    errors = refused([*model_words(folder), *more.split()], text, capsys, monkeypatch)
     assert len(errors.splitlines()) == 1 and "the same command" not in errors
 
 
@@ -248,4 +224,4 @@ def test_folders_without_one_whole_checkpoint(
     (folder / "config.json").write_text(json.dumps(CONFIG))
     for name in names:
         (folder / name).write_bytes(b"x" * 2000)
-    check(model_words(folder), text, capsys, monkeypatch)
+    refused(model_words(folder), text, capsys, monkeypatch)

@@ -1,7 +1,6 @@
 """`serve-bench` against a program that stands in for vLLM: bad input, lines, failures and ends."""
 
 import json
-import os
 import stat
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launching import wait_until
 from tiny_plans import random_tiny_plan, tiny_model
 
 from ffbench.cli import serve_bench
@@ -18,7 +18,7 @@ from ffbench.integrations.vllm import servers
 
 # `serve` answers /health; `bench serve` writes a result whose times tell the load apart
 PROGRAM = """#!{python}
-import json, os, sys, time
+import json, os, subprocess, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 words = sys.argv[1:]
 def value(name):
@@ -27,6 +27,9 @@ with open({log!r}, "a") as log:
     log.write(json.dumps([os.getpid(), *words]) + "\\n")
 if words[0] == "serve":
     if "--broken" in words:
+        worker = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+        with open({log!r}, "a") as log:
+            log.write(json.dumps([worker.pid, "serve"]) + "\\n")
         sys.exit("error: this server is broken")
     if "--slow" in words:
         time.sleep(60)
@@ -72,9 +75,17 @@ def starts(log: Path) -> list[list[Any]]:
 
 
 def assert_stopped(log: Path) -> None:
+    """No server and no worker of one runs."""
     for pid in (line[0] for line in starts(log) if line[1] == "serve"):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        wait_until(lambda pid=pid: not runs(pid), 5)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs: a killed worker whose parent is gone may stay as a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_dense_and_sparse_in_turn_under_the_same_load(

@@ -10,8 +10,9 @@ import torch
 from small_plans import small_settings
 
 from ffbench.evaluation.answers import Protocol, evaluate
+from ffbench.evaluation.chat_template import PromptError
 from ffbench.evaluation.decoding import Decoder, Ending
-from ffbench.evaluation.prompts import PromptError, PromptIds, gold_ids, prompt_ids
+from ffbench.evaluation.prompts import PromptIds, gold_ids, prompt_ids
 from ffbench.models.loading import FAMILIES, ModelSpec, load_model
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_families import tiny_family
 from tiny_plans import random_tiny_plan, tiny_model
 from torch import Tensor
 from torch.nn import functional
@@ -123,43 +124,20 @@ def test_a_copy_is_taken_from_the_sparse_tokens() -> None:
         fidelity.text_case("t", "d", torch.arange(5), 4, ())
 
 
-def twins() -> dict[str, Any]:
-    """Models that do something to their logits."""
-    from transformers import (
-        AutoModelForCausalLM,
-        Cohere2Config,
-        CohereConfig,
-        Gemma2Config,
-        Gemma3TextConfig,
-        GraniteConfig,
-    )
-
-    sizes: dict[str, Any] = {
-        "vocab_size": 259,
-        "hidden_size": 64,
-        "intermediate_size": 160,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "pad_token_id": 0,
-    }
-    configs = {
-        "granite": GraniteConfig(**sizes, logits_scaling=8.0),
-        "gemma2": Gemma2Config(**sizes, final_logit_softcapping=3.0, query_pre_attn_scalar=16),
-        "gemma3": Gemma3TextConfig(**sizes, final_logit_softcapping=0.5),
-        "cohere": CohereConfig(**sizes, logit_scale=0.25),
-        "cohere2": Cohere2Config(**sizes, logit_scale=0.25),
-    }
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return {n: AutoModelForCausalLM.from_config(c).eval() for n, c in configs.items()}
+# families that do something to their logits, as transformers calls them
+SCALED: dict[str, dict[str, Any]] = {
+    "granite": {"logits_scaling": 8.0},
+    "gemma2": {"final_logit_softcapping": 3.0, "query_pre_attn_scalar": 16},
+    "gemma3_text": {"final_logit_softcapping": 0.5},
+    "cohere": {"logit_scale": 0.25},
+    "cohere2": {"logit_scale": 0.25},
+}
 
 
-@pytest.mark.parametrize("name", ["granite", "gemma2", "gemma3", "cohere", "cohere2"])
+@pytest.mark.parametrize("name", SCALED)
 @torch.no_grad()
 def test_logits_are_the_models_own(name: str, model: Any) -> None:
-    twin, ids = twins()[name], torch.arange(5, 45)
+    twin, ids = tiny_family(name, **SCALED[name]), torch.arange(5, 45)
     whole = twin(ids.unsqueeze(0)).logits[0]
     parts = logits_of(twin, last_hidden(twin, ids))
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)

@@ -9,15 +9,12 @@ import pytest
 import transformers.utils.chat_template_utils as template_utils
 from small_tokenizers import CHATML, DATED, INST, TRIMMED, byte_level, sentencepiece
 
-from ffbench.evaluation import prompts
+from ffbench.evaluation import chat_template, prompts
+from ffbench.evaluation.chat_template import TEMPLATE_VALUES, PromptError, template_hash
 from ffbench.evaluation.prompts import (
-    TEMPLATE_VALUES,
-    PromptError,
-    frame_hash,
     gold_ids,
     prompt_ids,
     stop_ids,
-    template_hash,
 )
 from ffbench.models.loading import ByteTokenizer
 from ffbench.tasks.base import TaskRecord, TaskSpec
@@ -144,7 +141,7 @@ def reference(tokenizer: Any, text: str) -> list[int]:
     if tokenizer.chat_template is None:
         ids = tokenizer.encode(text)
         return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
-    with prompts.stopped_clock():
+    with chat_template.stopped_clock():
         out = tokenizer.apply_chat_template(
             [{"role": "user", "content": text}],
             tokenize=True,
@@ -213,25 +210,25 @@ def test_gold_that_would_merge_with_the_prompts_last_id_is_encoded_alone() -> No
     assert tokenizer.decode(prompt.ids + gold) == "Next line of code:\n        return x"
 
 
-def test_the_frame_has_a_hash_of_its_own_and_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_prints_the_date_prints_one_day(monkeypatch: pytest.MonkeyPatch) -> None:
     dated = byte_level(DATED)
-    today, ids = frame_hash(dated), prompt_ids(dated, task(True), ARTICLE, 999).ids
+
+    def ids() -> list[int]:
+        return prompt_ids(dated, task(True), ARTICLE, 999).ids
 
     class Tomorrow(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
             return datetime(2031, 5, 6)
 
+    today = ids()
     monkeypatch.setattr(template_utils, "datetime", Tomorrow)
     free = dated.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
     assert "06 May 2031" in free  # the clock has moved
-    assert frame_hash(dated) == today and prompt_ids(dated, task(True), ARTICLE, 999).ids == ids
-    assert "26 July 2024" in dated.decode(ids)
-    hashes = {frame_hash(tokenizer) for tokenizer in TOKENIZERS.values()}
-    # Trimmed chat renders the same frame; an end token is never added, so it changes nothing.
-    assert len(hashes) == 5
-    monkeypatch.setattr(prompts, "TEMPLATE_DAY", datetime(2024, 7, 27))
-    assert frame_hash(dated) != today and template_hash(dated) == template_hash(byte_level(DATED))
+    assert ids() == today and "26 July 2024" in dated.decode(today)
+    monkeypatch.setattr(chat_template, "TEMPLATE_DAY", datetime(2024, 7, 27))
+    assert "27 July 2024" in dated.decode(ids())
+    assert template_hash(dated) == template_hash(byte_level(DATED))
 
 
 @pytest.mark.parametrize(

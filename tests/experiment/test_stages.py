@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_stages import run_settings
 
-from ffbench.experiment import stages
+from ffbench.experiment.declarations import DECLARATIONS
 from ffbench.experiment.fidelity_cases import fidelity_cases
-from ffbench.experiment.stages import DECLARATIONS, RunStages, run_key
+from ffbench.experiment.stages import RunStages, run_key
 from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.runs.stage import Stage
 from ffbench.settings import (
@@ -65,7 +65,7 @@ def test_a_raised_version_changes_every_key_downstream_and_no_other(
 ) -> None:
     before = graph(**CASES[case])
     declaration = replace(DECLARATIONS[raised], version=DECLARATIONS[raised].version + 1)
-    monkeypatch.setitem(stages.DECLARATIONS, raised, declaration)
+    monkeypatch.setitem(DECLARATIONS, raised, declaration)
     after = graph(**CASES[case])
     assert before.keys() == after.keys()
     for name, stage in before.items():

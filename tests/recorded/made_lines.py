@@ -3,7 +3,8 @@
 import random
 from typing import Any
 
-from made_results import CPU, DEFAULTS, KL, MODEL, PARAMETERS, SHA, fidelity, speed
+from made_fidelity import fidelity
+from made_results import CPU, DEFAULTS, KL, MODEL, PARAMETERS, SHA, speed
 
 
 def kernel_lines() -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
 """Made-up results of one run: simple formulas with seeded noise (see make_recorded.py)."""
 
 import random
-from math import exp
 from typing import Any
+
+from made_fidelity import fidelity
+from made_losses import task_metrics
 
 MODEL, CPU, SHA = "recorded_model", "test recording", "0" * 40
 LAYERS, LENGTHS = 8, (512, 1024, 2048, 4096, 8192)
@@ -29,22 +31,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "token_mixing": {"mass": "others", "floor": 0.5},
 }
 METHODS, UNTIMED = ("selector", "compensator", "scheduler"), ("oracle", "wina_rule")
-TEXTS, CONTEXTS, DOCUMENTS = ("prose", "code"), (512, 1536), 8
-# KL of a tail over KL at the prompt's own positions
-TAIL_SHARE = {"continuation": 0.07, "copy": 0.4}
 SCHEDULE = {"uniform": 1.0, "token_mixing": 0.92, "sensitivity": 0.85}
-EMBEDDED = {"embedded_code": ("code", 62.0, 38.0), "embedded_retrieval": ("retrieval", 46.0, 16.7)}
-LONGBENCH = {
-    "qasper": ("single-document", 21.0),
-    "multifieldqa_en": ("single-document", 33.0),
-    "hotpotqa": ("multi-document", 18.0),
-    "2wikimqa": ("multi-document", 20.0),
-    "gov_report": ("summarisation", 24.0),
-    "trec": ("few-shot", 46.0),
-    "triviaqa": ("few-shot", 51.0),
-    "passage_count": ("synthetic", 3.0),
-    "lcc": ("code", 41.0),
-}
 DEFAULTS: dict[str, Any] = {
     "selector": "trained",
     "compensator": "surrogate",
@@ -56,174 +43,6 @@ DEFAULTS: dict[str, Any] = {
     "task": "embedded",
     "seed": 0,
 }
-
-
-def losses(dense: float, loss: float, n: int, draw: random.Random) -> dict[str, Any]:
-    """Losses of a task around a mean loss in points."""
-    half = 1.96 * 30 / n**0.5 * 0.6
-    loss += draw.gauss(0, half / 4)
-    figures: dict[str, Any] = {
-        "n": n,
-        "score": dense - loss,
-        "score_dense": dense,
-        "loss_abs": loss,
-        "loss_abs_low": loss - half,
-        "loss_abs_high": loss + half,
-    }
-    figures |= {
-        f"loss_rel{end}": figures[f"loss_abs{end}"] / dense for end in ("", "_low", "_high")
-    }
-    gain = max(0.0, loss) / 40
-    gains = {
-        "nll_increase_abs": gain,
-        "nll_increase_abs_low": gain - 0.03,
-        "nll_increase_abs_high": gain + 0.04,
-    }
-    gains |= {
-        f"nll_increase_rel{end}": gains[f"nll_increase_abs{end}"] / 1.2
-        for end in ("", "_low", "_high")
-    }
-    gains |= {
-        f"gold_ppl_ratio{end}": exp(gains[f"nll_increase_abs{end}"])
-        for end in ("", "_low", "_high")
-    }
-    return figures | gains | {"nll_dense": 1.2, "nll": 1.2 + gain}
-
-
-def none_lost(figures: dict[str, Any]) -> dict[str, Any]:
-    """The losses of a dense run against itself."""
-    zeros = {name: 0.0 for name in figures if name.startswith(("loss", "nll_increase"))}
-    zeros |= dict.fromkeys(("gold_ppl_ratio", "gold_ppl_ratio_low", "gold_ppl_ratio_high"), 1.0)
-    return figures | zeros | {"score": figures["score_dense"], "nll": figures["nll_dense"]}
-
-
-def task_figures(s: dict[str, Any], kl: float, draw: random.Random) -> dict[str, Any]:
-    """Losses of every task, their groups and their mean."""
-    tasks: dict[str, Any] = {}
-    for name, (category, dense, *chance) in (
-        EMBEDDED if s["task"] == "embedded" else LONGBENCH
-    ).items():
-        one = losses(dense, dense * 0.15 * kl, 24, draw)
-        one |= {
-            "metric": "edit_similarity" if category == "code" else "f1",
-            "category": category,
-            "chance": chance[0] if chance else 0.0,
-            "headline": name != "passage_count",
-            "truncated": 3,
-            "tokens_cut": 800.0,
-        }
-        tasks[name] = one if s["sparsity"] else none_lost(one)
-    found = {"tasks": tasks, "mean": average([one for one in tasks.values() if one["headline"]])}
-    if s["task"] == "embedded":
-        return found | {"categories": None, "buckets": None}
-    by_category: dict[str, list[dict[str, Any]]] = {}
-    for one in tasks.values():
-        by_category.setdefault(one["category"], []).append(one)
-    buckets = {}
-    for number, bucket in enumerate(("0-4k", "4-8k", "8k+")):
-        one = losses(30.0 - 2 * number, 30 * (0.06 + 0.05 * number) * kl, 70, draw)
-        buckets[bucket] = one if s["sparsity"] else none_lost(one)
-    return found | {
-        "categories": {name: average(group) for name, group in by_category.items()},
-        "buckets": buckets,
-    }
-
-
-def average(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean of task losses; interval ends shrink with the root of their number."""
-    mean = {
-        name: sum(row[name] for row in rows) / len(rows)
-        for name in rows[0]
-        if isinstance(rows[0][name], float) and name not in ("chance", "tokens_cut")
-    }
-    for end in ("_low", "_high"):
-        mean[f"loss_abs{end}"] = (
-            mean["loss_abs"] + (mean[f"loss_abs{end}"] - mean["loss_abs"]) / len(rows) ** 0.5
-        )
-    return (
-        mean
-        | {
-            f"loss_rel{end}": mean[f"loss_abs{end}"] / mean["score_dense"]
-            for end in ("", "_low", "_high")
-        }
-        | {"n": sum(row["n"] for row in rows)}
-    )
-
-
-def tail(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Fidelity of the windows `rows`; intervals are a plausible share of the mean."""
-    kl = sum(row["kl"] for row in rows) / len(rows)
-    increase = sum(row["nll_sparse"] - row["nll_dense"] for row in rows) / len(rows)
-    return {
-        "n": len(rows),
-        "kl": kl,
-        "kl_low": kl * 0.88,
-        "kl_high": kl * 1.14,
-        "kl_worst": max(row["kl"] for row in rows),
-        "nll_dense": 2.0,
-        "nll_increase": increase,
-        "nll_increase_low": increase * 0.8,
-        "nll_increase_high": increase * 1.25,
-        "nll_increase_worst": max(row["nll_sparse"] - row["nll_dense"] for row in rows),
-        "top1_agreement": sum(row["top1_agreement"] for row in rows) / len(rows),
-    }
-
-
-def windows(kl: float, draw: random.Random) -> list[dict[str, Any]]:
-    """One row per text, document, context and tail; longer contexts lose more."""
-    rows = []
-    for text in TEXTS:
-        for number in range(DOCUMENTS):
-            for context in CONTEXTS:
-                for name, share in TAIL_SHARE.items():
-                    value = kl * share * (context / 1024) ** 0.2 * draw.uniform(0.7, 1.3)
-                    rows.append(
-                        {
-                            "text": text,
-                            "document": f"{text}-{number}",
-                            "context": context,
-                            "tail": name,
-                            "tokens": 255,
-                            "kl": value,
-                            "nll_dense": 2.0,
-                            "nll_sparse": 2.0 + 1.2 * value,
-                            "top1_agreement": 1 / (1 + value),
-                        }
-                    )
-    return rows
-
-
-def fidelity(kl: float, draw: random.Random) -> dict[str, Any]:
-    """Fidelity by tail, text and context, and at the prompt's own positions."""
-    rows = windows(kl, draw)
-
-    def tails(**only: Any) -> dict[str, Any]:
-        chosen = [row for row in rows if all(row[name] == value for name, value in only.items())]
-        return {name: tail([row for row in chosen if row["tail"] == name]) for name in TAIL_SHARE}
-
-    return {
-        "contexts": list(CONTEXTS),
-        "tails": tails(),
-        "by_text": {text: tails(text=text) for text in TEXTS},
-        "by_context": {str(context): tails(context=context) for context in CONTEXTS},
-        "prompt": prompt(kl),
-        "density_used": 0.6,
-        "flops_used": 0.65,
-        "rows": rows,
-    }
-
-
-def prompt(kl: float) -> dict[str, Any]:
-    """Fidelity at the prompt's own positions."""
-    return {
-        "n": 2 * DOCUMENTS,
-        "kl": kl,
-        "kl_low": kl * 0.88,
-        "kl_high": kl * 1.14,
-        "top1_agreement": 1 / (1 + kl),
-        "ppl_ratio": 1 + kl,
-        "ppl_dense": 8.1,
-    }
 
 
 def speed(s: dict[str, Any], ratio: float, draw: random.Random) -> dict[str, Any]:
@@ -337,7 +156,7 @@ def result(key: str, s: dict[str, Any]) -> dict[str, Any]:
             "flops",
         )
     )
-    tasks = task_figures(s, kl, draw)
+    tasks = task_metrics(s, kl, draw)
     if not s["sparsity"]:
         return (
             head

@@ -104,27 +104,6 @@ def test_failures_are_counted_and_end_a_sweep(store: RunStore) -> None:
     assert found.over and found.line() == "mine: 1 of 2 done, 1 failed"
 
 
-def test_stages_have_a_number_a_clock_and_one_time_left(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from ffbench.runs.progress import StageClock
-
-    now = [0.0]
-    clock = StageClock(["load", "fit", "speed"], {"fit": 240.0, "speed": 30.0}, lambda: now[0])
-    clock.begin("load")
-    now[0] = 12.0
-    clock.begin("fit")
-    now[0] = 400.0
-    clock.begin("speed")
-    clock.begin("fidelity")
-    assert capsys.readouterr().err.splitlines() == [
-        "stage 1 of 3: load",
-        "stage 2 of 3: fit, 12 s so far, about 4 min left",
-        "stage 3 of 3: speed, 7 min so far, about 30 s left",
-        "stage 4 of 4: fidelity, 7 min so far",
-    ]
-
-
 def test_what_a_running_job_has_done_is_not_counted_again(tmp_path: Path) -> None:
     from datetime import UTC, datetime, timedelta
 

@@ -3,6 +3,7 @@ jobs left."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,24 @@ def worker_of(run: RunFolder) -> int:
         except OSError:
             continue
     raise AssertionError(f"no process computes {run.run_key}")
+
+
+def starts_of_a_lost_job(
+    output: Path, *words: str, environment: dict[str, str] | None = None
+) -> int:
+    """How often a job was started whose worker was killed at work. The sweep must end well, and no
+    answer may be computed again."""
+    process = start_sweep(
+        output, *words, "sparsity=0.3,0.5,0.6", tiny=SLOW, environment=environment
+    )
+    busy = busy_run(output, process)
+    kept = busy.answers()
+    os.kill(worker_of(busy), signal.SIGKILL)
+    text, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, text
+    check_done(output, 3)
+    assert busy.answers()[: len(kept)] == kept
+    return 1 + len(busy.provenance()["earlier"])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:

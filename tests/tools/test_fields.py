@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ffanalysis.columns import FRAMES
+from ffbench.experiment.declarations import DECLARATIONS
 from ffbench.runs import legacy
 from tools.docs import fields, stages
 
@@ -32,8 +33,6 @@ def test_every_frame_and_column_is_listed() -> None:
 
 
 def test_every_declared_stage_is_listed() -> None:
-    from ffbench.experiment.stages import DECLARATIONS
-
     text = stages.table(ROOT)
     for name, stage in DECLARATIONS.items():
         assert f"| `{name}` | {stage.version} | {stage.makes} |" in text

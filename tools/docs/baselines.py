@@ -65,7 +65,7 @@ def selectors(root: Path) -> str:
 
 
 EQUAL_FLOPS = "baselines.jsonl"
-ANSWER = ("kl_continuation", "kl_copy", "nll_increase_copy", "top1_continuation", "flops_used")
+ANSWER = ("kl_continuation", "kl_copy", "nll_increase_copy", "top1_continuation", "flops_solved")
 
 
 def equal_flops(root: Path) -> str:
@@ -74,15 +74,18 @@ def equal_flops(root: Path) -> str:
     if rows.empty:
         return NOTHING
     bound = rows["selector_counted"] == False  # noqa: E712
-    rows = rows.assign(bound=bound, sparsity=rows["sparsity"].round(3))
+    rows = rows.assign(
+        bound=bound, sparsity=rows["sparsity"].round(3), flops_solved=rows["flops_used"]
+    )
     rows = rows.sort_values(["bound", "kl_copy"], kind="stable")
     leave_out = ("sparsity", "selector_counted", "bound", "metric")
     names = common.method_names(rows, leave_out)
     names += rows["metric"].map({"answer": ", by the answer's metric"}).fillna("")
     rows = rows.assign(method=names + rows["bound"].map({True: " (bound)", False: ""}))
+    equal = [name for name in tables.COMPARABLE if name != "sparsity"]
     parts = " and ".join(sorted(rows["part"].unique()))
     return (
-        tables.markdown(rows, ["method", "sparsity", *ANSWER])
+        tables.markdown(rows, ["method", "sparsity", *ANSWER], within=equal)
         + "\n\nSparsity solved so that whole prompts cost "
         f"{common.spread(rows, 'flops_target')} of the dense FFN FLOPs. "
         "A bound sees exact activations, and its own cost is left out. "

@@ -19,6 +19,7 @@ KERNEL_KEYS = (
     "threads",
     "backend",
     "indices",
+    "device",
     "cpu",
 )
 SPEED_KEYS = (
@@ -33,6 +34,7 @@ SPEED_KEYS = (
     "threads",
     "backend",
     "weights",
+    "device",
     "cpu",
 )
 Line = dict[str, Any]

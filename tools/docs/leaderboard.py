@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ffanalysis import load, tables
+from ffanalysis import load, machines, tables
 from ffanalysis.plots import common
 
 RESULTS = Path("benchmarks") / "results"
@@ -52,7 +52,7 @@ def rows(root: Path) -> pd.DataFrame:
         "date": frame["started"].map(lambda value: shown(value, 10)),
         "git": frame["git_sha"].map(lambda value: shown(value, 10)) + dirty,
         "method": common.method_names(frame),
-        "where": frame.apply(place, axis=1),
+        "where": frame.apply(machines.name, axis=1),
         "command": frame["command"].map(lambda text: f"`{text}`" if text else "-"),
     }
     return pd.concat([frame.drop(columns="command"), pd.DataFrame(extra)], axis=1)
@@ -61,15 +61,6 @@ def rows(root: Path) -> pd.DataFrame:
 def shown(value: object, characters: int) -> str:
     """The beginning of a text, or a dash."""
     return "-" if tables.missing(value) else str(value)[:characters]
-
-
-def place(row: pd.Series) -> str:
-    """Processor, instruction set and threads of a run."""
-    parts = [row["cpu"], row["instruction_set"]]
-    words = [str(part) for part in parts if not tables.missing(part)]
-    if not tables.missing(row["threads"]):
-        words.append(f"{row['threads']:g} thr.")
-    return ", ".join(words) or "-"
 
 
 def table(root: Path) -> str:

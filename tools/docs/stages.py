@@ -3,13 +3,11 @@
 from pathlib import Path
 
 from ffanalysis.tables import grid
+from ffbench.experiment.declarations import DECLARATIONS
 
 
 def table(root: Path) -> str:
     """One row per stage: its version, what it makes and whether it is kept."""
-    # imported here: the declarations need torch, the other parts do not
-    from ffbench.experiment.stages import DECLARATIONS
-
     rows = [
         [
             f"`{name}`",

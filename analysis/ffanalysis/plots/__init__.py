@@ -3,10 +3,11 @@ or says what it lacks.
 """
 
 from ffanalysis.plots.by_layer import layer_density, layer_recall, token_overlap
+from ffanalysis.plots.by_setting import block_size, loss_by_sparsity
 from ffanalysis.plots.by_task import length_buckets, longbench, task_scores
 from ffanalysis.plots.common import NothingToDraw
+from ffanalysis.plots.fronts import pareto
 from ffanalysis.plots.kernels import kernel_speedups, last_lines, roofline
-from ffanalysis.plots.quality import block_size, loss_by_sparsity, pareto
 from ffanalysis.plots.speed import speed_by_length, speed_by_shape
 
 __all__ = [

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ffanalysis.plots import common, style
-from ffanalysis.plots.quality import claim_loss
+from ffanalysis.plots import claims, common, style
 
 
 def with_method(rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +128,7 @@ def longbench(tasks: pd.DataFrame, groups: pd.DataFrame, path: Path) -> None:
     cells[0].set_title("by task (* not in the mean)", loc="left")
     note = (
         f"{common.values(rows, 'model')}, {settings}. Loss = dense - sparse on the same records, "
-        f"points; bars: 95% paired bootstrap. {common.CLAIM_TEXT}"
+        f"points; bars: 95% paired bootstrap. {claims.TEXT}"
     )
     style.save(figure, path, "Loss by task", note, entries)
 
@@ -200,11 +199,11 @@ def length_buckets(frame: pd.DataFrame, path: Path) -> None:
             [f"{name}\nn = {common.spread(part[part['group'] == name], 'n')}" for name in order],
         )
         axes.axhline(0, color="black", linewidth=0.8)
-        claim_loss(axes)
+        claims.loss(axes)
         axes.set_xlabel("length of the record, words")
         axes.set_ylabel("relative loss, %")
         axes.set_title(title, loc="left")
     for axes in list(grid.flat)[len(parts) :]:
         axes.set_visible(False)
-    note = f"{settings}. Bars: 95% paired bootstrap. {common.CLAIM_TEXT}"
+    note = f"{settings}. Bars: 95% paired bootstrap. {claims.TEXT}"
     style.save(figure, path, "Loss by length of the record", note, entries)

@@ -12,11 +12,8 @@ from ffanalysis import settings
 from ffanalysis.formats import column_format
 from ffbench.runs.schema import METHOD_KINDS
 
-CLAIMED_SPEEDUP, CLAIMED_LOSS = 1.45, 0.06
-CLAIM_TEXT = (
-    "Paper's claims (1.45x; under 6% LongBench loss at 50%, up to 8B) are claims, "
-    "not measured here."
-)
+RELATIVE_LOSS = "relative task loss, %"
+SWEEP = "python -m ffbench +sweep=sparsity"
 # settings by which rows are never mixed in one line; the most common value is drawn
 HELD_FIXED = (
     "block_size",

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ffanalysis.plots import common, style
+from ffanalysis import machines
+from ffanalysis.plots import claims, common, style
 
 
 def crossing(rows: pd.DataFrame) -> float | None:
@@ -56,7 +57,7 @@ def finish(axes: Axes, rows: pd.DataFrame) -> None:
     """Scales, labels, the line of 1 and the claim."""
     lengths = sorted(rows["tokens"].unique())
     axes.axhline(1, color="black", linewidth=0.8)
-    style.claim_across(axes, common.CLAIMED_SPEEDUP, "claim:\n1.45x")
+    claims.across(axes, claims.SPEEDUP, "claim:\n1.45x")
     axes.set_xscale("log", base=2)
     axes.set_xticks(
         lengths, [f"{length:g}" for length in lengths], rotation=30 if len(lengths) > 6 else 0
@@ -67,8 +68,8 @@ def finish(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def figure_of(rows: pd.DataFrame, path: Path, facet: str, title: str, note: str) -> None:
-    """Panels by `facet`, a line by the column `method`."""
-    looks, parts = style.styles(rows["method"]), list(common.facets(rows, (facet,)))
+    """Panels by `facet` and machine, a line by the column `method`."""
+    looks, parts = style.styles(rows["method"]), list(common.facets(rows, (facet, "machine")))
     columns = min(2, len(parts))
     lines = -(-len(parts) // columns)
     figure, grid = style.panels(lines, columns, height=3.8, width=style.WIDTH if columns > 1 else 7)
@@ -103,12 +104,13 @@ def speed_by_length(frame: pd.DataFrame, path: Path) -> None:
     rows, settings = common.same_settings(rows)
     common.several(rows["tokens"].nunique(), "prompt length", LENGTHS)
     rows = rows.assign(
-        method=common.method_names(rows) + rows["sparsity"].map(lambda s: f", s={s:g}")
+        method=common.method_names(rows) + rows["sparsity"].map(lambda s: f", s={s:g}"),
+        machine=machines.names(rows),
     )
-    rows = rows.drop_duplicates(["model", "method", "tokens"])
+    rows = rows.drop_duplicates(["model", "machine", "method", "tokens"])
     note = (
         f"{settings}. Bars: {common.brackets(rows)}. {IDEAL} {common.conditions(rows)}. "
-        f"{common.CLAIM_TEXT}"
+        f"{claims.TEXT}"
     )
     figure_of(few_methods(rows), path, "model", "Speedup against prompt length", note)
 
@@ -141,15 +143,18 @@ def speed_by_shape(frame: pd.DataFrame, path: Path) -> None:
         "prompt length",
         "python -m ffbench speed shape=llama3.2-1b speed.lengths=[512,2048,8192]",
     )
-    rows = rows.assign(method=shape_series(rows))
+    rows = rows.assign(method=shape_series(rows), machine=machines.names(rows))
     note = (
         f"Weights: {common.values(rows, 'weights') or 'random'}. Bars: {common.brackets(rows)}. "
-        f"{IDEAL} {common.conditions(rows)}. {common.CLAIM_TEXT}"
+        f"{IDEAL} {common.conditions(rows)}. {claims.TEXT}"
     )
     figure_of(rows, path, "shape", "Speedup against prompt length, true shapes", note)
 
 
+# the last line of each counts
 SHAPE_SETTINGS = (
+    "device",
+    "cpu",
     "selector",
     "compensator",
     "sparsity",

@@ -88,6 +88,12 @@ def legend(figure: Figure, entries: dict[str, Any]) -> float:
     return float(box.get_window_extent().y0 / figure.bbox.height)
 
 
+def sentence(note: str) -> str:
+    """A note with a capital at its beginning, unless it begins with a name (s=0.5, qwen3_06b)."""
+    first = note.partition(" ")[0].rstrip(",.")
+    return note[:1].upper() + note[1:] if first.isalpha() else note
+
+
 def save(
     figure: Figure, path: Path, title: str, note: str, entries: dict[str, Any] | None = None
 ) -> None:
@@ -99,9 +105,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.suptitle(title, x=0.005, ha="left", fontsize=11.5, fontweight="bold")
     bottom = legend(figure, entries or {})
-    lines = textwrap.fill(
-        note[:1].upper() + note[1:], int(NOTE_CHARACTERS * figure.get_figwidth() / WIDTH)
-    )
+    lines = textwrap.fill(sentence(note), int(NOTE_CHARACTERS * figure.get_figwidth() / WIDTH))
     figure.text(
         0.005,
         bottom - 0.06 / figure.get_figheight(),
@@ -115,41 +119,6 @@ def save(
     with mpl.rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
-
-
-def claim_across(axes: Axes, height: float, text: str) -> None:
-    """A claim of the paper as a dotted horizontal line, labelled outside the panel, where no point
-    can be.
-    """
-    axes.axhline(height, color=CLAIM, linestyle=":", linewidth=1.2, zorder=0.5)
-    place, offset = (1.0, height), (3, 0)
-    axes.annotate(
-        text,
-        place,
-        xycoords=("axes fraction", "data"),
-        xytext=offset,
-        textcoords="offset points",
-        fontsize=8,
-        color=CLAIM,
-        va="center",
-        annotation_clip=False,
-    )
-
-
-def claim_up(axes: Axes, place: float, text: str) -> None:
-    """A claim of the paper as a dotted vertical line, labelled above the panel."""
-    axes.axvline(place, color=CLAIM, linestyle=":", linewidth=1.2, zorder=0.5)
-    axes.annotate(
-        text,
-        (place, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        fontsize=8,
-        color=CLAIM,
-        ha="center",
-        annotation_clip=False,
-    )
 
 
 def label(

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ffbench.cli.launchers.task import Failure, Task, Work
 
-__all__ = ["Died", "Failure", "Launcher", "LauncherError", "Outcome", "Task", "Work", "first_line"]
+__all__ = ["Died", "Failure", "Launcher", "LauncherError", "Outcome", "Task", "Work"]
 
 
 class LauncherError(RuntimeError):
@@ -38,8 +38,3 @@ class Launcher(Protocol):
             LauncherError: no job can be started.
 
         """
-
-
-def first_line(error: BaseException) -> str:
-    """First line of an error's text, or its type."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Future
 
-from ffbench.cli.launchers import Died, Failure, LauncherError, Outcome, Task, Work, first_line
+from ffbench.cli.launchers import Died, Failure, LauncherError, Outcome, Task, Work
+from ffbench.error_text import first_line
 
 THREADS = "OMP_NUM_THREADS"
 

@@ -4,7 +4,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from ffbench.cli.launchers import Died, Failure, LauncherError, Outcome, Task, Work, first_line
+from ffbench.cli.launchers import Died, Failure, LauncherError, Outcome, Task, Work
+from ffbench.error_text import first_line
 
 CONNECT_SECONDS = 5.0
 

@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from ffbench.cli.launchers import Failure, LauncherError, Outcome, Task, Work, first_line
+from ffbench.cli.launchers import Failure, LauncherError, Outcome, Task, Work
+from ffbench.error_text import first_line
 
 TOOLS = ("sbatch", "squeue", "sacct")
 ACCOUNTING = ["sacct", "-nX", "--starttime", "now-1minute"]

@@ -14,19 +14,21 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from ffbench.data.encoding import encode, special_head
+from ffbench.evaluation.chat_template import (
+    TEMPLATE_VALUES,
+    PromptError,
+    chat_frame,
+    has_template,
+    stopped_clock,
+)
 from ffbench.evaluation.decoding import Decoder, Ending, ending
 from ffbench.evaluation.prompts import (
-    TEMPLATE_VALUES,
     FramedText,
-    PromptError,
     PromptIds,
-    chat_frame,
     cut_middle,
     cut_to_fit,
-    has_template,
     prompt_ids,
     stop_ids,
-    stopped_clock,
 )
 from ffbench.integrations.lm_eval import MODEL
 from ffbench.integrations.lm_eval.plans import load_plan

@@ -115,13 +115,13 @@ def model_problems(facts: ServerFacts) -> list[str]:
         problems.append(
             f"model: {facts.architecture} is not covered; covered: {', '.join(ARCHITECTURES)}"
         )
-    found = config_problems(facts.config)
-    if facts.quantization and not any("quantised" in text for text in found):
-        found.append(
+    from_config = config_problems(facts.config)
+    if facts.quantization and not any("quantised" in text for text in from_config):
+        from_config.append(
             f"model: its weights are quantised ({facts.quantization}); FFBench needs float32, "
             "bfloat16 or float16 weights"
         )
-    return problems + found
+    return problems + from_config
 
 
 def server_problems(facts: ServerFacts, plan: SparsePlan) -> list[str]:
@@ -153,7 +153,7 @@ def server_problems(facts: ServerFacts, plan: SparsePlan) -> list[str]:
 
 def problems_of(facts: ServerFacts, plan: SparsePlan) -> list[str]:
     """Everything that stands against running `plan` in a server, model first."""
-    found = model_problems(facts)
-    if not found:
-        found += shape_problems(plan, facts.config)
-    return found + method_problems(plan) + server_problems(facts, plan)
+    problems = model_problems(facts)
+    if not problems:
+        problems += shape_problems(plan, facts.config)
+    return problems + method_problems(plan) + server_problems(facts, plan)

@@ -7,10 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,21 +114,22 @@ def wait_until_ready(
         try:
             with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=POLL_SECONDS):
                 return
-        except (urllib.error.URLError, OSError):
+        except OSError:  # no answer yet, or an answer that names an error
             time.sleep(POLL_SECONDS)
     raise ServingError(f"the server did not answer within {seconds:.0f} s; see {log}")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server in order, and by force if that takes too long."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its workers too
-        process.wait()
+    """End a server in order, and by force if that takes too long; its workers too, which outlive a
+    server that died.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):  # nothing of it is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def measured(model: str, port: int, load: Load, result: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ffbench.tasks.base import (
     TaskError,
     TaskRecord,
     TaskSpec,
+    add_record,
     add_task,
     choose_evenly,
 )
@@ -109,10 +110,8 @@ def records_of(task: str, path: Path, member: str | None, modified: int) -> tupl
     try:
         for place, row in read_json_lines(path, member):
             record = parse(row, place, task, rule_of(task))
-            if record is not None and record.record_id in records:
-                raise TaskError(f"{place}: field '_id' {record.record_id!r} occurs twice")
             if record is not None:
-                records[record.record_id] = record
+                add_record(records, record, place=place, field="_id")
     except DataFileError as error:
         raise TaskError(str(error)) from error
     if not records:

@@ -10,6 +10,7 @@ from tiny_plans import random_tiny_plan, tiny_model
 
 from benchmarks.peers import command_line
 from benchmarks.peers.arms import REFERENCE, own
+from benchmarks.peers.prompts import prompts_of
 from benchmarks.peers.session import Prompts
 from ffbench.cli.compose import jobs_of
 from ffbench.experiment import identity
@@ -56,8 +57,9 @@ def test_plan_of_another_model_is_refused(
 def test_too_little_text_is_told(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = f"--out={plan.parent / 'peers.jsonl'}"
     arguments = [*TINY, f"plan={plan}", "--tokens=4000", "--rounds=5000", out]
-    assert command_line.main(arguments) != 0
-    assert "5001 are needed; choose fewer" in capsys.readouterr().err.replace("10002", "5001")
+    assert command_line.main(arguments) == 2
+    # two sessions, each with a prompt to warm up
+    assert "10002 are needed; choose fewer --sessions" in capsys.readouterr().err
 
 
 def test_lines_and_resuming(
@@ -96,7 +98,7 @@ def test_lines_and_resuming(
 def test_prompts_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
     _, tokenizer = command_line_model()
     options = Namespace(tokens=600, sessions=2, rounds=2, short=3)
-    sessions: list[Prompts] = command_line.prompts_of(tokenizer, options)
+    sessions: list[Prompts] = prompts_of(tokenizer, options)
     long = [tuple(ids) for one in sessions for ids in (one.warm_up, *one.timed)]
     short = [tuple(ids) for one in sessions for ids in one.short]
     assert len(set(long)) == 6 and {len(ids) for ids in long} == {600}

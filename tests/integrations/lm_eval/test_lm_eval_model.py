@@ -204,7 +204,7 @@ def test_lm_evals_own_models_stay_known() -> None:
 
 
 def test_empty_continuations_are_refused_as_lm_eval_does(both: tuple) -> None:
-    from ffbench.evaluation.prompts import PromptError
+    from ffbench.evaluation.chat_template import PromptError
 
     empty = [(("context", ""), [5, 6], [])]
     with pytest.raises(AssertionError):

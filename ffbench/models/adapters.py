@@ -117,6 +117,8 @@ def ffn_problem(module: Any, activation: str | None) -> str | None:
             return f"{name} is {type(part).__name__}, not a plain Linear"
         if part.bias is not None:
             return f"{name} has a bias; FFBench supports FFNs without biases"
+        if part.weight.dtype == torch.float64:
+            return f"{name} holds {part.weight.dtype} weights; load it in float32 (model.dtype)"
         if part.weight.dtype not in WEIGHT_DTYPES or part.weight.dim() != 2:
             return f"{name} holds quantised weights ({part.weight.dtype})"
     if names == FUSED_PROJECTIONS:
@@ -128,16 +130,26 @@ def ffn_problem(module: Any, activation: str | None) -> str | None:
     return None
 
 
+def shared(first: int, second: int) -> str:
+    """The sentence for two layers with one FFN module."""
+    return (
+        f"model: layers {first} and {second} share one FFN, and a plan has neurons for each layer; "
+        "give each layer a module of its own"
+    )
+
+
 def gated_ffns(model: Any) -> list[GatedFFN]:
     """Every layer's gated FFN, in layer order.
 
     Raises UnsupportedModelError, naming the first layer that cannot run sparse and what is wrong.
     """
-    ffns = []
+    ffns: list[GatedFFN] = []
     activation = activation_name(model.config)
     for index, layer in enumerate(decoder_layers(model)):
         module: Any = getattr(layer, "mlp", None)
         if problem := ffn_problem(module, activation):
             raise UnsupportedModelError(f"model: layer {index}: {problem}")
+        if (other := next((ffn.layer for ffn in ffns if ffn.module is module), None)) is not None:
+            raise UnsupportedModelError(shared(other, index))
         ffns.append(GatedFFN(index, module, *weights_of(module), ACTIVATIONS[str(activation)]))
     return ffns

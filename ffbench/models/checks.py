@@ -285,6 +285,11 @@ def check_loaded(model: Any, tokenizer: Any, info: Mapping[str, Any] | None = No
     tokenizer. Costs a few short forwards and one row through each FFN.
     """
     problems = weight_problems(info or {})
+    if getattr(model, "peft_config", None):
+        problems.append(
+            "model: it is an adapter, loaded over a base model that no setting names; merge it "
+            "into its base model first"
+        )
     if offloaded := offload_problem(model):
         problems.append(offloaded)
     if problems:

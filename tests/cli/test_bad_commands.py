@@ -209,6 +209,10 @@ FILES = [
     (["model.safetensors.index.json", "tokenizer.json"], "is damaged"),
     (["pytorch_model.bin"], "no model.safetensors"),
     (["adapter_config.json"], "LoRA adapter"),
+    (
+        ["model.safetensors", "tokenizer.json", "adapter_config.json"],
+        "would load the adapter's base",
+    ),
 ]
 SHORT = [
     "block_size=32",

@@ -135,6 +135,18 @@ def with_norm(model: Any) -> None:
     mlp.forward = lambda x: nn.functional.rms_norm(forward(x), (64,))
 
 
+def with_one_ffn_for_two_layers(model: Any) -> None:
+    model.model.layers[1].mlp = model.model.layers[0].mlp
+
+
+def with_double_precision(model: Any) -> None:
+    model.double()
+
+
+def with_an_adapter(model: Any) -> None:
+    model.peft_config = {"default": "LoRA"}
+
+
 def with_bias(model: Any) -> None:
     model.model.layers[0].mlp.up_proj.bias = nn.Parameter(torch.zeros(160))
 
@@ -203,6 +215,9 @@ def with_no_cache(model: Any) -> None:
 
 
 FAULTS = [
+    (with_an_adapter, "it is an adapter, loaded over a base model that no setting names"),
+    (with_one_ffn_for_two_layers, "layers 0 and 1 share one FFN"),
+    (with_double_precision, "gate_proj holds torch.float64 weights; load it in float32"),
     (with_layers_of_another_width, "its forward pass fails (RuntimeError: "),
     (with_a_running_state, "gives other logits from a cache that was cut back"),
     (with_no_cache, "cannot be read on from a cache (IndexError: list index out of range)"),

@@ -83,7 +83,13 @@ def test_a_folders_checkpoint_is_chosen_and_identified_by_its_files(tmp_path: Pa
     ]
     assert chosen == [["b.gguf", "config.json"], ["config.json", "model.safetensors"]]
     described = touch(
-        tmp_path / "d", "model.safetensors", "chat_template.jinja", "tokenizer.model", "merges.txt"
+        tmp_path / "d",
+        "model.safetensors",
+        "chat_template.jinja",
+        "tokenizer.model",
+        "merges.txt",
+        "modeling_mine.py",
+        "qwen.tiktoken",
     )
     assert weight_files(ModelSpec("d", "folder", str(described))) == sorted(described.iterdir())
     shards = touch(tmp_path / "s", "w-00001-of-00002.gguf", "w-00002-of-00002.gguf")

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -206,6 +207,23 @@ def size_problems(settings: RunSettings) -> list[str]:
     return problems
 
 
+def repeated_problems(settings: RunSettings) -> list[str]:
+    """Lists that hold a value twice: its measurements would count double, in narrower intervals."""
+    s = settings
+    lists: dict[str, list[Any]] = {
+        "task.tasks": s.task.tasks,
+        "fidelity.contexts": s.fidelity.contexts,
+        "fidelity.tails": s.fidelity.tails,
+        "speed.lengths": s.speed.lengths,
+    }
+    return [
+        f"{name}: {value} is given {count} times; give it once"
+        for name, values in lists.items()
+        for value, count in Counter(values).items()
+        if count > 1
+    ]
+
+
 def number_problems(settings: Any, prefix: str = "") -> dict[str, str]:
     """Setting -> what is wrong with it, for numbers that are not finite or that no library takes.
 
@@ -246,6 +264,7 @@ def rule_problems(settings: RunSettings) -> list[str]:
         *task_problems(s),
         *one_of("kernel.backend", s.kernel.backend, ("auto", *MODULES)),
         *size_problems(s),
+        *repeated_problems(s),
         *fidelity_problems(s),
         *output_problems(s.output_dir),
         *s.tracker.problems(),

@@ -100,7 +100,7 @@ def failure(error: Exception) -> int:
         return BROKEN_PIPE
     if is_user_error(error):
         return refuse(problems_of(error))
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return refuse(["not enough memory; use a smaller model, window or batch"])
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
         discard_output()
@@ -109,6 +109,16 @@ def failure(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return refuse([f"{error.filename}: {error.strerror}"])
     return unforeseen(error)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the card or beside it; by torch's words, to import nothing."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in text)
+    )
 
 
 def unforeseen(error: Exception) -> int:

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ffbench.cli.launchers.settings import PACKAGES, installed
 from ffbench.cli.method_settings import is_parameter, parameter_keys
-from ffbench.settings import RunSettings
+from ffbench.settings import MISSING, RunSettings
 from ffbench.suggestions import nearest as nearest_name
 from ffbench.suggestions import paper_override, suggestion
 
@@ -125,6 +125,26 @@ def launcher_problems(overrides: list[Override]) -> list[str]:
     return problems
 
 
+def form_problem(key: str, value: Any, kind: Any) -> str | None:
+    """Why a value has another form than its setting's type hint `kind` asks for: no list, a list of
+    lists, or OmegaConf's sign of a missing value, which would leave the default in place.
+    """
+    if value == MISSING:
+        return f"{key}: {MISSING} stands for a value that is missing; give one"
+    if get_origin(kind) is not list:
+        return None
+    if isinstance(value, dict) or value is None:
+        return f"{key}: {value} is not a list; write {key}=[VALUE,...]"
+    if not isinstance(value, list):
+        return f"{key}: {value} is not a list; write {key}=[{value}]"
+    for item in value:
+        if item is None or isinstance(item, (list, dict)):
+            return f"{key}: {item} is not a single value; write {key}=[VALUE,...]"
+    if MISSING in value:
+        return f"{key}: {MISSING} stands for a value that is missing; give one"
+    return None
+
+
 def value_problems(override: Override, keys: list[str]) -> list[str]:
     """An unknown setting, or values of the wrong type."""
     key, schema, problems = override.key_or_group, OmegaConf.structured(RunSettings), []
@@ -136,7 +156,11 @@ def value_problems(override: Override, keys: list[str]) -> list[str]:
         return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
     if is_parameter(key):  # typed by the chosen method, which is known later
         return []
+    kind = setting_types().get(key)
     for value in values_of(override):
+        if problem := form_problem(key, value, kind):
+            problems.append(problem)
+            continue
         try:
             OmegaConf.update(schema, key, value)
         except OmegaConfBaseException as error:
@@ -152,7 +176,10 @@ def key_problem(override: Override, keys: list[str], groups: dict[str, list[str]
     if name.startswith("hydra/"):
         group = name.partition("/")[2]
         return f"{name}: choose with {group}=" if group in groups else f"{name}: not used here"
-    if "." in name or name in keys or name in {key.partition(".")[0] for key in keys}:
+    inside = [key for key in keys if key.startswith(f"{name}.")]
+    if inside and name not in keys:
+        return f"{name}: a group of settings, not one; set them by name: {', '.join(inside)}"
+    if "." in name or name in keys:
         return None
     if other := paper_override(name):
         return f"{name}: no such setting; did you mean {other!r}?"

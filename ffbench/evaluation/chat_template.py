@@ -49,12 +49,30 @@ def stopped_clock() -> Iterator[None]:
 
 
 def rendered(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> str:
-    """Text of the chat template for some messages."""
-    with stopped_clock():
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, **TEMPLATE_VALUES, **options
-        )
+    """Text of the chat template for some messages. Raises PromptError if it cannot be rendered."""
+    try:
+        with stopped_clock():
+            text: str = tokenizer.apply_chat_template(
+                messages, tokenize=False, **TEMPLATE_VALUES, **options
+            )
+    except Exception as error:  # a template is code: Jinja's errors, those it raises, ...
+        raise PromptError(template_problem(tokenizer, error)) from error
     return text
+
+
+def template_problem(tokenizer: Any, error: Exception) -> str:
+    """Why the chat template cannot be rendered, and what to do."""
+    templates = tokenizer.chat_template
+    if isinstance(templates, dict) and "default" not in templates:
+        return (
+            f"model: its tokenizer has several chat templates ({', '.join(templates)}) and none is "
+            "called 'default'; name one of them so in the model's folder"
+        )
+    detail = " ".join(str(error).split())
+    return (
+        f"model: its chat template cannot be rendered ({type(error).__name__}: {detail}); use "
+        "another tokenizer, or correct the template in the model's folder"
+    )
 
 
 def has_template(tokenizer: Any) -> bool:

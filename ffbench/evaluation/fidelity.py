@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.methods.objective import COPY_LEAD
@@ -17,6 +16,7 @@ from ffbench.models.forward import logits_of, with_cache
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.progress import progress_bar
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 
 CONTINUATION, COPY, QUESTION, PROMPT = "continuation", "copy", "question", "prompt"
 TAILS = (CONTINUATION, COPY, QUESTION)
@@ -179,7 +179,7 @@ def save_dense(model: Any, cases: Sequence[Case], folder: Path) -> None:
     for i, case in enumerate(progress_bar(cases, desc="fidelity: dense")):
         for name, hidden in hidden_states(model, case).items():
             states[f"{i}.{name}"] = hidden.cpu().contiguous()
-    save_file(states, folder / FILE)
+    save_tensors(states, folder / FILE)
 
 
 @torch.no_grad()
@@ -195,7 +195,7 @@ def measure(
 
     `report` gets the rows so far after each case.
     """
-    dense, measured = load_file(folder / FILE), Measured()
+    dense, measured = load_tensors(folder / FILE), Measured()
     with sparse_prefill(model, plan, backend) as prefill:
         for i, case in enumerate(progress_bar(cases, desc="fidelity: sparse")):
             states = hidden_states(model, case, prefill)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.block_ffn import sparse_span
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.runs.tensor_files import save_tensors
 
 FILE = "indices.safetensors"
 
@@ -52,7 +52,7 @@ def save_record(folder: Path, plan: SparsePlan, chosen: list[Tensor]) -> None:
         "layers": len(plan.layers),
     }
     tensors = {f"{i}.indices": kept.contiguous() for i, kept in enumerate(chosen)}
-    save_file(
+    save_tensors(
         tensors | {"hot": torch.tensor([one.hot for one in plan.layers])},
         folder / FILE,
         {name: str(value) for name, value in header.items()},

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ffbench.models.errors import UnsupportedModelError
@@ -71,6 +72,8 @@ def projections_problem(module: Any) -> str | None:
             return f"{name} is {type(part).__name__}, not a plain Linear"
         if part.bias is not None:
             return f"{name} has a bias; FFBench supports FFNs without biases"
+        if part.weight.dtype == torch.float64:
+            return f"{name} holds {part.weight.dtype} weights; load it in float32 (model.dtype)"
         if part.weight.dtype not in WEIGHT_DTYPES or part.weight.dim() != 2:
             return f"{name} holds quantised weights ({part.weight.dtype})"
     if names == FUSED_PROJECTIONS:
@@ -103,6 +106,14 @@ def layer_ffns(index: int, module: Any, activation: str) -> list[GatedFFN]:
     ]
 
 
+def shared(first: int, second: int) -> str:
+    """The sentence for two layers with one FFN module."""
+    return (
+        f"model: layers {first} and {second} share one FFN, and a plan has neurons for each layer; "
+        "give each layer a module of its own"
+    )
+
+
 def gated_ffns(model: Any) -> list[GatedFFN]:
     """Every gated FFN in the order of the layers, and of the experts within a layer; all layers
     have the same number of them.
@@ -117,6 +128,9 @@ def gated_ffns(model: Any) -> list[GatedFFN]:
         if problem := ffn_problem(module, activation):
             raise UnsupportedModelError(f"model: layer {index}: {problem}")
         found = layer_ffns(index, module, ACTIVATIONS[str(activation)])
+        for other in ffns:
+            if other.module is found[0].module:
+                raise UnsupportedModelError(shared(other.layer, index))
         ffns += found
         counts.append(len(found))
     if len(set(counts)) > 1:

@@ -11,8 +11,10 @@ INDEX = "model.safetensors.index.json"
 LFS_HEADER = b"version https://git-lfs"
 # transformers builds a tokenizer from any of these
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-# beside the weights: configuration, tokenizer and chat template, which every result depends on
-DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+# beside the weights: configuration, tokenizer, chat template and the model's own code, which every
+# result depends on
+DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.py", "merges.txt", "vocab.txt")
+ADAPTER = "adapter_config.json"
 LFS_BYTES = 1024  # a pointer file has three short lines
 
 
@@ -40,12 +42,17 @@ def chosen_checkpoint(folder: Path, file: str | None) -> str:
         others = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         hint = (
             "; it is a LoRA adapter: merge it into its base model first"
-            if (folder / "adapter_config.json").exists()
+            if (folder / ADAPTER).exists()
             else ""
         )
         raise ModelError(
             f"model.location: no {WHOLE}, {INDEX} or .gguf file in folder {folder} (it holds "
             f"{others}){hint}"
+        )
+    if (folder / ADAPTER).exists():
+        raise ModelError(
+            f"model.location: {folder} holds {ADAPTER} beside {names[0]}: transformers would load "
+            "the adapter's base model in its place; remove the adapter's files, or merge it"
         )
     if WHOLE in names and INDEX in names:
         raise ModelError(

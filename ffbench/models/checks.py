@@ -1,6 +1,7 @@
 """Checks of a model before any work: its configuration, then the weights that were read."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ffbench.models.adapters import ACTIVATION_FUNCTIONS, ACTIVATIONS, GatedFFN, gated_ffns
+from ffbench.models.cache_check import cache_problem, layer_problems, probe
 from ffbench.models.errors import ModelError, UnsupportedModelError
 
 # Largest relative error of one FFN row against the same formula in float32: about eight units in
@@ -34,7 +36,6 @@ SIZES = (
 )
 LARGEST_SIZE = 2**31  # of a tensor's axis, and far above every model's
 IGNORED_WEIGHTS = ("rotary_emb.inv_freq",)  # computed from the configuration; old files hold them
-PROBE_TOKENS = 8  # enough for attention over several positions, cheap for any model
 SHOWN = 3  # names in a message
 CHECKED: WeakSet[Any] = WeakSet()  # FFN modules that compute the formula
 
@@ -90,6 +91,7 @@ def config_problems(config: Mapping[str, Any], mixtures: Collection[str] = ()) -
     pattern = inner.get("activation_sparsity_pattern")
     if isinstance(pattern, list) and any(pattern):
         problems.append("model: its FFN thresholds its own gate (activation_sparsity_pattern)")
+    problems += layer_problems(inner)
     problems += number_problems(inner)
     activation = inner.get("hidden_act") or inner.get("hidden_activation")
     known = isinstance(activation, str) and activation in ACTIVATIONS
@@ -128,15 +130,41 @@ def group_problems(config: Mapping[str, Any], group_size: int) -> list[str]:
     ]
 
 
-def position_problems(config: Mapping[str, Any], lengths: Mapping[str, int]) -> list[str]:
+@dataclass(frozen=True)
+class UsedLength:
+    """Tokens of the longest text that a setting makes the model read: those that it names, and
+    `more` that are added, as `what` says.
+    """
+
+    tokens: int
+    more: int = 0
+    what: str = ""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.tokens + self.more
+
+    def text(self) -> str:
+        """The sum as a user can check it: "512 + a tail of 255 + 1 = 768"."""
+        return f"{self.tokens} + {self.what} = {self.total}" if self.more else str(self.tokens)
+
+    def advice(self, most: int) -> str:
+        """What fits into `most` positions."""
+        if most > self.more:
+            return f"choose {most - self.more} or fewer"
+        return f"{self.what} alone is too long: leave it out or choose another model"
+
+
+def position_problems(config: Mapping[str, Any], lengths: Mapping[str, UsedLength]) -> list[str]:
     """Settings whose length in tokens exceeds the model's positions; `lengths` is by setting."""
     most = text_config(config).get("max_position_embeddings")
     if not isinstance(most, int):
         return []
     return [
-        f"{name}: {length} tokens, but the model has {most} positions; choose {most} or fewer"
+        f"{name}: {length.text()} tokens, but the model has {most} positions; {length.advice(most)}"
         for name, length in lengths.items()
-        if length > most
+        if length.total > most
     ]
 
 
@@ -206,11 +234,20 @@ def formula_problem(ffn: GatedFFN, forward: Callable[[Tensor], Tensor] | None = 
 
 @torch.no_grad()
 def logits_problem(model: Any) -> str | None:
-    """Why the model's logits cannot be used; None if they are finite."""
-    rows = model.get_input_embeddings().weight.shape[0]
-    ids = torch.arange(PROBE_TOKENS, device=model.device)[None] % rows
-    if bool(torch.isfinite(model(ids, use_cache=False).logits).all()):
-        return None
+    """Why the model's logits cannot be used; None if they are finite, at once and from a cache."""
+    ids = probe(model)
+    try:
+        logits = model(ids, use_cache=False).logits
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a foreign forward can raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return (
+            f"model: its forward pass fails ({reason}), so config.json does not fit its weights or "
+            "its class; fetch it again"
+        )
+    if bool(torch.isfinite(logits).all()):
+        return cache_problem(model, ids, logits)
     dtype = str(model.dtype).removeprefix("torch.")
     if dtype == "float32":
         return (
@@ -264,9 +301,14 @@ def check_loaded(model: Any, tokenizer: Any, info: Mapping[str, Any] | None = No
     """Check a loaded model before any work; `info` is transformers' loading info if there is any.
 
     Raises ModelError with everything that is wrong with the weights, the FFNs, the logits or the
-    tokenizer. Costs one short forward and one row through each FFN.
+    tokenizer. Costs a few short forwards and one row through each FFN.
     """
     problems = weight_problems(info or {})
+    if getattr(model, "peft_config", None):
+        problems.append(
+            "model: it is an adapter, loaded over a base model that no setting names; merge it "
+            "into its base model first"
+        )
     if offloaded := offload_problem(model):
         problems.append(offloaded)
     if problems:

@@ -66,14 +66,24 @@ def check_logits(model: Any, tokens: int = 8) -> None:
     """
     ids = torch.arange(1, tokens + 1) % model.config.get_text_config().vocab_size
     whole = model(ids.unsqueeze(0).to(model.device), use_cache=False).logits[0].float()
-    parts = logits_of(model, last_hidden(model, ids)).float()
+    try:
+        parts = logits_of(model, last_hidden(model, ids)).float()
+    except Exception as error:  # the rest of a foreign forward can need more than hidden states
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ForwardError(unsplit(model, f" ({reason})")) from error
     spread = whole.abs().max().clamp_min(1e-6)
     # one rounding step of bfloat16 is 2^-8 of a value
     if not torch.allclose(parts, whole, rtol=2**-7, atol=float(spread) * 2**-7):
-        raise ForwardError(
-            f"model type {model.config.model_type!r}: its logits cannot be made from its last "
-            "hidden states, so fidelity, schedules and tuning would measure another model"
-        )
+        raise ForwardError(unsplit(model))
+
+
+def unsplit(model: Any, reason: str = "") -> str:
+    """The sentence for a model whose logits are not made of its last hidden states alone."""
+    return (
+        f"model type {model.config.model_type!r}: its logits cannot be made from its last hidden "
+        f"states{reason}, so fidelity, schedules and tuning would measure another model; choose a "
+        "model of docs/models.md"
+    )
 
 
 def divergence(model: Any, dense: Tensor, sparse: Tensor) -> Tensor:

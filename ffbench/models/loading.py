@@ -195,7 +195,8 @@ def load_model(spec: ModelSpec) -> tuple[Any, Any]:
         if not spec.device_map:
             model = model.to(device)
     model = model.eval().requires_grad_(False)
-    check_loaded(model, tokenizer, info)
+    with explained(spec):  # memory that runs out is no fault of the model
+        check_loaded(model, tokenizer, info)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

@@ -72,8 +72,8 @@ def content_key(mapping: Mapping[str, Any]) -> str:
 
 
 def file_hash(path: str | Path, cache: Path | None = None) -> str:
-    """SHA-256 (64 hex digits) of a file's bytes, remembered by device, inode, size and modification
-    time.
+    """SHA-256 (64 hex digits) of a file's bytes, remembered by device, inode, size and the times of
+    its last modification and change; cp -p, rsync and tar keep the first only.
 
     `cache` is a JSON file in the output folder that keeps hashes between processes. A file modified
     in the last two seconds is never remembered, since a second write could leave size and time
@@ -86,7 +86,8 @@ def file_hash(path: str | Path, cache: Path | None = None) -> str:
     path = Path(path)
     with disk_errors("read", path):
         stat = path.stat()
-    stamp = content_key({"stamp": [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns]})
+    times = [stat.st_mtime_ns, stat.st_ctime_ns]
+    stamp = content_key({"stamp": [stat.st_dev, stat.st_ino, stat.st_size, *times]})
     if stamp in _hashes:
         return _hashes[stamp]
     known = _read_cache(cache)

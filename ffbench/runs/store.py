@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,20 @@ def texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+@lru_cache(maxsize=4096)
+def unreadable(path: Path, changed: int) -> str | None:
+    """Why a JSON file cannot be read; None if it can.
+
+    `changed` is the time of its last change: a file that was replaced is read again, and a sweep
+    that is watched reads each result once.
+    """
+    try:
+        read_object(path)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
 class RunFolder:
     """One run's files. `start` takes the run's lock, which ends with `finish`, `fail` or the
     process.
@@ -90,10 +105,12 @@ class RunFolder:
 
         Raises:
             RunBusyError: another process still holds the run after `wait` seconds.
-            StoreError: the folder cannot be written.
+            StoreError: the folder cannot be written, or its result cannot be read.
 
         """
         if self._done():
+            if problem := self._result_problem():
+                raise StoreError(problem)
             return False
         make_folder(self.path)
         self._acquire(wait)
@@ -146,8 +163,10 @@ class RunFolder:
 
     def state(self) -> RunState:
         """State now. A `running` run whose process died is failed, with the reason `interrupted:
-        ...`.
+        ...`; one whose result cannot be read is failed too.
         """
+        if problem := self._result_problem():
+            return RunState("failed", problem)
         path = self.path / "state.json"
         if not path.exists():
             return RunState("done") if self._done() else RunState("missing")
@@ -190,6 +209,17 @@ class RunFolder:
 
     def _done(self) -> bool:
         return (self.path / "result.json").exists()
+
+    def _result_problem(self) -> str | None:
+        """Why a result that is there cannot be read; None if it can, or is not there."""
+        path = self.path / "result.json"
+        try:
+            changed = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"cannot read {path}: {error.strerror}"
+        return unreadable(path, changed)
 
     def _write_state(self, state: str, reason: str | None) -> None:
         write_json(self.path / "state.json", {"state": state, "reason": reason, "updated": now()})

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.methods.float32_products import linear
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.forward import last_hidden, logits_of
 from ffbench.runs.progress import progress_bar
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.backward import frozen_weights, recomputed_layers
 from ffbench.training.tails import TailWindow
 
@@ -95,18 +95,18 @@ def neuron_curvature(
 
 def save_curvature(curvature: dict[str, Tensor], fisher: dict[str, Tensor], folder: Path) -> None:
     """Write both results of `neuron_curvature`."""
-    save_file(curvature, folder / FILE)
-    save_file(fisher, folder / FISHER_FILE)
+    save_tensors(curvature, folder / FILE)
+    save_tensors(fisher, folder / FISHER_FILE)
 
 
 def load_curvature(folder: Path) -> dict[str, Tensor]:
     """The curvature of neurons that `save_curvature` wrote."""
-    return load_file(folder / FILE)
+    return load_tensors(folder / FILE)
 
 
 def load_fisher(folder: Path) -> dict[str, Tensor]:
     """The Fisher information of outputs that `save_curvature` wrote."""
-    return load_file(folder / FISHER_FILE)
+    return load_tensors(folder / FISHER_FILE)
 
 
 def curvature_values(energies: Tensor, curvature: Tensor, down_squares: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.methods.compensators import Compensator, CompensatorState
@@ -20,6 +19,7 @@ from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import AxisTensors
 from ffbench.methods.token_scale import ScaleSums, fit_scale, scale_features
 from ffbench.models.adapters import GatedFFN, experts_per_layer
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.layer_walk import LayerData
 from ffbench.training.statistics import layer_statistics
 
@@ -111,13 +111,13 @@ def save_fits(fits: Iterable[LayerFit], folder: Path) -> None:
             for part, values in parts.items()
             for name, value in values.items()
         }
-    save_file(tensors, folder / FILE)
+    save_tensors(tensors, folder / FILE)
 
 
 def load_fits(folder: Path, compensator: Compensator) -> list[LayerFit]:
     """Read what `save_fits` wrote."""
     layers: dict[int, dict[str, dict[str, Tensor]]] = {}
-    for key, value in load_file(folder / FILE).items():
+    for key, value in load_tensors(folder / FILE).items():
         index, part, name = key.split(".", 2)
         parts = layers.setdefault(
             int(index), {"compensator": {}, "predictor": {}, "statistics": {}}

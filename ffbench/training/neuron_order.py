@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.methods.compensators import CompensatorState
 from ffbench.methods.energy import residual_energy
 from ffbench.methods.neuron_groups import regroup
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.layer_walk import LayerData, walk_layers
 
 FILE = "orders.safetensors"
@@ -43,10 +43,10 @@ def save_orders(
         str(i): regroup(block_energies(data, state, block_size).cpu(), group_size)
         for i, (data, state) in enumerate(zip(layers, states, strict=True))
     }
-    save_file(orders, folder / FILE)
+    save_tensors(orders, folder / FILE)
 
 
 def load_orders(folder: Path) -> list[Tensor]:
     """Orders [f] of the layers, as `save_orders` wrote them."""
-    tensors = load_file(folder / FILE)
+    tensors = load_tensors(folder / FILE)
     return [tensors[str(i)] for i in range(len(tensors))]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.methods.compensators import OutputMap
@@ -16,6 +15,7 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import decoder_layers
 from ffbench.models.forward import attribute
 from ffbench.runs.progress import progress_bar
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.answer_metric import roots
 from ffbench.training.layer_walk import first_hidden, layer_arguments, layer_forward
 from ffbench.training.tuning.trainable_ffn import TrainableFFN, trainable
@@ -134,7 +134,7 @@ def fit_output_maps(
 
 def save_maps(maps: list[OutputMap], folder: Path) -> None:
     """Write the maps of all layers."""
-    save_file(
+    save_tensors(
         {
             f"{i}.{name}": getattr(one, name).contiguous().cpu()
             for i, one in enumerate(maps)
@@ -146,7 +146,7 @@ def save_maps(maps: list[OutputMap], folder: Path) -> None:
 
 def load_maps(folder: Path) -> list[OutputMap]:
     """Read what `save_maps` wrote."""
-    tensors = load_file(folder / FILE)
+    tensors = load_tensors(folder / FILE)
     count = len(tensors) // len(OutputMap.axes)
     return [
         OutputMap(**{name: tensors[f"{i}.{name}"] for name in OutputMap.axes}) for i in range(count)

@@ -159,7 +159,20 @@ MODELS = [
     ({"hidden_act": "quick_gelu"}, "", "activation 'quick_gelu'"),
     ({"quantization_config": {"quant_method": "gptq"}}, "", "weights are quantised (gptq)"),
     ({}, "group_size=8", "group_size: 8 does not divide the model's 157 neurons"),
-    ({}, "fidelity.windows=1", "fidelity.contexts: 2048 tokens, but the model has 512"),
+    ({}, "fidelity.windows=1", "1536 + up to 512 of a question = 2048 tokens, but"),
+    ({}, "fidelity.windows=1 fidelity.tails=[copy]", "1536 + a tail of 255 + 1 = 1792 tokens, but"),
+    (
+        {},
+        "scheduler=curvature",
+        "1024 + 128 of a passage again = 1152 tokens, but the model has 512",
+    ),
+    ({}, "scheduler=sensitivity", "compensator.tune_steps: 1024 + 128 of a passage again = 1152"),
+    (
+        {},
+        "compensator.tune_steps=3",
+        "compensator.tune_steps: 1024 + 128 of a passage again = 1152",
+    ),
+    ({}, "objective.metric=answer", "objective.metric or compensator.tune_steps: 1024 + 128"),
     ({}, "calibration.window=2048", "calibration.window: 2048 tokens"),
     ({}, "speed.lengths=[64,1024]", "speed.lengths: 1024 tokens"),
     ({}, "task=embedded", "task.max_length: 2048 tokens"),
@@ -172,12 +185,17 @@ FILES = [
     (["model.safetensors.index.json", "tokenizer.json"], "is damaged"),
     (["pytorch_model.bin"], "no model.safetensors"),
     (["adapter_config.json"], "LoRA adapter"),
+    (
+        ["model.safetensors", "tokenizer.json", "adapter_config.json"],
+        "would load the adapter's base",
+    ),
 ]
 SHORT = [
     "block_size=32",
     "calibration.window=256",
     "fidelity.windows=0",
     "speed.lengths=[64]",
+    "scheduler=uniform",  # others read training windows of 1152 tokens
 ]
 
 

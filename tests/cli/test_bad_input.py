@@ -51,6 +51,28 @@ OUT_OF_RANGE = [
     ("sparsity=choice()", "empty choice is not legal"),
     ("seed=" + "9" * 5000, "Exceeds the limit (4300 digits)"),
 ]
+REPEATED = [
+    ("fidelity.contexts=[512,1024,512]", "fidelity.contexts: 512 is given 2 times; give it once"),
+    ("fidelity.tails=[copy,copy,copy]", "fidelity.tails: copy is given 3 times"),
+    ("speed.lengths=[64,64]", "speed.lengths: 64 is given 2 times"),
+    ("task.tasks=[embedded_code,embedded_code]", "task.tasks: embedded_code is given 2 times"),
+]
+FORMS = [
+    ("sparsity=???", "sparsity: ??? stands for a value that is missing; give one"),
+    ("seed=1,???", "seed: ??? stands for"),
+    ("fidelity.contexts=[512,???]", "fidelity.contexts: ??? stands for"),
+    ("fidelity.contexts=512", "512 is not a list; write fidelity.contexts=[512]"),
+    ("fidelity.contexts=[[512]]", "fidelity.contexts: [512] is not a single value; write"),
+    ("task.tasks=[[embedded_code]]", "task.tasks: ['embedded_code'] is not a single value"),
+    ("fidelity.tails=[{a:1}]", "fidelity.tails: {'a': 1} is not a single value"),
+    ("speed.lengths=[null]", "speed.lengths: None is not a single value"),
+    (
+        "speed.lengths={a:1}",
+        "speed.lengths: {'a': 1} is not a list; write speed.lengths=[VALUE,...]",
+    ),
+    ("speed={rounds:1}", "speed: a group of settings, not one; set them by name: speed.lengths, "),
+    ("objective=null", "objective: a group of settings"),
+]
 UNKNOWN = [
     ("model=smollm2", "did you mean"),
     ("model=gpt2", "model: 'gpt2' is unknown"),
@@ -116,7 +138,9 @@ VERBS = [
 ]
 
 
-@pytest.mark.parametrize(("word", "text"), OUT_OF_RANGE + UNKNOWN + WRONG_TYPE + MISSING)
+@pytest.mark.parametrize(
+    ("word", "text"), OUT_OF_RANGE + REPEATED + FORMS + UNKNOWN + WRONG_TYPE + MISSING
+)
 def test_bad_settings(
     word: str,
     text: str,

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ffbench.cli import errors
 from ffbench.cli.errors import guarded
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+NO_MEMORY = "error: not enough memory; use a smaller model, window or batch"
 
 
 def raising(error: BaseException) -> Any:
@@ -39,7 +42,9 @@ def test_every_known_error_exists(name: str) -> None:
     [
         (KeyboardInterrupt(), 130, "stopped"),
         (errors.UsageError("no\nnever"), 2, "error: no\nerror: never"),
-        (MemoryError(), 2, "error: not enough memory; use a smaller model, window or batch"),
+        (MemoryError(), 2, NO_MEMORY),
+        (torch.OutOfMemoryError("CUDA out of memory."), 2, NO_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, NO_MEMORY),
         (FileNotFoundError(errno.ENOENT, "No such file", "x.y"), 2, "error: x.y: No such file"),
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),

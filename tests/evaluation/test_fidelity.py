@@ -181,3 +181,18 @@ def test_a_model_that_mixes_its_logits_over_tokens_is_refused(model: Any) -> Non
     mixing.__class__ = Mixing
     with pytest.raises(ForwardError, match="model type 'llama'"):
         check_logits(mixing)
+
+
+def test_a_model_that_needs_more_than_hidden_states_for_its_logits_is_refused(model: Any) -> None:
+    needing = tiny_model()
+
+    class Needing(type(model)):  # type: ignore[misc]
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            output = super().forward(*args, **kwargs)
+            if kwargs.get("inputs_embeds") is not None:
+                raise AttributeError("no attribute 'shared_kv_states'")
+            return output
+
+    needing.__class__ = Needing
+    with pytest.raises(ForwardError, match="AttributeError: no attribute 'shared_kv_states'"):
+        check_logits(needing)

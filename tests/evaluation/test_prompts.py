@@ -243,3 +243,17 @@ def test_a_template_that_changes_the_text_is_refused(template: str, words: str) 
     record = TaskRecord("x", "t", "some x context", "", ("x",))
     with pytest.raises(PromptError, match=words):
         prompt_ids(byte_level(template), task(True), record, 999)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('no system role') }}", "TemplateError: no system role"),
+        ("{% for m in messages %}", "cannot be rendered .TemplateSyntaxError"),
+        ("{{ messages[0]['role'].nothing.more }}", "cannot be rendered .UndefinedError"),
+        ({"rag": CHATML, "tool_use": CHATML}, "several chat templates .rag, tool_use. and none is"),
+    ],
+)
+def test_a_template_that_cannot_be_rendered_is_refused(template: Any, words: str) -> None:
+    with pytest.raises(PromptError, match=words):
+        chat_frame(byte_level(template))

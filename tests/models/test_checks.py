@@ -25,6 +25,11 @@ CONFIGS = [
     ({"model_type": "llama", "mlp_bias": True}, "mlp_bias=true"),
     ({"model_type": "x", "hidden_act": "quick_gelu"}, "activation 'quick_gelu'"),
     ({"model_type": "llama", "hidden_act": ["silu"]}, "activation ['silu'] is not supported"),
+    (
+        {"layer_types": ["full_attention", "linear_attention"]},
+        "layers of type linear_attention keep",
+    ),
+    ({"text_config": {"layers_block_type": ["mamba", "conv"]}}, "layers of type mamba, conv keep"),
     ({"hidden_size": 0}, "config.json has hidden_size=0; a whole number above 0"),
     ({"num_attention_heads": "4"}, "has num_attention_heads='4'"),
     ({"max_position_embeddings": -1}, "has max_position_embeddings=-1"),
@@ -66,12 +71,22 @@ def test_a_mixture_is_refused_where_it_is_not_covered() -> None:
 
 def test_lengths_are_held_against_the_models_positions() -> None:
     config = {"max_position_embeddings": 512}
-    lengths = {"fidelity.window": 2048, "task.max_length": 512, "speed.lengths": 513}
-    problems = checks.position_problems(config, lengths)
-    assert [problem.split(":")[0] for problem in problems] == ["fidelity.window", "speed.lengths"]
-    assert "512 or fewer" in problems[0]
-    assert checks.position_problems({"text_config": config}, {"a": 600})
-    assert checks.position_problems({}, {"a": 10**9}) == []
+    length = checks.UsedLength
+    lengths = {
+        "task.max_length": length(512),
+        "speed.lengths": length(513),
+        "fidelity.contexts": length(512, 256, "a tail of 255 + 1"),
+        "scheduler": length(1024, 600, "a passage"),
+    }
+    assert checks.position_problems(config, lengths) == [
+        "speed.lengths: 513 tokens, but the model has 512 positions; choose 512 or fewer",
+        "fidelity.contexts: 512 + a tail of 255 + 1 = 768 tokens, but the model has 512 positions; "
+        "choose 256 or fewer",
+        "scheduler: 1024 + a passage = 1624 tokens, but the model has 512 positions; a passage "
+        "alone is too long: leave it out or choose another model",
+    ]
+    assert checks.position_problems({"text_config": config}, {"a": length(600)})
+    assert checks.position_problems({}, {"a": length(10**9)}) == []
 
 
 @pytest.mark.parametrize(("size", "fits"), [(1, True), (8, True), (16, True), (7, False)])
@@ -129,6 +144,18 @@ def with_norm(model: Any) -> None:
     mlp.forward = lambda x: nn.functional.rms_norm(forward(x), (64,))
 
 
+def with_one_ffn_for_two_layers(model: Any) -> None:
+    model.model.layers[1].mlp = model.model.layers[0].mlp
+
+
+def with_double_precision(model: Any) -> None:
+    model.double()
+
+
+def with_an_adapter(model: Any) -> None:
+    model.peft_config = {"default": "LoRA"}
+
+
 def with_bias(model: Any) -> None:
     model.model.layers[0].mlp.up_proj.bias = nn.Parameter(torch.zeros(160))
 
@@ -167,7 +194,42 @@ def with_weights_of_no_number(model: Any) -> None:
         model.model.layers[1].mlp.up_proj.weight[3, 4] = torch.nan
 
 
+def with_layers_of_another_width(model: Any) -> None:
+    model.model.layers[0].self_attn.q_proj = nn.Linear(64, 48, bias=False)
+
+
+def with_a_running_state(model: Any) -> None:
+    """Adds the mean of what an earlier call read, as recurrent layers do."""
+    attention = model.model.layers[0].self_attn
+    forward, state = attention.forward, []
+
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        output, *rest = forward(*args, **kwargs)
+        output = output + (state[-1] if state else 0)
+        state.append(output.mean(1, keepdim=True))
+        return (output, *rest)
+
+    attention.forward = remembering
+
+
+def with_no_cache(model: Any) -> None:
+    forward = model.model.layers[0].forward
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("use_cache"):
+            raise IndexError("list index out of range")
+        return forward(*args, **kwargs)
+
+    model.model.layers[0].forward = failing
+
+
 FAULTS = [
+    (with_an_adapter, "it is an adapter, loaded over a base model that no setting names"),
+    (with_one_ffn_for_two_layers, "layers 0 and 1 share one FFN"),
+    (with_double_precision, "gate_proj holds torch.float64 weights; load it in float32"),
+    (with_layers_of_another_width, "its forward pass fails (RuntimeError: "),
+    (with_a_running_state, "gives other logits from a cache that was cut back"),
+    (with_no_cache, "cannot be read on from a cache (IndexError: list index out of range)"),
     (with_weights_of_no_number, "layer 1: weights of its FFN are not finite"),
     (with_foreign_formula, "layer 1: Thresholded does not compute silu(gate) * up through down"),
     (with_norm, "layer 0: LlamaMLP does not compute"),

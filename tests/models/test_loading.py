@@ -84,7 +84,13 @@ def test_a_folders_checkpoint_is_chosen_and_identified_by_its_files(tmp_path: Pa
     ]
     assert chosen == [["b.gguf", "config.json"], ["config.json", "model.safetensors"]]
     described = touch(
-        tmp_path / "d", "model.safetensors", "chat_template.jinja", "tokenizer.model", "merges.txt"
+        tmp_path / "d",
+        "model.safetensors",
+        "chat_template.jinja",
+        "tokenizer.model",
+        "merges.txt",
+        "modeling_mine.py",
+        "qwen.tiktoken",
     )
     assert weight_files(ModelSpec("d", "folder", str(described))) == sorted(described.iterdir())
     shards = touch(tmp_path / "s", "w-00001-of-00002.gguf", "w-00002-of-00002.gguf")
@@ -113,6 +119,13 @@ def test_two_checkpoints_in_a_folder_are_two_models(tmp_path: Path) -> None:
         torch.testing.assert_close(model.model.layers[0].mlp.gate_proj.weight, expected)
 
 
+NO_CONNECTION = (
+    "We couldn't connect to 'https://huggingface.co' to load the files. Check your internet connection "
+    "or see how to run the library in offline mode at 'https://huggingface.co/docs'."
+)
+PRIVATE = "If you are trying to access a private or gated repo, make sure you are authenticated"
+
+
 def hub_error(name: str, text: str = "") -> Exception:
     import httpx
     from huggingface_hub import errors
@@ -129,7 +142,33 @@ CAUSES = [
     (lambda: OSError("503 Server Error: Service Unavailable"), "the hub answered HTTP 503"),
     (lambda: OSError("429 Client Error: Too Many Requests"), "the hub answered HTTP 429"),
     (lambda: hub_error("OfflineModeIsEnabled", "offline mode is enabled"), "HF_HUB_OFFLINE is set"),
-    (lambda: ConnectionError("no route to host"), "no route to host; check the network"),
+    (lambda: hub_error("RepositoryNotFoundError", PRIVATE), "no such model, or it is private;"),
+    (lambda: hub_error("DisabledRepoError", "Access is disabled"), "the hub has disabled this"),
+    (
+        lambda: hub_error("HfHubHTTPError", "Client error '401 Unauthorized' for url"),
+        "HTTP 401; your",
+    ),
+    (
+        lambda: hub_error("HfHubHTTPError", "Server error '502 Bad Gateway' for"),
+        "HTTP 502; try again",
+    ),
+    (
+        lambda: hub_error("LocalEntryNotFoundError", NO_CONNECTION),
+        "cannot be reached and the cache",
+    ),
+    (
+        lambda: OSError("It looks like the config file at '/c.json' is not a valid JSON file."),
+        "(a login",
+    ),
+    (
+        lambda: ValueError("Unrecognized model in org/name. Should have a"),
+        "not as a transformers model",
+    ),
+    (lambda: OSError(NO_CONNECTION), "We couldn't connect"),
+    (
+        lambda: ConnectionError("no route to host"),
+        "be reached (no route to host); check the network",
+    ),
     (lambda: ValueError("pass the argument `trust_remote_code=True`"), "model.trust_remote_code="),
     (
         lambda: ValueError("model type `tinyllm` but Transformers does not recognize this"),

@@ -117,6 +117,15 @@ def test_file_hash_sees_a_rewrite_of_the_same_size(tmp_path: Path) -> None:
     assert file_hash(path) == hashlib.sha256(b"bbbb").hexdigest() != first
 
 
+def test_file_hash_sees_a_rewrite_that_keeps_an_old_time(tmp_path: Path) -> None:
+    path, cache = old_file(tmp_path / "model.safetensors", b"aaaa"), tmp_path / "hashes.json"
+    first, stamp = file_hash(path, cache), path.stat().st_mtime_ns
+    time.sleep(0.02)  # clocks of file systems tick every few milliseconds
+    path.write_bytes(b"bbbb")
+    os.utime(path, ns=(stamp, stamp))  # as cp -p, rsync and tar do
+    assert file_hash(path, cache) == hashlib.sha256(b"bbbb").hexdigest() != first
+
+
 def test_file_hash_survives_a_damaged_cache_and_names_a_missing_file(tmp_path: Path) -> None:
     cache = tmp_path / "hashes.json"
     cache.write_text("{half")

@@ -42,6 +42,12 @@ def test_every_job_has_its_state_and_reason(store: RunStore) -> None:
     assert lines[-1] == "mine: 5 jobs: 1 done, 1 running, 1 missing, 2 failed"
 
 
+def test_a_run_whose_result_is_damaged_is_not_done(store: RunStore) -> None:
+    (store.folder(KEYS[0]).path / "result.json").write_text("[]")
+    job = sweep_status(store, "mine").jobs[0]
+    assert job.state == "failed" and "result.json is damaged (no JSON object)" in (job.reason or "")
+
+
 def test_planned_jobs_and_loose_runs(store: RunStore) -> None:
     assert jobs_status(store, "dry", JOBS[4:]).counts["missing"] == 1
     assert [status.name for status in all_status(store)] == ["mine"]

@@ -167,6 +167,21 @@ def test_a_damaged_state_names_the_file(run: RunFolder) -> None:
         run.state()
 
 
+def test_a_result_that_cannot_be_read_is_no_result(run: RunFolder) -> None:
+    run.start({}, PROVENANCE)
+    run.finish({"a": 1})
+    assert run.state().state == "done"
+    path = run.path / "result.json"
+    path.write_text('{"a": 1')
+    state = run.state()
+    assert state.state == "failed" and f"{path} is damaged" in (state.reason or "")
+    assert not state.interrupted
+    with pytest.raises(StoreError, match="result.json is damaged"):  # not computed again by itself
+        run.start({}, PROVENANCE)
+    path.unlink()
+    assert run.start({}, PROVENANCE)
+
+
 def test_a_result_that_was_removed_is_made_again(run: RunFolder) -> None:
     run.start({}, PROVENANCE)
     run.finish({})

@@ -1,13 +1,17 @@
 """`launcher=joblib`: several processes of this machine, kept alive by loky between jobs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 from ffbench.cli.launchers import Died, Failure, LauncherError, Outcome, Task, Work
 from ffbench.error_text import first_line
 
 THREADS = "OMP_NUM_THREADS"
+WARNINGS = "PYTHONWARNINGS"
+# loky's tracker warns of the semaphores of processes that were killed, after it removed them
+QUIET_TRACKER = "ignore:resource_tracker"
 
 
 def process_count(asked: int, jobs: int) -> int:
@@ -35,6 +39,20 @@ def thread_share(processes: int) -> dict[str, str]:
     return {THREADS: str(max(1, cpu_count() // processes))}
 
 
+@contextmanager
+def quiet_tracker() -> Iterator[None]:
+    """A tracker that is started inside does not tell of what killed processes left."""
+    before = os.environ.get(WARNINGS)
+    os.environ[WARNINGS] = f"{before},{QUIET_TRACKER}" if before else QUIET_TRACKER
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[WARNINGS]
+        else:
+            os.environ[WARNINGS] = before
+
+
 class LocalProcesses:
     """Up to `count` processes. When one dies, loky ends them all: every job that is not over died
     with it.
@@ -48,7 +66,8 @@ class LocalProcesses:
         from loky import ProcessPoolExecutor
 
         processes = process_count(self._count, len(jobs))
-        executor = ProcessPoolExecutor(max_workers=processes, env=thread_share(processes))
+        with quiet_tracker():
+            executor = ProcessPoolExecutor(max_workers=processes, env=thread_share(processes))
         over = False
         try:
             futures = {key: executor.submit(task, work) for key, work in jobs.items()}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.forward import last_hidden
 from ffbench.runs.progress import progress_bar
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.tails import TailWindow
 
 RIDGE = 1e-3  # of the mean of the diagonal, so that the factor exists
@@ -67,16 +67,16 @@ def save_teacher(
         identity = torch.eye(len(second), dtype=torch.float64, device=second.device)
         second += RIDGE * second.diagonal().mean() * identity
         factors[str(i)] = torch.linalg.cholesky(second).float().contiguous().cpu()
-    save_file(states, folder / HIDDEN)
-    save_file(factors, folder / FACTORS)
+    save_tensors(states, folder / HIDDEN)
+    save_tensors(factors, folder / FACTORS)
 
 
 def load_hidden(folder: Path) -> dict[str, Tensor]:
     """Hidden states [positions, d] by WINDOW.OBJECTIVE that `save_teacher` wrote."""
-    return load_file(folder / HIDDEN)
+    return load_tensors(folder / HIDDEN)
 
 
 def load_factors(folder: Path) -> list[Tensor]:
     """Factors [d, d] of the layers that `save_teacher` wrote."""
-    factors = load_file(folder / FACTORS)
+    factors = load_tensors(folder / FACTORS)
     return [factors[str(i)] for i in range(len(factors))]

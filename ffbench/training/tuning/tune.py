@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.models.forward import divergence, last_hidden
 from ffbench.runs.files import write_json
 from ffbench.runs.progress import progress_bar
+from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.tails import TailWindow
 from ffbench.training.tuning.teacher import load_factors, load_hidden
 from ffbench.training.tuning.trainable_ffn import trainable
@@ -97,14 +97,14 @@ class Checkpoint:
         for i, (optimizer, one) in enumerate(self.entries):
             tensors[f"{i}.value"] = one.detach()
             tensors |= {f"{i}.state.{name}": value for name, value in optimizer.state[one].items()}
-        save_file(tensors, part := self.path.with_suffix(".part"))
+        save_tensors(tensors, part := self.path.with_suffix(".part"))
         part.replace(self.path)
 
     def load(self) -> list[float]:
         """Restore the last saved state; its losses, empty where there is none."""
         if not self.path.exists():
             return []
-        tensors = load_file(self.path)
+        tensors = load_tensors(self.path)
         for i, (optimizer, one) in enumerate(self.entries):
             one.data.copy_(tensors[f"{i}.value"])
             start = f"{i}.state."

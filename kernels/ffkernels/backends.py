@@ -33,7 +33,7 @@ def _import(name: str) -> tuple[ModuleType | None, str | None]:
         return None, f"{error}"
 
 
-def _refusal(name: str, x: Tensor) -> str | None:
+def refusal(name: str, x: Tensor) -> str | None:
     """Return why the backend cannot take x, or None."""
     module, reason = _import(name)
     probe = getattr(module, "refusal", None)
@@ -43,7 +43,7 @@ def _refusal(name: str, x: Tensor) -> str | None:
 def _fastest(x: Tensor) -> str:
     """Name of the backend that "auto" means for x."""
     fast = FAST.get(x.device.type)
-    if fast is None or _refusal(fast, x) is not None:
+    if fast is None or refusal(fast, x) is not None:
         return "torch"
     slower = getattr(importlib.import_module(MODULES[fast]), "slower", None)
     return "torch" if slower and slower(x) else fast
@@ -60,7 +60,7 @@ def load(name: str, x: Tensor) -> ModuleType:
         name = _fastest(x)
     if name not in MODULES:
         raise ValueError(f"backend: expected auto, {', '.join(MODULES)}; received {name!r}")
-    reason = _refusal(name, x)
+    reason = refusal(name, x)
     if reason:
         raise ValueError(
             f"backend: expected one that can run this input, received {name!r}: {reason}"

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 
 from triton.compiler.errors import CompilationError
 
-from ffkernels.triton import aot, tiles
+from ffkernels.triton import aot, aot_select, tiles
 
 INSTRUCTION = {80: "mma.sync", 86: "mma.sync", 90: "wgmma", 100: "tcgen05"}
 VARIANTS = [
@@ -127,3 +127,12 @@ def test_waits_are_counted_inside_loops_only() -> None:
   ttg.async_wait {num = 0 : i32}
 """
     assert aot.loop_waits(text) == [2, 0]
+
+
+@pytest.mark.parametrize("arch", list(tiles.SHARED_BYTES))
+def test_the_choice_of_neurons_at_8b(arch: int) -> None:
+    """Few spills outside of the loops are borne: one program per block runs for microseconds."""
+    for group in (1, 16):
+        made = aot_select.keep_largest(arch, 14336, group)
+        assert made.spills <= 16 and made.shared_bytes <= 16384, made
+    assert aot_select.block_means(arch).spills == 0

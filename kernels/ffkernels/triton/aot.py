@@ -168,22 +168,32 @@ def build(variant: Variant, ones: tuple[str, ...] = ()) -> Compiled:
     """
     kernel = getattr(kernels, variant.kernel)
     signature = _signature(variant, kernel.arg_names, ones)
-    names = list(signature)
     values = variant.constants() | dict.fromkeys(ones, 1)
-    constants = {(names.index(name),): value for name, value in values.items()}
-    aligned = {
-        (i,): [["tt.divisibility", 16]]
-        for i, name in enumerate(names)
-        if signature[name] != "constexpr" and name not in UNALIGNED
-    }
+    aligned = [n for n in signature if signature[n] != "constexpr" and n not in UNALIGNED]
     tile = variant.tile
-    return _inspect(
-        triton.compile(
-            ASTSource(kernel, signature, constants, aligned),
-            target=GPUTarget("cuda", variant.arch, 32),
-            options={"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True},
-        )
+    options = {"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True}
+    return compiled(kernel, variant.arch, signature, values, aligned, options)
+
+
+def compiled(
+    kernel: Any,
+    arch: int,
+    signature: dict[str, str],
+    constants: dict[str, Any],
+    aligned: list[str],
+    options: dict[str, Any],
+) -> Compiled:
+    """Compile a kernel for a card: the Triton type of each argument in the kernel's order, the
+    values of those that are constants, and the names of those that are multiples of 16.
+    """
+    names = list(signature)
+    source = ASTSource(
+        kernel,
+        signature,
+        {(names.index(name),): value for name, value in constants.items()},
+        {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
+    return _inspect(triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options))
 
 
 def variants(archs: list[int], dtypes: list[str], block_sizes: list[int]) -> Iterator[Variant]:

@@ -4,7 +4,8 @@ python -m ffkernels.triton.autotune --output-dir FOLDER [--shape llama3.1-8b] [-
 
 Writes FOLDER/tiles.jsonl, one line per block size; FFKERNELS_TILES=FOLDER/tiles.jsonl makes the
 kernels use it. Each pair of tiles that differs from the shipped pair in one kernel is timed with
-half of the neurons kept. Not run on a card yet.
+half of the neurons kept, then the backend "gather_once"; `path` in a line is the faster of the two.
+Not run on a card yet.
 """
 
 import argparse
@@ -69,13 +70,18 @@ def fastest(candidates: Iterator[Pair], seconds: Callable[[Pair], float]) -> tup
     return best, least
 
 
+def backend_seconds(case: cases.Case, backend: str, rounds: int = ROUNDS) -> float:
+    """Median seconds of the sparse call by a backend."""
+    times = timing.interleaved({"sparse": lambda: case.sparse(backend)}, rounds, 1, "cuda")
+    return timing.spread(times["sparse"])[0]
+
+
 def timed(case: cases.Case, rounds: int = ROUNDS) -> Callable[[Pair], float]:
     """A function that gives the median seconds of the sparse call with a pair of tiles."""
 
     def seconds(pair: Pair) -> float:
         with tiles.trying(*pair):
-            times = timing.interleaved({"sparse": lambda: case.sparse("triton")}, rounds, 1, "cuda")
-        return timing.spread(times["sparse"])[0]
+            return backend_seconds(case, tiles.GATHERED, rounds)
 
     return seconds
 
@@ -95,6 +101,7 @@ def tune(shape: str, dtype: str, block_size: int, tokens: int) -> dict[str, Any]
     case = cases.Case(sets, cases.DTYPES[dtype], tokens, "cuda")
     float32 = dtype == "float32"
     (up, down), seconds = fastest(pairs(arch, float32, block_size), timed(case))
+    once = backend_seconds(case, tiles.ONCE)
     return {
         "arch": arch,
         "float32": float32,
@@ -102,6 +109,8 @@ def tune(shape: str, dtype: str, block_size: int, tokens: int) -> dict[str, Any]
         "gate_up": asdict(up),
         "down": asdict(down),
         "seconds": seconds,
+        "gather_once_seconds": once,
+        "path": tiles.ONCE if once < seconds else tiles.GATHERED,
         "shape": shape,
         "dtype": dtype,
         "tokens": tokens,
@@ -121,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--shape", choices=sorted(shapes.SHAPES), default="llama3.1-8b")
     parser.add_argument("--dtype", choices=sorted(cases.DTYPES), default="bfloat16")
-    parser.add_argument("--block-size", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--block-size", type=int, nargs="+", default=[128, 256, 512, 1024])
     parser.add_argument("--tokens", type=int, default=4096)
     options = parser.parse_args(argv)
     if not torch.cuda.is_available():

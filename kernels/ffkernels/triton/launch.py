@@ -47,6 +47,15 @@ def refusal(x: Tensor) -> str | None:
     return None
 
 
+def better(x: Tensor, block_size: int | None) -> str | None:
+    """The backend that is faster for blocks of so many tokens, or None (see `tiles.path`)."""
+    if block_size is None or knobs.runtime.interpret:
+        return None
+    arch = tiles.architecture(torch.cuda.get_device_capability(x.device))
+    path = tiles.path(arch, x.dtype == torch.float32, block_size)
+    return None if path == tiles.GATHERED else path
+
+
 def on_device_of(x: Tensor) -> Any:
     """Context in which launches go to the card of x."""
     return torch.cuda.device(x.device) if x.device.type == "cuda" else contextlib.nullcontext()

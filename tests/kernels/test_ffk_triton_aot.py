@@ -34,6 +34,13 @@ SMALL_BLOCKS = [
 ]
 
 
+PAIRED = [
+    aot.Variant("gate_up", arch, "bfloat16", group, 128, paired=True)
+    for arch in aot.CARDS
+    for group in (0, 1, 16)
+]
+
+
 def check(variant: aot.Variant, instruction: str) -> None:
     made = aot.build(variant)
     assert made.matrix.get(instruction, 0) > 0, made
@@ -47,6 +54,11 @@ def check(variant: aot.Variant, instruction: str) -> None:
 )
 def test_matrix_instructions_and_no_spills(variant: aot.Variant) -> None:
     check(variant, INSTRUCTION[variant.arch])
+
+
+@pytest.mark.parametrize("variant", PAIRED, ids=lambda v: f"sm{v.arch}-g{v.group_size}")
+def test_gate_and_up_in_one_product(variant: aot.Variant) -> None:
+    check(variant, INSTRUCTION[variant.known])
 
 
 @pytest.mark.parametrize("variant", RAGGED, ids=lambda v: f"{v.kernel}-sm{v.arch}")

@@ -46,6 +46,9 @@ def pairs(arch: int, float32: bool, block_size: int) -> Iterator[Pair]:
         fits = shared_bytes(other, 2 * n, float32) <= most and n % down.k == 0
         if fits and other != up:
             yield other, down
+    paired = tiles.paired_gate_up(arch)
+    if not float32 and up.m == paired.m and paired.n % down.k == 0:
+        yield paired, down
     for n, k, stages in ((128, 64, 4), (256, 64, 3), (256, 32, 4), (128, 32, 4), (64, 64, 4)):
         other = replace(down, n=n, k=k, stages=stages)
         fits = shared_bytes(other, n, float32) <= most and up.n % k == 0

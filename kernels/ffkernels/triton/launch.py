@@ -71,6 +71,13 @@ def unit_columns(t: Tensor | None) -> Tensor | None:
     return t if t is None or t.stride(1) == 1 else t.contiguous()
 
 
+def distance(first: Tensor, second: Tensor) -> int:
+    """Elements from the first element of a tensor to that of another of the same type, which may
+    lie in other memory.
+    """
+    return (second.data_ptr() - first.data_ptr()) // first.element_size()
+
+
 def row_layout(group: int) -> int:
     """The kernels' GROUP for the op's `group`: the largest group size that they know and that
     divides it, else any rows.
@@ -150,6 +157,7 @@ class Launch:
             self.x.stride(0),
             p.w_gate.stride(0),
             p.w_up.stride(0),
+            distance(p.w_gate, p.w_up) if tile.paired else 0,
             z.stride(0),
             v.stride(0),
             RAGGED=ragged,
@@ -157,6 +165,7 @@ class Launch:
             ACTIVATION=CODES[p.activation],
             HAS_Z=has_z,
             HAS_C=has_c,
+            PAIRED=tile.paired,
             EVEN_D=self.d % tile.k == 0,
             BLOCK_M=tile.m,
             BLOCK_N=tile.n,

@@ -31,7 +31,7 @@ RANK_TILE = 32  # columns of z and v per step; ranks are 64 to 256
 @dataclass(frozen=True)
 class Tile:
     """One kernel's tile: m tokens, n neurons (gate-up) or columns (down), k deep; warps and
-    pipeline stages.
+    pipeline stages. paired: gate-up multiplies both rows of a neuron in one product of 2 n rows.
     """
 
     m: int
@@ -39,6 +39,7 @@ class Tile:
     k: int
     warps: int
     stages: int
+    paired: bool = False
 
 
 def architecture(capability: tuple[int, int]) -> int:
@@ -76,6 +77,19 @@ def default_gate_up(arch: int, float32: bool, block_size: int) -> Tile:
     m = token_tile(block_size, 128)
     k, warps = _depth(arch, m), 8 if m == 128 else 4
     return Tile(m, 64, k, warps, 4 if arch == 90 else 3)
+
+
+def paired_gate_up(arch: int) -> Tile:
+    """A gate-up tile for half types in blocks of 128 tokens or more that multiplies both rows of a
+    neuron in one product. `autotune` tries it; it is not shipped as the default before a card has
+    shown that it is faster.
+    """
+    if arch == 90:
+        return Tile(128, 128, 64, 8, 4, paired=True)
+    # 128 neurons would spill with groups on sm_100
+    return (
+        Tile(128, 64, 64, 8, 4, paired=True) if arch > 90 else Tile(128, 64, 32, 8, 3, paired=True)
+    )
 
 
 def default_down(arch: int, float32: bool, block_size: int) -> Tile:

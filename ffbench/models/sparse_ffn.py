@@ -34,7 +34,8 @@ class SparseFFN:
         self.plan, self.prompt, self.backend, self.ffn = plan, prompt, backend, ffn
         self.layer = layer.permuted().on(device)
         self.dense_forward: Callable[[Tensor], Tensor] = ffn.module.forward
-        self.w_down_t = ffn.w_down.T.contiguous()  # a view where it is stored so (`down_rows`)
+        # a view where it is stored so (`down_rows`)
+        self.w_down_t = ffn.w_down.T.contiguous()
         self.chooser = BlockChooser(ffn, self.layer, plan.settings, permuted=True)
         self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, ffn.act)
         selector = plan.settings.selector
@@ -42,6 +43,18 @@ class SparseFFN:
             self.compensation = self.compensation.joined()
         self.keeps_before = isinstance(selector, Selector) and selector.reads_earlier_tokens
         self.before: dict[int, Tensor] = {}
+
+    def enter(self, prompt: Prefill) -> None:
+        """Begin to run prompts that `prompt` counts; the weights are as when this was made."""
+        self.prompt, self.before = prompt, {}
+        self.dense_forward = self.ffn.module.forward
+        if not self.w_down_t.numel():
+            self.w_down_t = self.ffn.w_down.T.contiguous()
+
+    def leave(self) -> None:
+        """Let go of the down rows on a card: the weight is about to be stored in another order."""
+        if self.ffn.w_down.device.type != "cpu":
+            self.w_down_t = self.w_down_t.new_empty(0)
 
     def dense(self, x: Tensor) -> Tensor:
         """Dense FFN of x [T, d]: our kernel on a CPU, on a card the module's own products, which

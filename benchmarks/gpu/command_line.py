@@ -58,8 +58,19 @@ def headline(line: dict[str, Any]) -> str:
     if "ratio_eager" in result:
         return f", {result['ratio_eager']:.2f}x compared with torch eager"
     if result.get("ttft"):
-        return f", TTFT {result['ttft'][0]['ratio']:.2f}x"
+        return f", TTFT {result['ttft'][0]['ratio']:.2f}x" + others(result)
     return ""
+
+
+def others(result: dict[str, Any]) -> str:
+    """The speedups compared with the better dense models of a TTFT step, and by the final-layer
+    rule.
+    """
+    over = {name: one["ratio"] for name, one in (result.get("baselines") or [{}])[0].items()}
+    for one in (result.get("final_layer") or [])[:1]:
+        over["both by the final-layer rule"] = one["ratio"]
+    text = ", ".join(f"{name} {ratio:.2f}x" for name, ratio in over.items())
+    return f" ({text})" if text else ""
 
 
 def commit() -> str | None:

@@ -41,6 +41,7 @@ class Request:
     overrides: list[str]
     json: bool
     final_layer: bool = False
+    compiled: bool = False
 
 
 def parse(arguments: list[str]) -> Request:
@@ -57,6 +58,11 @@ def parse(arguments: list[str]) -> Request:
         action="store_true",
         help="also time both sides by the final-layer rule (docs/measuring.md)",
     )
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="also time the dense model by torch.compile (minutes to compile)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     options = parser.parse(arguments)
     own = {"shape": options.shape, "plan": options.plan}
@@ -66,7 +72,8 @@ def parse(arguments: list[str]) -> Request:
             own[name] = value
     plan = Path(expanded(own["plan"])) if own["plan"] is not None else None
     overrides = [text for text in options.settings if text.partition("=")[0] not in own]
-    return Request(own["shape"], plan, overrides, options.json, options.final_layer)
+    chosen = (options.json, options.final_layer, options.compiled)
+    return Request(own["shape"], plan, overrides, *chosen)
 
 
 def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
@@ -151,7 +158,9 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
 
     model, plan, facts = prepared(request, job)
     s, p = job.settings, plan.settings
-    backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
+    even = p.block_size if p.scheduler.per_block is None else None
+    weight = model.get_input_embeddings().weight
+    backend = backends.name_of(backends.load(s.kernel.backend, weight, even))
     log_line(start_line(model.device, model.dtype, backend))
     threads = s.kernel.threads or torch.get_num_threads()
     times = prefill_times(
@@ -162,9 +171,9 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         threads,
         s.kernel.backend,
         final_layer=request.final_layer,
+        compile_dense=request.compiled,
     )
     ttft = [one.metrics(one.prefill) for one in times]
-    backend = backends.name_of(backends.load(s.kernel.backend, model.get_input_embeddings().weight))
     least = break_even(ttft)
     if request.plan:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1

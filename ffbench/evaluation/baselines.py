@@ -1,4 +1,4 @@
-"""A better dense model to compare a card's time to first token with."""
+"""Better dense models to compare a time to first token with."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -31,6 +31,24 @@ def merged_forward(module: Any, weights: Tensor) -> Callable[[Tensor], Tensor]:
         return module.down_proj(module.act_fn(gate) * up)  # type: ignore[no-any-return]
 
     return forward
+
+
+@contextmanager
+def compiled(model: Any, backend: str | None = None) -> Iterator[None]:
+    """The whole forward by torch.compile, on a card with CUDA graphs; the first call compiles it.
+
+    What a call returns is only valid until the next one. backend: of torch.compile; None for its
+    own (inductor).
+    """
+    options: dict[str, Any] = {"backend": backend} if backend else {"mode": "reduce-overhead"}
+    fast = torch.compile(model.forward, dynamic=False, **options)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return fast(*args, **kwargs)
+
+    with attribute(model, "forward", forward):
+        yield
 
 
 def baselines(model: Any) -> dict[str, Callable[[Any], AbstractContextManager[None]]]:

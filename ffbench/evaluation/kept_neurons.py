@@ -30,7 +30,7 @@ def chosen_neurons(model: Any, plan: SparsePlan, windows: Tensor, backend: str) 
             model.model(window.unsqueeze(0).to(model.device), use_cache=False)
             span = sparse_span(plan.settings, len(window))
             whole = len(span) // size
-            rows.append([kept[:whole].cpu() for _, kept in prefill.chosen])
+            rows.append([kept[:whole].cpu().long() for _, kept in prefill.chosen])
     if not rows or any(len(one) != len(plan.layers) for one in rows):
         raise ValueError(
             f"windows: expected more than {2 * size} tokens each, for sparse blocks of {size}; "

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench.evaluation.baselines import baselines
+from ffbench.evaluation.baselines import baselines, compiled
 from ffbench.evaluation.stopwatch import Stopwatch
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.adapters import gated_ffns
@@ -23,6 +23,7 @@ from ffkernels.bench import timing
 
 ARMS = ("dense", "own_dense", "sparse")
 FINAL_ARMS = ("final_dense", "final_sparse")  # the first and the last by the final-layer rule
+COMPILED = "compiled"  # the dense model by torch.compile
 NEVER = 1 << 60  # tokens: a plan that pays off from here on runs every prompt dense
 
 
@@ -32,8 +33,9 @@ class PrefillTimes:
     alone.
 
     Arms: `dense`, the model as it is; `own_dense`, the plan's FFNs with every neuron kept;
-    `sparse`; if they were asked for, FINAL_ARMS too; on a card one for each of
-    `evaluation.baselines`. peak_bytes: most memory of the card during a prefill of each arm,
+    `sparse`; if they were asked for, FINAL_ARMS and COMPILED too (whose FFNs are not timed: looking
+    at them would change what is compiled); on a card one for each of `evaluation.baselines`.
+    peak_bytes: most memory of the card during a prefill of each arm,
     weights and the other arms' copies included; empty on a CPU.
     """
 
@@ -160,9 +162,10 @@ def prefill_times(
     backend: str,
     ids: Tensor | None = None,
     final_layer: bool = False,
+    compile_dense: bool = False,
 ) -> list[PrefillTimes]:
     """Time the three arms in turn on the same ids, a warm-up of each first, for each length; with
-    `final_layer` also FINAL_ARMS, which follow the final-layer rule.
+    `final_layer` also FINAL_ARMS, which follow the final-layer rule; with `compile_dense` COMPILED.
 
     A prefill fills a fresh key-value cache and computes the logits of the last token only. Setting
     the plan up happens once and is not timed; the plan's own min_tokens does not count here. Raises
@@ -188,7 +191,8 @@ def prefill_times(
         arms = dict(zip(ARMS, (model, own, sparse), strict=True))
         if final_layer:
             arms |= dict(zip(FINAL_ARMS, (model, sparse), strict=True))
-        for name, changed in baselines(model).items() if watch.on_card else ():
+        changes = baselines(model) if watch.on_card else {}
+        for name, changed in (changes | ({COMPILED: compiled} if compile_dense else {})).items():
             arms[name] = twin_of(model)
             stack.enter_context(changed(arms[name]))
         for prompt in prompts:
@@ -199,7 +203,9 @@ def prefill_times(
                 for name, twin in arms.items():
                     call = partial(twin, prompt, use_cache=True, logits_to_keep=1)
                     with final_layer_rule(twin) if name in FINAL_ARMS else nullcontext():
-                        if number:
+                        if number and name == COMPILED:
+                            times.prefill[name].append(watch.seconds(call))
+                        elif number:
                             whole, ffn = watch.round(twin, call)
                             times.prefill[name].append(whole)
                             times.ffn[name].append(ffn)

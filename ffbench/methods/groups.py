@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from ffbench.methods.plan import LayerPlan
 
 
+# the neurons of some blocks: a table [blocks, K], or a row [K] per block where they keep different
+# numbers
+Kept = Tensor | list[Tensor]
+
+
 def group_problem(f: int, group: int) -> str | None:
     """Why f neurons cannot be cut into groups, or None."""
     if f % group == 0:
@@ -31,11 +36,13 @@ def members(groups: Tensor, group: int) -> Tensor:
     return (groups.unsqueeze(-1) * group + torch.arange(group, device=groups.device)).flatten(-2)
 
 
-def best(scores: Tensor, count: int, group: int) -> Tensor:
-    """Sorted positions [n, count] of the whole groups with the largest sums of scores [n, m]."""
-    return members(
-        group_sums(scores, group).topk(count // group, dim=1).indices.sort(dim=1).values, group
-    )
+def best(scores: Tensor, count: int, group: int, first: int = 0) -> Tensor:
+    """Sorted positions [n, count] of the whole groups with the largest sums of scores [n, m],
+    counted from `first`; int64.
+    """
+    ranked = group_sums(scores, group).topk(count // group, dim=1)
+    found = members(ranked.indices.sort(dim=1).values, group)
+    return found.add_(first) if first else found
 
 
 def kept_neurons(scores: Tensor, layer: "LayerPlan", group: int) -> Tensor:
@@ -45,7 +52,7 @@ def kept_neurons(scores: Tensor, layer: "LayerPlan", group: int) -> Tensor:
     Groups are neighbours in the plan's order.
     """
     order, hot = layer.order, layer.hot
-    dynamic = best(scores[:, order[hot:]], layer.kept - hot, group) + hot
+    dynamic = best(scores[:, order[hot:]], layer.kept - hot, group, hot)
     return order[
         torch.cat([torch.arange(hot, device=dynamic.device).expand(len(scores), -1), dynamic], 1)
     ]

@@ -77,9 +77,11 @@ def real_tokens(
         return [slice(0, length)] * batch, [cached] * batch
     if mask.dim() != 2:
         raise ValueError(f"attention_mask: expected [batch, tokens], received {tuple(mask.shape)}")
+    mask, device = mask.cpu(), tokens.device  # the only read of a pass
     if bool(mask.all()):
         return [slice(0, length)] * batch, [cached] * batch
-    real = [as_slice(row.nonzero().flatten()) for row in mask[:, -length:].bool()]
+    rows = [as_slice(row.nonzero().flatten()) for row in mask[:, -length:].bool()]
+    real = [row if isinstance(row, slice) else row.to(device) for row in rows]
     return real, mask[:, :-length].sum(1).tolist()
 
 

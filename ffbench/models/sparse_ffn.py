@@ -6,7 +6,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from ffbench.methods.groups import Kept
 from ffbench.methods.plan import LayerPlan, SparsePlan
+from ffbench.methods.selectors import Selector
 from ffbench.methods.token_rules import TokenRule
 from ffbench.models.adapters import GatedFFN
 from ffbench.models.block_ffn import BlockChooser, SparseSpan, rectangle, sparse_span
@@ -27,6 +29,13 @@ def prompt_span(plan: SparsePlan, prompt: Prefill, row: int, tokens: int) -> Spa
     return span
 
 
+def counts(kept: Kept) -> list[int]:
+    """How many neurons each block keeps."""
+    if isinstance(kept, Tensor):
+        return [kept.shape[1]] * len(kept)
+    return [len(row) for row in kept]
+
+
 class SparseFFN:
     """One FFN on prompts: dense at both ends, sparse blocks between."""
 
@@ -36,13 +45,32 @@ class SparseFFN:
         device = ffn.w_gate.device
         self.plan, self.prompt, self.backend, self.ffn = plan, prompt, backend, ffn
         self.layer = layer.permuted().on(device)
-        self.dense_forward: Callable[[Tensor], Tensor] = (
-            ffn.module.forward if ffn.expert is None else ffn.output
-        )
-        self.w_down_t = ffn.w_down.T.contiguous()  # a view where it is stored so (`down_rows`)
-        self.chooser = BlockChooser(ffn, self.layer, plan.settings)
+        self.dense_forward = self.module_forward()
+        # a view where it is stored so (`down_rows`)
+        self.w_down_t = ffn.w_down.T.contiguous()
+        self.chooser = BlockChooser(ffn, self.layer, plan.settings, permuted=True)
         self.compensation = self.layer.compensation.runtime(self.w_down_t, layer.hot, ffn.act)
+        selector = plan.settings.selector
+        if device.type != "cpu" and isinstance(selector, Selector):
+            self.compensation = self.compensation.joined()
+        self.keeps_before = isinstance(selector, Selector) and selector.reads_earlier_tokens
         self.before: dict[int, Tensor] = {}
+
+    def module_forward(self) -> Callable[[Tensor], Tensor]:
+        """The dense FFN as the model computes it, one of several experts by plain products."""
+        return self.ffn.module.forward if self.ffn.expert is None else self.ffn.output
+
+    def enter(self, prompt: Prefill) -> None:
+        """Begin to run prompts that `prompt` counts; the weights are as when this was made."""
+        self.prompt, self.before = prompt, {}
+        self.dense_forward = self.module_forward()
+        if not self.w_down_t.numel():
+            self.w_down_t = self.ffn.w_down.T.contiguous()
+
+    def leave(self) -> None:
+        """Let go of the down rows on a card: the weight is about to be stored in another order."""
+        if self.ffn.w_down.device.type != "cpu":
+            self.w_down_t = self.w_down_t.new_empty(0)
 
     def dense(self, x: Tensor) -> Tensor:
         """Dense FFN of x [T, d]: our kernel on a CPU, on a card the module's own products, which
@@ -75,7 +103,7 @@ class SparseFFN:
         z = self.compensation.features(x)
         if not self.chooser.reorders or z is None:
             return self.ordered_blocks(before, x, z, leading)
-        order = self.chooser.token_order(x, z)
+        order = self.chooser.token_order(x, self.compensation.estimating(z))
         y, share = self.ordered_blocks(before, x.index_select(0, order), z.index_select(0, order))
         return torch.empty_like(y).index_copy_(0, order, y), share
 
@@ -105,28 +133,28 @@ class SparseFFN:
             y = torch.cat([self.kept_output(*part) for part in rows if len(part[0])])
         lengths = [leading] if leading else []
         lengths += [min(size, len(x) - at) for at in range(leading, len(x), size)]
-        used = sum((len(row) + hot) * count for row, count in zip(kept, lengths, strict=True))
+        used = sum((n + hot) * tokens for n, tokens in zip(counts(kept), lengths, strict=True))
         return y, used / (len(self.layer.order) * len(x))
 
-    def kept_output(self, x: Tensor, z: Tensor | None, kept: list[Tensor]) -> Tensor:
+    def kept_output(self, x: Tensor, z: Tensor | None, kept: Kept) -> Tensor:
         """The kept neurons' part of x [T, d] with the compensator's estimate; dynamic neurons of
         each block in `kept`. One call of the kernel, also if blocks keep different numbers.
         """
         size, c = self.plan.settings.block_size, self.compensation
-        counts = [len(row) for row in kept]
-        same = len(set(counts)) == 1
-        bounds = None if same else torch.tensor([0, *accumulate(counts)], device=x.device)
+        numbers = counts(kept)
+        same = len(set(numbers)) == 1
+        bounds = None if same else torch.tensor([0, *accumulate(numbers)], device=x.device)
         y = sparse_gated_ffn(
             x,
             self.ffn.w_gate,
             self.ffn.w_up,
             self.w_down_t,
-            torch.stack(kept) if same else torch.cat(kept),
+            rectangle(kept) if same else torch.cat(list(kept)),
             size,
             offsets=bounds,
             hot=self.layer.hot,
             activation=self.ffn.activation,
-            z=z,
+            z=None if z is None else c.estimating(z),
             v=c.activation_map if z is not None else None,
             c=c.mean,
             group=self.plan.settings.group_size,
@@ -144,7 +172,7 @@ class SparseFFN:
         prompt.used += f * (len(x) - len(span))
         if span.offset <= 0:
             self.before.pop(row, None)
-        if start:  # the first tokens may come in several chunks
+        if start and self.keeps_before:  # the first tokens may come in several chunks
             self.before[row] = torch.cat([self.before.get(row, x[:0]), x[:start]])
         if not len(span):
             return self.dense(x)

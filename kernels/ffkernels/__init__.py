@@ -10,6 +10,8 @@ _MODULES = {
     "sparse_gated_ffn": "ffkernels.api",
     "dense_gated_ffn_int8": "ffkernels.int8",
     "sparse_gated_ffn_int8": "ffkernels.int8",
+    "block_means": "ffkernels.select",
+    "keep_largest": "ffkernels.select",
 }
 __all__ = list(_MODULES)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 MODULES = {
     "reference": "ffkernels.reference",
     "torch": "ffkernels.gather",
+    "gather_once": "ffkernels.gather_once",
     "native": "ffkernels.native",
     "triton": "ffkernels.triton",
 }
@@ -33,34 +34,35 @@ def _import(name: str) -> tuple[ModuleType | None, str | None]:
         return None, f"{error}"
 
 
-def _refusal(name: str, x: Tensor) -> str | None:
+def refusal(name: str, x: Tensor) -> str | None:
     """Return why the backend cannot take x, or None."""
     module, reason = _import(name)
     probe = getattr(module, "refusal", None)
     return reason or (probe(x) if probe else None)
 
 
-def _fastest(x: Tensor) -> str:
+def _fastest(x: Tensor, block_size: int | None) -> str:
     """Name of the backend that "auto" means for x."""
     fast = FAST.get(x.device.type)
-    if fast is None or _refusal(fast, x) is not None:
+    if fast is None or refusal(fast, x) is not None:
         return "torch"
-    slower = getattr(importlib.import_module(MODULES[fast]), "slower", None)
-    return "torch" if slower and slower(x) else fast
+    better = getattr(importlib.import_module(MODULES[fast]), "better", None)
+    return (better(x, block_size) if better else None) or fast
 
 
-def load(name: str, x: Tensor) -> ModuleType:
+def load(name: str, x: Tensor, block_size: int | None = None) -> ModuleType:
     """Return the module of the backend `name` for x.
 
-    "auto" takes triton on CUDA and native on the CPU if they can run x and are not known to be
-    slower than torch, else torch. ValueError for an unknown name, or for a named backend that
-    cannot run this input here.
+    "auto" takes triton on CUDA and native on the CPU if they can run x and know no better backend
+    for it, else torch. block_size: tokens of a block if every block keeps the same number of
+    dynamic neurons, above 0; None for other calls. ValueError for an unknown name, or for a named
+    backend that cannot run this input here.
     """
     if name == "auto":
-        name = _fastest(x)
+        name = _fastest(x, block_size)
     if name not in MODULES:
         raise ValueError(f"backend: expected auto, {', '.join(MODULES)}; received {name!r}")
-    reason = _refusal(name, x)
+    reason = refusal(name, x)
     if reason:
         raise ValueError(
             f"backend: expected one that can run this input, received {name!r}: {reason}"

@@ -55,7 +55,8 @@ def _run(
         group=group,
     )
     problem = problem.normalized(activations.canonical(activation))
-    return backends.load(backend, x).sparse(problem)  # type: ignore[no-any-return]
+    module = backends.load(backend, x, problem.even_block)
+    return module.sparse(problem)  # type: ignore[no-any-return]
 
 
 def _fake(x: Tensor, *_: object) -> Tensor:

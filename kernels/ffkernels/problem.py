@@ -60,6 +60,13 @@ class Problem:
         """Number of blocks of tokens."""
         return -(-self.x.shape[0] // self.block_size)
 
+    @property
+    def even_block(self) -> int | None:
+        """Tokens of a block if every block keeps the same number of dynamic neurons, above 0."""
+        if self.offsets is not None or not self.indices.shape[-1]:
+            return None
+        return min(self.block_size, self.x.shape[0])
+
     def normalized(self, activation: str) -> "Problem":
         """The same call with contiguous int32 indices and the canonical name of its activation."""
         offsets = self.offsets

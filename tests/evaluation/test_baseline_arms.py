@@ -1,4 +1,4 @@
-"""The better dense model gives the dense model's answer."""
+"""The better dense models give the dense model's answer."""
 
 from typing import Any
 
@@ -25,3 +25,16 @@ def test_the_last_token_and_the_cache_are_the_dense_ones(family: str) -> None:
         torch.testing.assert_close((a.keys, a.values), (b.keys, b.values), atol=1e-5, rtol=1e-4)
     assert calls == []
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
+
+
+@torch.no_grad()
+def test_a_compiled_model_gives_the_dense_logits_and_is_restored() -> None:
+    model = tiny_model()
+    for tokens in (40, 23, 40):
+        ids = prompt(tokens)
+        dense = model(ids, use_cache=True, logits_to_keep=1)
+        with baselines.compiled(model, "aot_eager"):
+            better = model(ids, use_cache=True, logits_to_keep=1)
+        torch.testing.assert_close(better.logits, dense.logits, atol=1e-5, rtol=1e-4)
+        assert better.past_key_values.get_seq_length() == tokens
+    assert "forward" not in vars(model)

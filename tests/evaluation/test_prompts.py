@@ -10,7 +10,12 @@ import transformers.utils.chat_template_utils as template_utils
 from small_tokenizers import CHATML, DATED, INST, TRIMMED, byte_level, sentencepiece
 
 from ffbench.evaluation import chat_template, prompts
-from ffbench.evaluation.chat_template import TEMPLATE_VALUES, PromptError, template_hash
+from ffbench.evaluation.chat_template import (
+    TEMPLATE_VALUES,
+    PromptError,
+    chat_frame,
+    template_hash,
+)
 from ffbench.evaluation.prompts import (
     gold_ids,
     prompt_ids,

@@ -1,6 +1,7 @@
 """Speed on the tiny models: the fields, what is timed, and what is left as it was."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from tiny_plans import random_tiny_plan, tiny_model
 
-from ffbench.evaluation import speed, speed_processes
+from ffbench.evaluation import baselines, speed, speed_processes
 from ffbench.methods.plan import SparsePlan
 from ffbench.models import shapes
 from ffbench.models.loading import ModelSpec
@@ -58,6 +59,17 @@ def test_the_final_layer_arms_are_timed_if_asked_for(model: Any, plan: SparsePla
     assert final is not None and final["tokens"] == 70
     assert all(final[name] > 0 for name in ("dense_s", "sparse_s", "ratio", "over_whole_dense"))
     assert set(times.metrics(times.prefill)) == FIELDS
+    assert "forward" not in model.__dict__
+
+
+def test_the_compiled_arm_is_timed_if_asked_for(
+    model: Any, plan: SparsePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "compiled", partial(baselines.compiled, backend="eager"))
+    (times,) = speed.prefill_times(model, plan, [70], 2, 1, "torch", compile_dense=True)
+    assert set(times.prefill) == {*speed.ARMS, speed.COMPILED}
+    assert len(times.prefill[speed.COMPILED]) == 2 and not times.ffn[speed.COMPILED]
+    assert times.baseline_metrics()[speed.COMPILED]["ratio"] > 0
     assert "forward" not in model.__dict__
 
 

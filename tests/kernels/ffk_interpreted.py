@@ -86,6 +86,28 @@ def strided(dtype: torch.dtype) -> dict:
     return args
 
 
+def paired(args: dict) -> None:
+    """Gate and up in one product give the same numbers."""
+    from ffkernels.triton.tiles import Tile, trying
+
+    with trying(Tile(16, 32, 32, 4, 2, paired=True), Tile(16, 64, 32, 4, 2)):
+        run(args)
+
+
+def paired_layouts(dtype: torch.dtype) -> None:
+    """Wherever both matrices are: one above the other, the other way round, and row by row."""
+    args = ffk_cases.make(20, 24, 50, 8, 13, hot=3, dtype=dtype)
+    gate, up = args["w_gate"], args["w_up"]
+    fused, rows = torch.cat([gate, up]), torch.stack([gate, up], 1).flatten(0, 1)
+    swapped = torch.cat([up, gate])
+    for gate, up in (
+        (fused[:50], fused[50:]),
+        (swapped[50:], swapped[:50]),
+        (rows[::2], rows[1::2]),
+    ):
+        paired(args | {"w_gate": gate, "w_up": up})
+
+
 def nan_scratch(dtype: torch.dtype) -> None:
     """What torch.empty holds must not matter."""
     original = torch.empty
@@ -148,6 +170,18 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
             )
         for shape in RAGGED:
             yield f"ragged_{shape}-{name}", lambda s=shape, t=dtype: run(ragged(s, t))
+        for shape in ("odd", "hot_and_any", "one_neuron", "one_token"):
+            tokens, d, f, block, k, hot = SHAPES[shape]
+            yield (
+                f"paired_{shape}-{name}",
+                lambda a=(tokens, d, f, block, k), h=hot, t=dtype: paired(
+                    ffk_cases.make(*a, hot=h, rank=5, bias=True, dtype=t)
+                ),
+            )
+        yield f"paired_layouts-{name}", lambda t=dtype: paired_layouts(t)
+        yield f"paired_groups-{name}", lambda t=dtype: paired(grouped(16, t, 64, rank=5))
+        yield f"paired_ragged-{name}", lambda t=dtype: paired(ragged("several_tiles", t))
+        yield f"paired_strides-{name}", lambda t=dtype: paired(strided(t))
         yield f"ragged_groups-{name}", lambda t=dtype: run(ragged_groups(t))
         yield f"ragged_nan_scratch-{name}", lambda t=dtype: ragged_nan_scratch(t)
         yield f"strides-{name}", lambda t=dtype: run(strided(t))

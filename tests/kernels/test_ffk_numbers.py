@@ -34,7 +34,9 @@ SHAPES = [  # tokens, d, f, block, K, hot
 
 def backends_for(dtype: torch.dtype) -> list[str]:
     state = ffkernels.available_backends()
-    names = [n for n in ("reference", "torch", "native") if state.get(n) == "available"]
+    names = [
+        n for n in ("reference", "torch", "gather_once", "native") if state.get(n) == "available"
+    ]
     return [n for n in names if n != "native" or dtype != F64]
 
 

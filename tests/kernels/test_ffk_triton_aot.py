@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 
 from triton.compiler.errors import CompilationError
 
-from ffkernels.triton import aot, tiles
+from ffkernels.triton import aot, aot_select, tiles
 
 INSTRUCTION = {80: "mma.sync", 86: "mma.sync", 90: "wgmma", 100: "tcgen05"}
 VARIANTS = [
@@ -34,6 +34,13 @@ SMALL_BLOCKS = [
 ]
 
 
+PAIRED = [
+    aot.Variant("gate_up", arch, "bfloat16", group, 128, paired=True)
+    for arch in aot.CARDS
+    for group in (0, 1, 16)
+]
+
+
 def check(variant: aot.Variant, instruction: str) -> None:
     made = aot.build(variant)
     assert made.matrix.get(instruction, 0) > 0, made
@@ -47,6 +54,11 @@ def check(variant: aot.Variant, instruction: str) -> None:
 )
 def test_matrix_instructions_and_no_spills(variant: aot.Variant) -> None:
     check(variant, INSTRUCTION[variant.arch])
+
+
+@pytest.mark.parametrize("variant", PAIRED, ids=lambda v: f"sm{v.arch}-g{v.group_size}")
+def test_gate_and_up_in_one_product(variant: aot.Variant) -> None:
+    check(variant, INSTRUCTION[variant.known])
 
 
 @pytest.mark.parametrize("variant", RAGGED, ids=lambda v: f"{v.kernel}-sm{v.arch}")
@@ -127,3 +139,12 @@ def test_waits_are_counted_inside_loops_only() -> None:
   ttg.async_wait {num = 0 : i32}
 """
     assert aot.loop_waits(text) == [2, 0]
+
+
+@pytest.mark.parametrize("arch", list(tiles.SHARED_BYTES))
+def test_the_choice_of_neurons_at_8b(arch: int) -> None:
+    """Few spills outside of the loops are borne: one program per block runs for microseconds."""
+    for group in (1, 16):
+        made = aot_select.keep_largest(arch, 14336, group)
+        assert made.spills <= 16 and made.shared_bytes <= 16384, made
+    assert aot_select.block_means(arch).spills == 0

@@ -104,7 +104,7 @@ class Values(TorchFunctionMode):
         kwargs = kwargs or {}
         device = kwargs.get("device")
         if func is torch.Tensor.tolist and isinstance(args[0], CardTensor):
-            return args[0].inner.tolist()
+            return args[0].cpu().tolist()  # one read
         if func == torch.Tensor.data.__set__ and isinstance(args[0], CardTensor):
             args[0].inner = args[1].inner
         if func is torch.tensor and device is not None and torch.device(device) == CARD:

@@ -185,7 +185,9 @@ def triton(root: Path) -> str:
                 line["kernel"],
                 f"sm_{line['arch']}",
                 line["dtype"],
-                neurons + (", K per block" if line.get("ragged") else ""),
+                neurons
+                + (", K per block" if line.get("ragged") else "")
+                + (", both in one product" if line.get("paired") else ""),
                 f"{line['m']} x {line['n']} x {line['k']}",
                 str(line["warps"]),
                 str(line["stages"]),

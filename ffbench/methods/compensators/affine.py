@@ -2,7 +2,6 @@
 design).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.compensators.base import Act, CompensatorState, Runtime
+from ffbench.methods.compensators.joined import JoinedRuntime
 from ffbench.methods.float32_products import linear
+from ffbench.methods.groups import Kept
 from ffbench.methods.linalg import Moments
 from ffbench.methods.tensors import NEURON, Axes
 
@@ -32,7 +33,7 @@ class AffineRuntime(Runtime):
         return None if self.projection is None else linear(x, self.projection)
 
     def add_skipped(
-        self, y: Tensor, x: Tensor, z: Tensor | None, kept: Sequence[Tensor], block_size: int
+        self, y: Tensor, x: Tensor, z: Tensor | None, kept: Kept, block_size: int
     ) -> Tensor:
         """Y + Wd c + Wd V z over the dynamic neurons; the kernel has taken the kept ones off."""
         if self.skipped_mean is None:
@@ -40,6 +41,17 @@ class AffineRuntime(Runtime):
         if z is None or self.skipped_map is None:
             return y.add_(self.skipped_mean)
         return y.add_(linear(z, self.skipped_map, self.skipped_mean))
+
+    def joined(self) -> Runtime:
+        """The estimate of skipped neurons and the output map as one product."""
+        if self.projection is None or self.skipped_map is None or self.skipped_mean is None:
+            return self
+        inner, outer, bias = [self.projection], [self.skipped_map], self.skipped_mean.float()
+        if self.output_map is not None:
+            inner.append(self.output_map.projection)
+            outer.append(self.output_map.expansion)
+            bias = bias + self.output_map.bias.float()
+        return JoinedRuntime.of(self, torch.cat(inner), torch.cat(outer, 1), bias)
 
 
 @dataclass(frozen=True, kw_only=True)

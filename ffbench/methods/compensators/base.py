@@ -1,7 +1,7 @@
 """What a compensator is: how it is fitted, what it gives the kernel and what it adds outside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.float32_products import linear
+from ffbench.methods.groups import Kept
 from ffbench.methods.linalg import Moments
 from ffbench.methods.registry import Method, Registry
 from ffbench.methods.tensors import Axes, reordered
@@ -84,8 +85,16 @@ class Runtime:
         """Features z [T, r] of inputs x [T, d], or None without any."""
         return None
 
+    def estimating(self, z: Tensor) -> Tensor:
+        """The features [T, r] that the estimate reads, of those that `features` gave."""
+        return z
+
+    def joined(self) -> "Runtime":
+        """The same compensation in fewer products, if there is one; it rounds differently."""
+        return self
+
     def add_skipped(
-        self, y: Tensor, x: Tensor, z: Tensor | None, kept: Sequence[Tensor], block_size: int
+        self, y: Tensor, x: Tensor, z: Tensor | None, kept: Kept, block_size: int
     ) -> Tensor:
         """Output y [T, d] with what is estimated of skipped neurons added.
 

@@ -1,6 +1,6 @@
 """Low-rank weights for the skipped neurons, after R-Sparse (arXiv 2504.19449); training-free."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from ffbench.methods.compensators.base import (
     Runtime,
     compensator,
 )
+from ffbench.methods.groups import Kept
 from ffbench.methods.linalg import Moments, truncated_svd
 from ffbench.methods.registry import at_least
 from ffbench.methods.tensors import NEURON, Axes
@@ -31,14 +32,14 @@ class LowRankWeightsRuntime(Runtime):
     act: Act = NO_ACT
 
     def add_skipped(
-        self, y: Tensor, x: Tensor, z: Tensor | None, kept: Sequence[Tensor], block_size: int
+        self, y: Tensor, x: Tensor, z: Tensor | None, kept: Kept, block_size: int
     ) -> Tensor:
         """Y plus the low-rank FFN of x [T, d] with the kept neurons set to zero."""
         gate, gate_in, up, up_in, down, down_out = self.factors
         hidden = self.act((x @ gate_in.T) @ gate.T) * ((x @ up_in.T) @ up.T)
         hidden[:, : self.hot] = 0
         for row, start in zip(kept, range(0, len(x), block_size), strict=True):
-            hidden[start : start + block_size].index_fill_(1, row, 0)
+            hidden[start : start + block_size].index_fill_(1, row.long(), 0)
         return y + (hidden @ down) @ down_out.T
 
 

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from ffbench.methods.registry import Method, Registry
+from ffbench.methods.selectors.predictor import Means
 from ffbench.methods.tensors import Axes
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ class SelectorInputs:
     down_norms: Tensor
     seed: int
     scale: Callable[[Tensor], Tensor] | None = None
+
+
+class LogRatios(NamedTuple):
+    """Scores [n, f] as prior_j * exp(logs_ij), with the exponent cut to -limit..limit.
+
+    logs [n, f] in any float type, prior float32 [f].
+    """
+
+    logs: Tensor
+    prior: Tensor
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,12 @@ class Selector(Method, ABC):
     @abstractmethod
     def scores(self, inputs: SelectorInputs) -> Tensor:
         """Scores [n, f] of the blocks; larger is kept first."""
+
+    def log_ratios(self, layer: "LayerPlan", means: Means) -> LogRatios | None:
+        """The same scores in the form that a card's kernel ranks, from the blocks' mean inputs;
+        None if the rule has no such form.
+        """
+        return None
 
     def flops(self, layer: "LayerPlan", d: int, block_size: int) -> float:
         """FLOPs per token; 0 for a rule that computes nothing per block."""

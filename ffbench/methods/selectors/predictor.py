@@ -1,6 +1,6 @@
 """The trained predictor: each neuron's residual energy from a block's mean input (our design)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,10 @@ from ffbench.methods.tensors import NEURON, Axes, reordered
 RIDGE = 0.1  # of the inputs' correlation; chosen on the tuning part (docs/experiments)
 CLIP = 40.0  # relative energies above it are outliers of single tokens that a linear fit follows
 LIMIT = 4.0  # of a log-score's shift: e^4 is beyond any real ratio to the prior
+
+
+# means [n, d] of n blocks' inputs less a vector [d], rounded to a type
+Means = Callable[[Tensor, torch.dtype], Tensor]
 
 
 @dataclass
@@ -89,6 +93,13 @@ class Predictor:
         if self.projection is not None:
             inputs = product(inputs, self.projection)
         return product(inputs, weights).clamp(-LIMIT, LIMIT)
+
+    def logs(self, means: Means) -> Tensor:
+        """What `shift` gives before it is cut, [n, f] in the weights' type, as are the products."""
+        inputs = means(self.mean, self.weights.dtype)
+        if self.projection is not None:
+            inputs = inputs @ self.projection.T
+        return inputs @ self.weights.T
 
     def flops(self, tokens: int) -> float:
         """FLOPs for one block of `tokens` tokens."""

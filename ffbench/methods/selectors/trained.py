@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from ffbench.methods.selectors.base import Selector, SelectorInputs, selector
-from ffbench.methods.selectors.predictor import Predictor
+from ffbench.methods.selectors.base import LogRatios, Selector, SelectorInputs, selector
+from ffbench.methods.selectors.predictor import LIMIT, Means, Predictor
 
 if TYPE_CHECKING:
     from ffbench.methods.plan import LayerPlan
@@ -26,6 +26,11 @@ class Trained(Selector):
     def scores(self, inputs: SelectorInputs) -> Tensor:
         """The predictor's scores."""
         return inputs.layer.predictor.scores(inputs.blocks)
+
+    def log_ratios(self, layer: "LayerPlan", means: Means) -> LogRatios:
+        """The predictor's logarithms over its prior."""
+        predictor = layer.predictor
+        return LogRatios(predictor.logs(means), predictor.prior, LIMIT)
 
     def learned(self, layer: "LayerPlan") -> dict[str, Tensor]:
         """The predictor's weights and the logarithm of its prior."""

@@ -95,7 +95,9 @@ def speeds(a: argparse.Namespace, case: Case, times: dict[str, list[float]]) -> 
 
 def settings(a: argparse.Namespace, case: Case) -> dict[str, Any]:
     """What was measured: backend, shape and index sets."""
-    sets, module = case.sets, backends.load(a.backend, case.x)
+    sets = case.sets
+    even = min(sets.block_size, case.tokens) if sets.layers[0].indices.shape[1] else None
+    module = backends.load(a.backend, case.x, even)
     choose = getattr(module, "instruction_set", None)
     return {
         "backend": backends.name_of(module),

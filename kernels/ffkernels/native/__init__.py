@@ -12,7 +12,7 @@ from torch import Tensor
 from ffkernels.native import instruction_sets, library
 from ffkernels.problem import Problem
 
-__all__ = ["instruction_set", "refusal", "slower", "sparse", "unavailable"]
+__all__ = ["better", "instruction_set", "refusal", "sparse", "unavailable"]
 
 
 def unavailable() -> str | None:
@@ -29,9 +29,10 @@ def refusal(x: Tensor) -> str | None:
     return unavailable()
 
 
-def slower(x: Tensor) -> bool:
-    """Whether torch has AMX tiles for the dtype of x and this backend has none."""
-    return x.dtype == torch.float16 and torch.cpu._is_amx_fp16_supported()
+def better(x: Tensor, block_size: int | None) -> str | None:
+    """The faster backend if torch has AMX tiles for the dtype of x and this one has none."""
+    amx = x.dtype == torch.float16 and torch.cpu._is_amx_fp16_supported()
+    return "torch" if amx else None
 
 
 def instruction_set(dtype: torch.dtype) -> str:

@@ -4,6 +4,6 @@ The modules of this package import the `triton` package by its absolute name; th
 `ffkernels.triton`.
 """
 
-from ffkernels.triton.launch import refusal, sparse, unavailable
+from ffkernels.triton.launch import better, refusal, sparse, unavailable
 
-__all__ = ["refusal", "sparse", "unavailable"]
+__all__ = ["better", "refusal", "sparse", "unavailable"]

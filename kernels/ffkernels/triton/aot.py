@@ -36,6 +36,7 @@ UNALIGNED = (
     "neuron_tiles",
     "column_tiles",
 )
+CARDS = [80, 86, 89, 90, 100]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
@@ -44,7 +45,7 @@ class Variant:
     """One specialisation of the kernel gate_up or down.
 
     `group_size` 0: contiguous rows, 1: any rows, else neurons per group. `ragged`: each block has
-    its own K.
+    its own K. paired: gate and up in one product.
     """
 
     kernel: str
@@ -55,12 +56,20 @@ class Variant:
     ragged: bool = False
     activation: str = "silu"
     correction: bool = True
+    paired: bool = False
+
+    @property
+    def known(self) -> int:
+        """The architecture whose tiles the card uses."""
+        return tiles.architecture(divmod(self.arch, 10))
 
     @property
     def tile(self) -> Tile:
-        """The tile that the backend would pick."""
+        """The tile that the backend would pick, or `tiles.paired_gate_up`."""
+        if self.paired:
+            return tiles.paired_gate_up(self.known)
         pick = tiles.gate_up_tile if self.kernel == "gate_up" else tiles.down_tile
-        return pick(self.arch, self.dtype == "float32", self.block_size)
+        return pick(self.known, self.dtype == "float32", self.block_size)
 
     def constants(self) -> dict[str, Any]:
         """Compile-time arguments of the kernel."""
@@ -78,13 +87,14 @@ class Variant:
             return shared | {
                 "HAS_HOT": True,
                 "HAS_DYNAMIC": True,
-                "HOT_PAD": tiles.gate_up_tile(self.arch, float32, 4096).n,
-                "PAD": tiles.gate_up_tile(self.arch, float32, self.block_size).n,
+                "HOT_PAD": tiles.gate_up_tile(self.known, float32, 4096).n,
+                "PAD": tiles.gate_up_tile(self.known, float32, self.block_size).n,
             }
         return shared | {
             "ACTIVATION": CODES[self.activation],
             "HAS_Z": corrected,
             "HAS_C": corrected,
+            "PAIRED": tile.paired,
             "BLOCK_R": tiles.RANK_TILE,
         }
 
@@ -156,6 +166,8 @@ def _signature(variant: Variant, arguments: list[str], ones: tuple[str, ...]) ->
             types[name] = f"*{TYPES[variant.dtype]}"
         elif name in INDEX_POINTERS:
             types[name] = "*i32"
+        elif name == "up_offset":
+            types[name] = "i64"
         else:
             types[name] = "constexpr" if name.isupper() or name in ones else "i32"
     return types
@@ -168,22 +180,32 @@ def build(variant: Variant, ones: tuple[str, ...] = ()) -> Compiled:
     """
     kernel = getattr(kernels, variant.kernel)
     signature = _signature(variant, kernel.arg_names, ones)
-    names = list(signature)
     values = variant.constants() | dict.fromkeys(ones, 1)
-    constants = {(names.index(name),): value for name, value in values.items()}
-    aligned = {
-        (i,): [["tt.divisibility", 16]]
-        for i, name in enumerate(names)
-        if signature[name] != "constexpr" and name not in UNALIGNED
-    }
+    aligned = [n for n in signature if signature[n] != "constexpr" and n not in UNALIGNED]
     tile = variant.tile
-    return _inspect(
-        triton.compile(
-            ASTSource(kernel, signature, constants, aligned),
-            target=GPUTarget("cuda", variant.arch, 32),
-            options={"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True},
-        )
+    options = {"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True}
+    return compiled(kernel, variant.arch, signature, values, aligned, options)
+
+
+def compiled(
+    kernel: Any,
+    arch: int,
+    signature: dict[str, str],
+    constants: dict[str, Any],
+    aligned: list[str],
+    options: dict[str, Any],
+) -> Compiled:
+    """Compile a kernel for a card: the Triton type of each argument in the kernel's order, the
+    values of those that are constants, and the names of those that are multiples of 16.
+    """
+    names = list(signature)
+    source = ASTSource(
+        kernel,
+        signature,
+        {(names.index(name),): value for name, value in constants.items()},
+        {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
+    return _inspect(triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options))
 
 
 def variants(archs: list[int], dtypes: list[str], block_sizes: list[int]) -> Iterator[Variant]:
@@ -194,6 +216,10 @@ def variants(archs: list[int], dtypes: list[str], block_sizes: list[int]) -> Ite
                 for group in (0, 1, 16, 32):
                     yield Variant("gate_up", arch, dtype, group, block_size)
                 yield Variant("gate_up", arch, dtype, 1, block_size, ragged=True)
+                if block_size >= 128 and dtype != "float32":
+                    for group in (0, 1, 16):
+                        yield Variant("gate_up", arch, dtype, group, block_size, paired=True)
+                    yield Variant("gate_up", arch, dtype, 1, block_size, True, paired=True)
                 for group in (1, 16, 32):
                     yield Variant("down", arch, dtype, group, block_size)
                 yield Variant("down", arch, dtype, 1, block_size, ragged=True)
@@ -206,9 +232,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--arch", type=int, nargs="+", choices=tiles.SHARED_BYTES, default=list(tiles.SHARED_BYTES)
-    )
+    parser.add_argument("--arch", type=int, nargs="+", choices=CARDS, default=CARDS)
     parser.add_argument("--dtype", nargs="+", choices=TYPES, default=["float16", "bfloat16"])
     parser.add_argument("--block-size", type=int, nargs="+", default=[128])
     options = parser.parse_args(argv)

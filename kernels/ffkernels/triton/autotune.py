@@ -4,7 +4,8 @@ python -m ffkernels.triton.autotune --output-dir FOLDER [--shape llama3.1-8b] [-
 
 Writes FOLDER/tiles.jsonl, one line per block size; FFKERNELS_TILES=FOLDER/tiles.jsonl makes the
 kernels use it. Each pair of tiles that differs from the shipped pair in one kernel is timed with
-half of the neurons kept. Not run on a card yet.
+half of the neurons kept, then the backend "gather_once"; `path` in a line is the faster of the two.
+Not run on a card yet.
 """
 
 import argparse
@@ -45,6 +46,9 @@ def pairs(arch: int, float32: bool, block_size: int) -> Iterator[Pair]:
         fits = shared_bytes(other, 2 * n, float32) <= most and n % down.k == 0
         if fits and other != up:
             yield other, down
+    paired = tiles.paired_gate_up(arch)
+    if not float32 and up.m == paired.m and paired.n % down.k == 0:
+        yield paired, down
     for n, k, stages in ((128, 64, 4), (256, 64, 3), (256, 32, 4), (128, 32, 4), (64, 64, 4)):
         other = replace(down, n=n, k=k, stages=stages)
         fits = shared_bytes(other, n, float32) <= most and up.n % k == 0
@@ -69,13 +73,18 @@ def fastest(candidates: Iterator[Pair], seconds: Callable[[Pair], float]) -> tup
     return best, least
 
 
+def backend_seconds(case: cases.Case, backend: str, rounds: int = ROUNDS) -> float:
+    """Median seconds of the sparse call by a backend."""
+    times = timing.interleaved({"sparse": lambda: case.sparse(backend)}, rounds, 1, "cuda")
+    return timing.spread(times["sparse"])[0]
+
+
 def timed(case: cases.Case, rounds: int = ROUNDS) -> Callable[[Pair], float]:
     """A function that gives the median seconds of the sparse call with a pair of tiles."""
 
     def seconds(pair: Pair) -> float:
         with tiles.trying(*pair):
-            times = timing.interleaved({"sparse": lambda: case.sparse("triton")}, rounds, 1, "cuda")
-        return timing.spread(times["sparse"])[0]
+            return backend_seconds(case, tiles.GATHERED, rounds)
 
     return seconds
 
@@ -95,6 +104,7 @@ def tune(shape: str, dtype: str, block_size: int, tokens: int) -> dict[str, Any]
     case = cases.Case(sets, cases.DTYPES[dtype], tokens, "cuda")
     float32 = dtype == "float32"
     (up, down), seconds = fastest(pairs(arch, float32, block_size), timed(case))
+    once = backend_seconds(case, tiles.ONCE)
     return {
         "arch": arch,
         "float32": float32,
@@ -102,6 +112,8 @@ def tune(shape: str, dtype: str, block_size: int, tokens: int) -> dict[str, Any]
         "gate_up": asdict(up),
         "down": asdict(down),
         "seconds": seconds,
+        "gather_once_seconds": once,
+        "path": tiles.ONCE if once < seconds else tiles.GATHERED,
         "shape": shape,
         "dtype": dtype,
         "tokens": tokens,
@@ -121,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--shape", choices=sorted(shapes.SHAPES), default="llama3.1-8b")
     parser.add_argument("--dtype", choices=sorted(cases.DTYPES), default="bfloat16")
-    parser.add_argument("--block-size", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--block-size", type=int, nargs="+", default=[128, 256, 512, 1024])
     parser.add_argument("--tokens", type=int, default=4096)
     options = parser.parse_args(argv)
     if not torch.cuda.is_available():

@@ -96,6 +96,42 @@ def h_rows(h, rows, block, tile, count, block_size, PAD: tl.constexpr):
     return h + start + (rows - block * block_size).to(tl.int64) * (tl.cdiv(count, PAD) * PAD)
 
 
+@triton.jit
+def multiply(total, x_at, w_at, d, k, EVEN_D: tl.constexpr, BLOCK_K: tl.constexpr):
+    """Total + x W^T over d inputs; pointers to the first `k` columns of x and, transposed, of W."""
+    for start in range(0, d, BLOCK_K):
+        if EVEN_D:
+            x_tile, w_tile = tl.load(x_at), tl.load(w_at)
+        else:
+            left = k < d - start
+            x_tile = tl.load(x_at, mask=left[None, :], other=0.0)
+            w_tile = tl.load(w_at, mask=left[:, None], other=0.0)
+        total = tl.dot(x_tile, w_tile, total, input_precision="ieee")
+        x_at += BLOCK_K
+        w_at += BLOCK_K
+    return total
+
+
+@triton.jit
+def multiply_twice(zeros, x_at, gate_at, up_at, d, k, EVEN_D: tl.constexpr, BLOCK_K: tl.constexpr):
+    """The products x Wg^T and x Wu^T over d inputs, as `multiply`; both begin with `zeros`."""
+    g, u = zeros, zeros
+    for start in range(0, d, BLOCK_K):
+        if EVEN_D:
+            x_tile, gate_tile, up_tile = tl.load(x_at), tl.load(gate_at), tl.load(up_at)
+        else:
+            left = k < d - start
+            x_tile = tl.load(x_at, mask=left[None, :], other=0.0)
+            gate_tile = tl.load(gate_at, mask=left[:, None], other=0.0)
+            up_tile = tl.load(up_at, mask=left[:, None], other=0.0)
+        g = tl.dot(x_tile, gate_tile, g, input_precision="ieee")
+        u = tl.dot(x_tile, up_tile, u, input_precision="ieee")
+        x_at += BLOCK_K
+        gate_at += BLOCK_K
+        up_at += BLOCK_K
+    return g, u
+
+
 @triton.jit(do_not_specialize=["tokens", "token_tiles"])
 def gate_up(
     x,
@@ -118,6 +154,7 @@ def gate_up(
     stride_x,
     stride_gate,
     stride_up,
+    up_offset,
     stride_z,
     stride_v,
     RAGGED: tl.constexpr,
@@ -125,6 +162,7 @@ def gate_up(
     ACTIVATION: tl.constexpr,
     HAS_Z: tl.constexpr,
     HAS_C: tl.constexpr,
+    PAIRED: tl.constexpr,
     EVEN_D: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -133,7 +171,9 @@ def gate_up(
 ):
     """h[token, j] = act(x Wg_j^T) (x Wu_j^T) - (z V_j^T + c_j), 0 for positions past the count.
 
-    A grid of token_tiles * neuron_tiles programs; sums in float32.
+    A grid of token_tiles * neuron_tiles programs; sums in float32. PAIRED: gate and up rows take
+    turns in one tile of 2 BLOCK_N rows, so that one product reads x once and gives both sums side
+    by side; wherever the matrices are, up begins `up_offset` elements after gate.
     """
     token_program, neuron_tile = grouped_order(tl.program_id(0), token_tiles, neuron_tiles)
     block, safe, own = token_tile(token_program, tokens, block_size, tiles_per_block, BLOCK_M)
@@ -145,23 +185,21 @@ def gate_up(
     token_rows = safe.to(tl.int64)
     k = tl.arange(0, BLOCK_K)
     x_at = x + token_rows[:, None] * stride_x + k[None, :]
-    gate_at = w_gate + kept[None, :] * stride_gate + k[:, None]
-    up_at = w_up + kept[None, :] * stride_up + k[:, None]
-    g = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    u = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for start in range(0, d, BLOCK_K):
-        if EVEN_D:
-            x_tile, gate_tile, up_tile = tl.load(x_at), tl.load(gate_at), tl.load(up_at)
-        else:
-            left = k < d - start
-            x_tile = tl.load(x_at, mask=left[None, :], other=0.0)
-            gate_tile = tl.load(gate_at, mask=left[:, None], other=0.0)
-            up_tile = tl.load(up_at, mask=left[:, None], other=0.0)
-        g = tl.dot(x_tile, gate_tile, g, input_precision="ieee")
-        u = tl.dot(x_tile, up_tile, u, input_precision="ieee")
-        x_at += BLOCK_K
-        gate_at += BLOCK_K
-        up_at += BLOCK_K
+    if PAIRED:
+        both = neuron_tile * BLOCK_N + tl.arange(0, 2 * BLOCK_N) // 2
+        row = kept_rows(indices + first, both, kept_count, GROUP)
+        is_up = tl.arange(0, 2 * BLOCK_N) % 2 == 1
+        row = tl.where(is_up, up_offset + row * stride_up, row * stride_gate)
+        products = tl.zeros((BLOCK_M, 2 * BLOCK_N), dtype=tl.float32)
+        products = multiply(
+            products, x_at, w_gate + row[None, :] + k[:, None], d, k, EVEN_D, BLOCK_K
+        )
+        g, u = tl.split(tl.reshape(products, (BLOCK_M, BLOCK_N, 2)))
+    else:
+        gate_at = w_gate + kept[None, :] * stride_gate + k[:, None]
+        up_at = w_up + kept[None, :] * stride_up + k[:, None]
+        g = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        g, u = multiply_twice(g, x_at, gate_at, up_at, d, k, EVEN_D, BLOCK_K)
     out = activate(g, ACTIVATION) * u
     if HAS_Z:
         r = tl.arange(0, BLOCK_R)

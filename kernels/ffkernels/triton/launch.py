@@ -47,6 +47,15 @@ def refusal(x: Tensor) -> str | None:
     return None
 
 
+def better(x: Tensor, block_size: int | None) -> str | None:
+    """The backend that is faster for blocks of so many tokens, or None (see `tiles.path`)."""
+    if block_size is None or knobs.runtime.interpret:
+        return None
+    arch = tiles.architecture(torch.cuda.get_device_capability(x.device))
+    path = tiles.path(arch, x.dtype == torch.float32, block_size)
+    return None if path == tiles.GATHERED else path
+
+
 def on_device_of(x: Tensor) -> Any:
     """Context in which launches go to the card of x."""
     return torch.cuda.device(x.device) if x.device.type == "cuda" else contextlib.nullcontext()
@@ -60,6 +69,13 @@ def cdiv(count: int, size: int) -> int:
 def unit_columns(t: Tensor | None) -> Tensor | None:
     """Return t [n, m] with stride 1 along a row; copied if it is stored otherwise."""
     return t if t is None or t.stride(1) == 1 else t.contiguous()
+
+
+def distance(first: Tensor, second: Tensor) -> int:
+    """Elements from the first element of a tensor to that of another of the same type, which may
+    lie in other memory.
+    """
+    return (second.data_ptr() - first.data_ptr()) // first.element_size()
 
 
 def row_layout(group: int) -> int:
@@ -141,6 +157,7 @@ class Launch:
             self.x.stride(0),
             p.w_gate.stride(0),
             p.w_up.stride(0),
+            distance(p.w_gate, p.w_up) if tile.paired else 0,
             z.stride(0),
             v.stride(0),
             RAGGED=ragged,
@@ -148,6 +165,7 @@ class Launch:
             ACTIVATION=CODES[p.activation],
             HAS_Z=has_z,
             HAS_C=has_c,
+            PAIRED=tile.paired,
             EVEN_D=self.d % tile.k == 0,
             BLOCK_M=tile.m,
             BLOCK_N=tile.n,

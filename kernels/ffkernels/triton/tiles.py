@@ -11,18 +11,27 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 # Shared memory that one program may use on each architecture that the tiles are made for (CUDA
 # programming guide, table of technical specifications).
 SHARED_BYTES = {80: 166_912, 86: 101_376, 90: 232_448, 100: 232_448}
 VARIABLE = "FFKERNELS_TILES"
+GATHERED, ONCE = "triton", "gather_once"  # backends that compute a call
+# Tokens of a block from which "gather_once" is taken, by whether the dtype is float32. By
+# arithmetic, not measured: copying a block's rows moves b bytes an element twice at W bytes/s, the
+# products take 2 B FLOP an element at F FLOP/s, or at a share e of it in the gathering kernel. So
+# B = b F / (W (1/e - 1)): 990 in half types on an H100 (F 798e12, W 3.0e12, e 0.65), less on cards
+# with less arithmetic per byte; in float32, whose kernel has no matrix instructions, about 80
+# (F 60e12, e 0.5).
+ONCE_FROM = {False: 1024, True: 128}
 RANK_TILE = 32  # columns of z and v per step; ranks are 64 to 256
 
 
 @dataclass(frozen=True)
 class Tile:
     """One kernel's tile: m tokens, n neurons (gate-up) or columns (down), k deep; warps and
-    pipeline stages.
+    pipeline stages. paired: gate-up multiplies both rows of a neuron in one product of 2 n rows.
     """
 
     m: int
@@ -30,6 +39,7 @@ class Tile:
     k: int
     warps: int
     stages: int
+    paired: bool = False
 
 
 def architecture(capability: tuple[int, int]) -> int:
@@ -69,6 +79,19 @@ def default_gate_up(arch: int, float32: bool, block_size: int) -> Tile:
     return Tile(m, 64, k, warps, 4 if arch == 90 else 3)
 
 
+def paired_gate_up(arch: int) -> Tile:
+    """A gate-up tile for half types in blocks of 128 tokens or more that multiplies both rows of a
+    neuron in one product. `autotune` tries it; it is not shipped as the default before a card has
+    shown that it is faster.
+    """
+    if arch == 90:
+        return Tile(128, 128, 64, 8, 4, paired=True)
+    # 128 neurons would spill with groups on sm_100
+    return (
+        Tile(128, 64, 64, 8, 4, paired=True) if arch > 90 else Tile(128, 64, 32, 8, 3, paired=True)
+    )
+
+
 def default_down(arch: int, float32: bool, block_size: int) -> Tile:
     """The shipped tile of the down kernel."""
     if float32:
@@ -77,18 +100,25 @@ def default_down(arch: int, float32: bool, block_size: int) -> Tile:
     return Tile(m, 128 if m > 16 else 64, _depth(arch, m), 8 if m == 128 else 4, 3)
 
 
+class Measured(NamedTuple):
+    """What `autotune` found for a case: both tiles, and the faster backend."""
+
+    gate_up: Tile
+    down: Tile
+    path: str
+
+
 @functools.cache
-def measured(path: str) -> dict[tuple[int, bool, int], tuple[Tile, Tile]]:
-    """Gate-up and down tiles by architecture, float32 and block size, from a file of `autotune`.
+def measured(path: str) -> dict[tuple[int, bool, int], Measured]:
+    """What a file of `autotune` says by architecture, float32 and block size.
 
     ValueError if the file cannot be read or a pair of tiles does not fit together.
     """
     try:
         lines = [json.loads(text) for text in Path(path).read_text(encoding="utf-8").splitlines()]
-        pairs = {
-            (int(line["arch"]), bool(line["float32"]), int(line["block_size"])): (
-                Tile(**line["gate_up"]),
-                Tile(**line["down"]),
+        found = {
+            (int(line["arch"]), bool(line["float32"]), int(line["block_size"])): Measured(
+                Tile(**line["gate_up"]), Tile(**line["down"]), str(line.get("path", GATHERED))
             )
             for line in lines
         }
@@ -97,9 +127,13 @@ def measured(path: str) -> dict[tuple[int, bool, int], tuple[Tile, Tile]]:
             f"{VARIABLE}: {path} is not a file of tiles ({type(error).__name__}: {error}); "
             "write one with python -m ffkernels.triton.autotune"
         ) from error
-    for up, down in pairs.values():
-        check_pair(up, down)
-    return pairs
+    for case in found.values():
+        check_pair(case.gate_up, case.down)
+        if case.path not in (GATHERED, ONCE):
+            raise ValueError(
+                f"{VARIABLE}: expected path {GATHERED} or {ONCE}, received {case.path!r}"
+            )
+    return found
 
 
 def check_pair(up: Tile, down: Tile) -> None:
@@ -125,14 +159,29 @@ def trying(up: Tile, down: Tile) -> Iterator[None]:
         _tried.pop()
 
 
+def _measured(case: tuple[int, bool, int]) -> Measured | None:
+    """What the file named in FFKERNELS_TILES says of a case."""
+    path = os.environ.get(VARIABLE)
+    return measured(path).get(case) if path else None
+
+
+def path(arch: int, float32: bool, block_size: int) -> str:
+    """The faster backend for blocks that keep the same number of neurons: as measured, else by
+    ONCE_FROM.
+    """
+    found = _measured((arch, float32, block_size))
+    if found is not None:
+        return found.path
+    return ONCE if block_size >= ONCE_FROM[float32] else GATHERED
+
+
 def _pair(arch: int, float32: bool, block_size: int) -> tuple[Tile, Tile]:
     """The measured tiles that FFKERNELS_TILES has for this case, else the shipped ones."""
     if _tried:
         return _tried[-1]
-    path = os.environ.get(VARIABLE)
     case = (arch, float32, block_size)
-    pair = measured(path).get(case) if path else None
-    return pair or (default_gate_up(*case), default_down(*case))
+    found = _measured(case)
+    return found[:2] if found else (default_gate_up(*case), default_down(*case))
 
 
 def gate_up_tile(arch: int, float32: bool, block_size: int) -> Tile:

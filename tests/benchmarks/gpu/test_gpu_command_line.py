@@ -42,6 +42,22 @@ def test_every_shape_block_size_and_length_is_measured_once() -> None:
             assert f"kernel {shape}, block {block}" in names
         for tokens in (2048, 4096, 8192, 16384):
             assert f"TTFT {shape}, {tokens} tokens" in names
+    assert names[-1] == "TTFT llama3.2-1b, 4096 tokens, compiled"
+    flags = [step.arguments[-2:] for step in steps(True, Path("out")) if "TTFT" in step.name]
+    assert all(one[-1] == "--final-layer" for one in flags)
+
+
+def test_the_line_of_a_step_names_every_speedup() -> None:
+    result = {
+        "ttft": [{"ratio": 1.5}],
+        "baselines": [{"merged_gate_up": {"ratio": 1.4}, "compiled": {"ratio": 1.25}}],
+        "final_layer": [{"ratio": 1.55}],
+    }
+    assert command_line.headline({"status": "ok", "result": result}) == (
+        ", TTFT 1.50x (merged_gate_up 1.40x, compiled 1.25x, both by the final-layer rule 1.55x)"
+    )
+    plain = {"ttft": [{"ratio": 1.5}], "baselines": [], "final_layer": None}
+    assert command_line.headline({"status": "ok", "result": plain}) == ", TTFT 1.50x"
 
 
 def test_the_tiles_that_are_found_come_before_the_measurements_that_use_them() -> None:
@@ -51,7 +67,14 @@ def test_the_tiles_that_are_found_come_before_the_measurements_that_use_them() -
     assert all(s.name.startswith(("kernel", "TTFT")) for s in todo[place + 1 :])
 
 
-@pytest.mark.parametrize("name", ["kernel llama3.1-8b, block 128", "TTFT llama3.1-8b, 2048 tokens"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kernel llama3.1-8b, block 128",
+        "TTFT llama3.1-8b, 2048 tokens",
+        "TTFT llama3.2-1b, 4096 tokens, compiled",
+    ],
+)
 def test_the_real_commands_refuse_nothing_but_the_missing_card(name: str, tmp_path: Path) -> None:
     import torch
 

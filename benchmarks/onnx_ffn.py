@@ -3,9 +3,10 @@
 python benchmarks/onnx_ffn.py
 python benchmarks/onnx_ffn.py --engine openvino --shapes 576x1536 --rounds 3
 
-Checks both graphs against ffkernels, then times them in turn; each round's ratios are of runs next
-to each other. Needs the packages onnx and onnxruntime, or onnx and openvino, which no lock has:
-docs/onnx_openvino.md says how to add them and what was found.
+Checks the graphs against ffkernels, then times them in turn; each round's ratios are of runs next
+to each other. With OpenVINO, `custom` is a custom operation that calls ffkernels. Needs the packages
+onnx and onnxruntime, or onnx and openvino, which no lock has: docs/onnx_openvino.md says how to add
+them and what was found.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 from bench_lines import append, arguments_of, conditions
+from openvino_op import custom_model, operation
 from torch import Tensor
 
 SCRIPT = "onnx_ffn.py"
@@ -198,14 +200,15 @@ def onnxruntime_run(model: bytes, threads: int) -> Run:
     return run
 
 
-def openvino_run(model: bytes, threads: int) -> Run:
-    """The same with OpenVINO, in float32 too."""
+def openvino_run(model: Any, threads: int) -> Run:
+    """The same with OpenVINO, in float32 too, for bytes or a model of its own."""
     import openvino
 
     core = openvino.Core()
     properties = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     properties["PERFORMANCE_HINT"] = "LATENCY"
-    compiled = core.compile_model(core.read_model(model, b""), "CPU", properties)
+    read = core.read_model(model, b"") if isinstance(model, bytes) else model
+    compiled = core.compile_model(read, "CPU", properties)
     request = compiled.create_infer_request()
 
     def run(names: list[str], x: Tensor) -> list[Tensor]:
@@ -213,6 +216,20 @@ def openvino_run(model: bytes, threads: int) -> Run:
         return [torch.from_numpy(request.get_tensor(name).data) for name in names]
 
     return run
+
+
+def custom_run(shape: Shape, weights: Weights, threads: int) -> Run:
+    """The same as `openvino_run` of a model whose FFN is a custom operation."""
+    from ffkernels import sparse_gated_ffn
+
+    def sparse(x: Tensor) -> tuple[Tensor, Tensor]:
+        means = x.view(-1, shape.block, shape.d).mean(1)
+        kept = (means @ weights.predictor.T).topk(shape.kept, dim=1).indices.sort(dim=1).values
+        rows = weights.gate, weights.up, weights.down_t
+        return sparse_gated_ffn(x, *rows, kept, shape.block), kept
+
+    made = operation([sparse], shape.kept, shape.block)
+    return openvino_run(custom_model(made, shape.d), threads)
 
 
 def allowed(shape: Shape, y: Tensor) -> float:
@@ -268,6 +285,8 @@ def measured(shape: Shape, engine: str, threads: int, rounds: int) -> dict[str, 
     runs = {"dense": compiled(dense_graph(shape, weights), threads)}
     for form in FORMS:
         runs[form] = compiled(sparse_graph(shape, weights, form), threads)
+    if engine == "openvino":
+        runs["custom"] = custom_run(shape, weights, threads)
     found = differences(shape, weights, x, runs)
     kept = runs["batched"](["kept"], x)[0].long().sort(dim=1).values
     rows = weights.gate, weights.up, weights.down_t

@@ -4,9 +4,10 @@ python benchmarks/onnx_ffn.py
 python benchmarks/onnx_ffn.py --engine openvino --shapes 576x1536 --rounds 3
 
 Checks the graphs against ffkernels, then times them in turn; each round's ratios are of runs next
-to each other. With OpenVINO, `custom` is a custom operation that calls ffkernels. Needs the packages
-onnx and onnxruntime, or onnx and openvino, which no lock has: docs/onnx_openvino.md says how to add
-them and what was found.
+to each other. With OpenVINO, `custom` is an operation of ours that calls ffkernels.
+
+Needs the packages onnx and onnxruntime, or onnx and openvino, which no lock has;
+docs/onnx_openvino.md says how to add them and what was found.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ffbench.integrations.vllm.layer import rows_of
+from ffbench.integrations.vllm.metrics import CountsFile
 from ffbench.integrations.vllm.positions import BatchLayout, batch_layout, requests_of
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.prefill_state import Prefill
@@ -60,6 +61,11 @@ class CurrentBatch:
         for request in requests:
             self.prefill.too_short(request.prompt_tokens, self.plan.min_tokens)
         return batch_layout(self.plan.settings, requests, rows, self.plan.min_tokens)
+
+    def publish(self, counts: CountsFile) -> None:
+        """Write the density so far to where /metrics finds it."""
+        if self.prefill.total:
+            counts.write(self.prompt_rows, self.prefill.density)
 
     def report(self, now: float | None = None) -> None:
         """Log the density so far, at most once in `LOG_SECONDS` and by the first rank only."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ffbench.integrations.fingerprints import fingerprint
+from ffbench.integrations.vllm.metrics import publish
 from ffbench.integrations.vllm.refusals import (
     KERNELS,
     PLAN,
@@ -66,6 +67,7 @@ def start(config: Any) -> None:
         refuse(problems)
     config.parallel_config.worker_cls = WORKER
     align_kv_blocks(config.cache_config, plan.settings.block_size)
+    publish()
     s = plan.settings
     logger.info(
         "ffbench: prompts run by plan %s: %s + %s, sparsity %s, blocks of %d tokens, dense below "

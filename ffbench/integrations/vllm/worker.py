@@ -8,6 +8,7 @@ from vllm.platforms import current_platform
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
 from ffbench.integrations.vllm.batch import CurrentBatch
+from ffbench.integrations.vllm.metrics import CountsFile, counts_of_server
 from ffbench.integrations.vllm.mlp import PlanMLP
 from ffbench.integrations.vllm.models import planned_model
 from ffbench.integrations.vllm.refusals import KERNELS, options_of
@@ -23,7 +24,10 @@ logger = logging.getLogger("vllm.ffbench")
 
 
 class PlanWorker(Base):  # type: ignore[misc]
-    """The platform's worker; only the loading of the model differs."""
+    """The platform's worker; it loads the model with the plan and publishes the density."""
+
+    batch: CurrentBatch
+    counts: CountsFile | None = None
 
     def load_model(self, **arguments: Any) -> None:
         """Load the model with the rank's part of the plan.
@@ -37,9 +41,10 @@ class PlanWorker(Base):  # type: ignore[misc]
         parallel = config.parallel_config
         rank = parallel.rank % parallel.tensor_parallel_size
         plan = SparsePlan.load(Path(options.plan))
-        batch = CurrentBatch(
+        batch = self.batch = CurrentBatch(
             rank_plan(plan, rank, parallel.tensor_parallel_size), self.model_runner, rank
         )
+        self.counts = counts_of_server(rank)
         kernel = KERNELS[current_platform.device_type]
         kernel = kernel if options.kernel == "auto" else options.kernel
         contexts = config.compilation_config.static_forward_context
@@ -49,3 +54,10 @@ class PlanWorker(Base):  # type: ignore[misc]
         if not all(isinstance(layer.mlp, PlanMLP) for layer in layers):
             raise RuntimeError("ffbench_plan: the model was loaded without the plan's FFNs")
         logger.info("ffbench: %d FFNs run by the plan, kernel %s", len(layers), kernel)
+
+    def execute_model(self, *arguments: Any, **options: Any) -> Any:
+        """Run one pass; afterwards the density is what its prompts had."""
+        output = super().execute_model(*arguments, **options)
+        if self.counts is not None:
+            self.batch.publish(self.counts)
+        return output

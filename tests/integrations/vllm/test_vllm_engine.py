@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from ffbench.integrations.fingerprints import fingerprint
+from ffbench.integrations.vllm.servers import free_port, server, server_words
 from ffbench.methods.plan_files import plan_settings
 from ffbench.models.shapes import random_plan
 
@@ -253,3 +255,40 @@ def test_the_command_ends_with_one_line(llama: Path) -> None:
     assert done.returncode == 2
     assert last.startswith("error: ffbench_plan: plan nowhere: cannot be read")
     assert "Traceback" not in done.stderr
+
+
+def asked(url: str, body: dict[str, Any] | None = None) -> str:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_server_tells_its_density(
+    folder: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = environment() | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    for name, value in (given | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}).items():
+        monkeypatch.setenv(name, value)
+    options = ["--dtype", "float32", "--max-model-len", "2048", "--enforce-eager", "--tokens-only"]
+    port, log = free_port(), folder / "server.log"
+    words = server_words(str(llama), port, saved_plan(folder, llama, 0.5), options)
+    address = f"http://127.0.0.1:{port}"
+    with server(words, port, log, 300):
+        before = asked(f"{address}/metrics")
+        # one token ends a request after its prompt: no later pass may be needed for the counts
+        sampling = {"temperature": 0, "max_tokens": 1, "ignore_eos": True, "detokenize": False}
+        body = {"token_ids": prompts()[0], "sampling_params": sampling}
+        asked(f"{address}/inference/v1/generate", body)
+        after = asked(f"{address}/metrics")
+    assert re.search(r"^ffbench_prompt_tokens_total 0\.0$", before, re.MULTILINE), before
+    assert "vllm:prompt_tokens_total" in after  # vLLM's own are there as well
+    values = dict(re.findall(r"^(ffbench_\w+) (\S+)$", after, re.MULTILINE))
+    sparse_tokens = LENGTHS[0] - BLOCK - 40
+    assert float(values["ffbench_prompt_tokens_total"]) == LENGTHS[0]
+    assert float(values["ffbench_ffn_density"]) == pytest.approx(
+        1 - sparse_tokens / 2 / LENGTHS[0], abs=1e-6
+    )
+    assert float(values["ffbench_ffn_prompt_tokens_total"]) == pytest.approx(
+        LENGTHS[0] - sparse_tokens / 2, abs=1e-3
+    )

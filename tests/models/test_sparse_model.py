@@ -102,4 +102,4 @@ def test_on_a_card_no_down_rows_are_kept_between_entries(
             with sparse.entered():
                 logits = twin(ids.to(CARD)).logits
             torch.testing.assert_close(logits.cpu(), expected, atol=2e-5, rtol=1e-4)
-            assert all(layer.w_down_t.numel() == 0 for layer in sparse.layers.values())
+            assert all(layer.w_down_t.numel() == 0 for layer in sparse.prepared.values())

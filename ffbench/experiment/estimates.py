@@ -15,7 +15,6 @@ from ffbench.models.sizes import ModelSizes
 from ffbench.runs.cache import StageCache
 from ffbench.settings import RunSettings
 from ffbench.training.plan_builder import (
-    CURVATURE_WINDOWS,
     MAP_WINDOWS,
     MIXING_WINDOWS,
     SENSITIVITY_WINDOWS,
@@ -74,7 +73,7 @@ def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
         "neuron_order": sizes.forward_flops(tokens, window),
         "token_mixing": 2 * sizes.forward_flops(MIXING_WINDOWS * MIXING_TOKENS, MIXING_TOKENS),
         "sensitivity": training(SENSITIVITY_WINDOWS) * layers / 2,
-        "curvature": training(CURVATURE_WINDOWS) * (1 + 2 * losses),
+        "curvature": training(s.objective.windows) * (1 + 2 * losses),
         "output_map": 3 * mapped,
         "teacher": training(TUNING_WINDOWS),
         "tune": 4 * steps * training(TUNING_STEP_WINDOWS),

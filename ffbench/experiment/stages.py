@@ -15,7 +15,6 @@ from ffbench.methods.plan import PlanSettings
 from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
 from ffbench.training.plan_builder import (
-    CURVATURE_WINDOWS,
     MAP_WINDOWS,
     MIXING_WINDOWS,
     SENSITIVITY_WINDOWS,
@@ -100,7 +99,8 @@ class RunStages:
 
     def curvature_stage(self) -> Stage:
         """Fisher information; the weights of the losses count later."""
-        first = {"windows": CURVATURE_WINDOWS, "first_dense": self.plan_settings.first_dense}
+        windows = self.settings.objective.windows
+        first = {"windows": windows, "first_dense": self.plan_settings.first_dense}
         return declared("curvature", self.tails() | first, self.model, self.text)
 
     def sensitivity_stage(self) -> Stage:

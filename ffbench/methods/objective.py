@@ -18,20 +18,21 @@ class Objective:
     context's own tokens, which only users of prompt log-probabilities read. metric: how errors of
     an FFN's output count if neurons are chosen and output maps are fitted: `output`, by their size;
     `answer`, by the Fisher information of these losses; `auto`, `answer` if the scheduler measures
-    it anyway.
+    it anyway. windows: texts, each a context with its tails, that this information is read from.
     """
 
     continuation: float = 0.5
     copy: float = 0.5
     full: float = 0.0
     metric: str = "auto"
+    windows: int = 16
 
     def weights(self) -> dict[str, float]:
         """The weights that are not zero, by name."""
         return {name: getattr(self, name) for name in NAMES if getattr(self, name)}
 
     def problems(self) -> list[str]:
-        """An unknown metric, negative weights, or none above zero."""
+        """An unknown metric, no window, negative weights, or none above zero."""
         values = {name: getattr(self, name) for name in NAMES}
         negative = [
             f"objective.{name}: {value} is negative; choose 0 or more"
@@ -39,6 +40,8 @@ class Objective:
             if value < 0
         ]
         unknown = [f"objective.{text}" for text in one_of("metric", self.metric, METRICS)]
+        if self.windows < 1:
+            unknown.append(f"objective.windows: {self.windows} is too small; choose 1 or more")
         if negative or any(values.values()):
             return [*negative, *unknown]
         return [*unknown, "objective: every weight is 0; give at least one of " + ", ".join(NAMES)]

@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 MIXING_WINDOWS = 4  # scores of layers are steady after a few windows
 MAP_WINDOWS = 16  # of the calibration windows: a map has few parameters
 SENSITIVITY_WINDOWS = 6  # each costs half a forward pass per layer
-CURVATURE_WINDOWS = 16  # a forward and a backward pass per objective each
 TUNING_WINDOWS = 128
 
 
@@ -201,7 +200,7 @@ class PlanBuilder:
         names = list(self.objective.weights())
 
         def make(folder: Path) -> None:
-            text = self.text.windows(CURVATURE_WINDOWS, window_length())
+            text = self.text.windows(self.objective.windows, window_length())
             windows = tail_windows(text, self.settings.first_dense)
             curvature.save_curvature(
                 *curvature.neuron_curvature(self.model, windows, names), folder

@@ -24,7 +24,7 @@ def newest(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def facts(line: dict[str, Any]) -> str:
     """Processor, threads and commit."""
-    return f"{line['cpu']}, {line['threads']} threads, git {line['git_sha']}"
+    return f"{line['cpu']}, {line['threads']} threads, git {line['git_sha'][:10]}"
 
 
 def profile(root: Path) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Sparse = Callable[[Tensor], tuple[Tensor, Tensor]]
+Sparse = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def operation(layers: Sequence[Sparse], kept: int, block: int) -> Any:
-    """A class of operations: input x [.., T, d] and the number of a layer, output y as x and the
-    neurons [blocks, kept] of each block, both computed by the layer's function of x [T, d].
+def operation(layers: Sequence[Sparse], kept: int = 0, block: int = 1) -> Any:
+    """A class of operations: input x [.., d] and the number of a layer, output y as x, computed by
+    the layer's function of x [T, d]. With `kept`, x is [T, d], and a second output is the neurons
+    [blocks, kept] of each block.
 
     The number is an input, not an attribute: attributes of Python operations are lost in files.
     """
@@ -32,11 +33,11 @@ def operation(layers: Sequence[Sparse], kept: int, block: int) -> Any:
 
         def validate_and_infer_types(self) -> None:
             shape = self.get_input_partial_shape(0)
-            length = shape[len(shape) - 2]
-            fixed = openvino.Dimension(-1 if length.is_dynamic else -(-len(length) // block))
             self.set_output_type(0, self.get_input_element_type(0), shape)
-            chosen = openvino.PartialShape([fixed, openvino.Dimension(kept)])
-            self.set_output_type(1, openvino.Type.i64, chosen)
+            if kept:
+                blocks = -1 if shape[0].is_dynamic else -(-shape[0].get_length() // block)
+                chosen = openvino.PartialShape([blocks, kept])
+                self.set_output_type(1, openvino.Type.i64, chosen)
 
         def clone_with_new_inputs(self, new_inputs: Any) -> Any:
             return PlanFFN(new_inputs)
@@ -49,8 +50,8 @@ def operation(layers: Sequence[Sparse], kept: int, block: int) -> Any:
 
         def evaluate(self, outputs: Any, inputs: Any) -> bool:
             x = torch.from_numpy(inputs[0].data)
-            y, chosen = layers[int(inputs[1].data.item())](x.reshape(-1, x.shape[-1]))
-            for output, value in zip(outputs, (y.view(x.shape), chosen), strict=True):
+            y, *others = layers[int(inputs[1].data.item())](x.reshape(-1, x.shape[-1]))
+            for output, value in zip(outputs, (y.view(x.shape), *others), strict=True):
                 output.shape = list(value.shape)
                 np.copyto(output.data, value.numpy())
             return True

@@ -86,10 +86,10 @@ def publish() -> None:
         return
     try:
         if _folder is None:
-            _folder = tempfile.TemporaryDirectory(prefix="ffbench-vllm-")
-            path = Path(_folder.name) / "counts"
+            folder = tempfile.TemporaryDirectory(prefix="ffbench-vllm-")
+            path = Path(folder.name) / "counts"
             registry().register(DensityCollector(CountsFile(path)))
-            os.environ[COUNTS] = str(path)
+            _folder, os.environ[COUNTS] = folder, str(path)
         else:
             # another engine of this process, or its configuration made again: it counts anew
             Path(os.environ[COUNTS]).write_bytes(b"")

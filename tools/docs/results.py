@@ -61,6 +61,7 @@ SPEEDS = (
     "dtype",
     "method",
     "tokens",
+    "cpu",
     "threads",
     "ratio",
     "ffn_ratio",

@@ -237,6 +237,9 @@ class Objective:
     metric: str | None = about(
         "how errors of outputs count: auto, answer or output; null in older results", None
     )
+    windows: int | None = about(
+        "texts that the curvature was measured on; null in older results, which had 16", None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ def model_problems(settings: RunSettings) -> list[str]:
     from ffbench.experiment.identity import model_spec
     from ffbench.experiment.mixtures import mixture_problems
     from ffbench.models.checkpoint import tokenizer_problem
-    from ffbench.models.checks import config_problems, group_problems, position_problems
+    from ffbench.models.config_checks import config_problems, group_problems, position_problems
     from ffbench.models.damage import damage
     from ffbench.models.device import device_problem
     from ffbench.models.errors import ModelError

@@ -1,7 +1,7 @@
 """How long the texts are that a run reads."""
 
 from ffbench.experiment.stages import RunStages
-from ffbench.models.checks import UsedLength
+from ffbench.models.config_checks import UsedLength
 from ffbench.settings import RunSettings
 from ffbench.training.tails import COPY_TOKENS, window_length
 

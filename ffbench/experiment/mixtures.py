@@ -5,7 +5,7 @@ from typing import Any
 
 from ffbench.experiment.identity import plan_settings
 from ffbench.methods.expert_plans import expert_plan_problems
-from ffbench.models.checks import experts_setting, mixture_problem
+from ffbench.models.config_checks import experts_setting, mixture_problem
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.settings import RunSettings
 

@@ -54,7 +54,7 @@ class Session:
         """Raise ModelError if the settings use longer texts than the model has positions, or what a
         mixture of experts cannot have: before the model was loaded, it may have been unknown.
         """
-        from ffbench.models.checks import position_problems
+        from ffbench.models.config_checks import position_problems
 
         config = self.model.config.to_dict()
         problems = position_problems(config, used_lengths(self.settings))

@@ -18,7 +18,8 @@ from ffbench.models.checkpoint import (
     read_config,
     tokenizer_problem,
 )
-from ffbench.models.checks import check_loaded, config_problems, structure_problem
+from ffbench.models.checks import check_loaded
+from ffbench.models.config_checks import config_problems, structure_problem
 from ffbench.models.damage import damage
 from ffbench.models.device import AUTO, DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError

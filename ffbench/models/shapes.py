@@ -18,7 +18,7 @@ from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
 from ffbench.models.adapters import experts_per_layer, gated_ffns
 from ffbench.models.checkpoint import read_config_file
-from ffbench.models.checks import config_problems, structure_problem
+from ffbench.models.config_checks import config_problems, structure_problem
 from ffbench.models.loading import DTYPES, ModelError
 from ffbench.suggestions import unknown_name
 

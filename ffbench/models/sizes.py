@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ffbench.models.checks import experts_setting, text_config
+from ffbench.models.config_checks import experts_setting, text_config
 from ffbench.models.loading import ModelSpec, known_config
 from ffbench.models.shapes import SHAPES, shape_of
 

@@ -4,12 +4,11 @@ triton is imported.
 Started by test_ffk_triton_numbers.py in a process of its own; prints one JSON object, case name ->
 "ok" or what failed."""
 
-import json
-import os
 from collections.abc import Callable, Iterator
 
 import ffk_cases
 import torch
+from ffk_interpreter import report
 
 F16, F32 = torch.float16, torch.float32
 SHAPES = {  # tokens, d, f, block, K, hot
@@ -189,18 +188,5 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
     yield "refuses_bfloat16", refuses_bfloat16
 
 
-def main() -> None:
-    """Run all cases, also after a failure."""
-    assert os.environ.get("TRITON_INTERPRET") == "1"
-    outcomes = {}
-    for name, case in cases():
-        try:
-            case()
-            outcomes[name] = "ok"
-        except Exception as error:  # noqa: BLE001 - reported as the failure of this case
-            outcomes[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(outcomes))
-
-
 if __name__ == "__main__":
-    main()
+    report(cases())

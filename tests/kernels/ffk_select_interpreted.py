@@ -4,11 +4,10 @@ imported.
 Started by test_ffk_select.py in a process of its own; prints one JSON object, case name -> "ok" or
 what failed."""
 
-import json
-import os
 from collections.abc import Callable, Iterator
 
 import torch
+from ffk_interpreter import report
 
 from ffkernels import select
 
@@ -91,18 +90,5 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
             yield f"means_{name}_{dtype.itemsize}", lambda s=sizes, t=dtype: means(*s, t)
 
 
-def main() -> None:
-    """Run all cases, also after a failure."""
-    assert os.environ.get("TRITON_INTERPRET") == "1"
-    outcomes = {}
-    for name, case in cases():
-        try:
-            case()
-            outcomes[name] = "ok"
-        except Exception as error:  # noqa: BLE001 - reported as the failure of this case
-            outcomes[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(outcomes))
-
-
 if __name__ == "__main__":
-    main()
+    report(cases())

@@ -1,35 +1,19 @@
 """The choice of each block's neurons: torch's path by hand, Triton's under the interpreter."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import ffk_select_interpreted
 import pytest
 import torch
+from ffk_interpreter import outcomes_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ffkernels
 from ffkernels import select
 
-HERE = Path(__file__).resolve().parent
-
 
 @pytest.fixture(scope="module")
 def outcome() -> dict[str, str]:
     pytest.importorskip("triton")
-    paths = [str(HERE), str(Path(ffkernels.__file__).resolve().parents[1])]
-    done = subprocess.run(
-        [sys.executable, str(HERE / "ffk_select_interpreted.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return outcomes_of("ffk_select_interpreted.py")
 
 
 @pytest.mark.parametrize("case", [name for name, _ in ffk_select_interpreted.cases()])

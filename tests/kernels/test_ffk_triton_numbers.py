@@ -1,35 +1,20 @@
 """The Triton kernels' arithmetic under the interpreter, in a process of its own, and on a card
 if there is one."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import ffk_cases
 import ffk_interpreted
 import pytest
 import torch
+from ffk_interpreter import outcomes_of
 
 import ffkernels
 
-HERE = Path(__file__).resolve().parent
 pytest.importorskip("triton")
 
 
 @pytest.fixture(scope="module")
 def outcome() -> dict[str, str]:
-    paths = [str(HERE), str(Path(ffkernels.__file__).resolve().parents[1])]
-    done = subprocess.run(
-        [sys.executable, str(HERE / "ffk_interpreted.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return outcomes_of("ffk_interpreted.py")
 
 
 @pytest.mark.parametrize("case", [name for name, _ in ffk_interpreted.cases()])

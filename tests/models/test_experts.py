@@ -16,7 +16,8 @@ from torch.nn.functional import silu
 from ffbench.methods.plan import PlanError, PlanSettings, SparsePlan
 from ffbench.methods.plan_card import card_rows, readme
 from ffbench.models.adapters import experts_per_layer, gated_ffns
-from ffbench.models.checks import check_loaded, config_problems
+from ffbench.models.checks import check_loaded
+from ffbench.models.config_checks import config_problems
 from ffbench.models.errors import UnsupportedModelError
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.forward import attribute, check_logits

@@ -12,7 +12,8 @@ from tiny_families import FAMILIES, FUSED, tiny_family
 from tiny_plans import plan_settings, prompt
 
 from ffbench.models.adapters import gated_ffns
-from ffbench.models.checks import check_loaded, config_problems
+from ffbench.models.checks import check_loaded
+from ffbench.models.config_checks import config_problems
 from ffbench.models.forward import check_logits
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill

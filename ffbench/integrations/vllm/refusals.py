@@ -8,7 +8,7 @@ from ffbench.integrations.vllm.shards import rank_problems
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.methods.selectors import Selector
 from ffbench.methods.similar_blocks import CONSECUTIVE
-from ffbench.models.checks import config_problems, text_config
+from ffbench.models.config_checks import config_problems, text_config
 from ffbench.suggestions import unknown_name
 
 PLAN, KERNEL, MODEL_NAME = "ffbench_plan", "ffbench_kernel", "ffbench_model_name"

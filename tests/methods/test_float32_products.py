@@ -115,6 +115,13 @@ def test_other_dtypes_are_torchs(by_onednn, dtype):
     assert not by_onednn
 
 
+def test_autocast_is_torchs(by_onednn):
+    x, weight = torch.randn(5, 33), torch.randn(21, 33)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(x, weight).dtype == torch.bfloat16
+    assert not by_onednn
+
+
 def test_other_devices_are_torchs(by_onednn):
     x, weight = torch.randn(5, 33, device="meta"), torch.randn(21, 33, device="meta")
     assert linear(x, weight).shape == (5, 21)

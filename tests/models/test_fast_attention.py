@@ -116,6 +116,19 @@ def test_what_goes_to_torch(chunked, change, by_chunks):
         torch.testing.assert_close(result, expected.transpose(1, 2))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 40), (1, 1, 40, 50), (1, 2, 40, 40), (3, 1, 40, 40)])
+def test_a_mask_of_another_shape_is_left_to_torch(shape):
+    mask = torch.ones(shape, dtype=torch.bool)
+    assert not module.applies(*tensors(4, 2, 40, batch=2), mask, causal=True)
+
+
+def test_autocast_goes_to_torch(chunked):
+    query, key, value = tensors(4, 4, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        result, _ = attention(Layer(), query, key, value, None, is_causal=True)
+    assert not chunked and result.dtype == torch.bfloat16
+
+
 def prompts():
     ids = torch.arange(2, 62).unsqueeze(0)
     padded = torch.cat([ids, ids])

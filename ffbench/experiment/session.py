@@ -14,16 +14,23 @@ from ffbench.experiment.plan_cards import made_card
 from ffbench.experiment.stages import RunStages
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.errors import ModelError
-from ffbench.models.loading import ModelSpec, load_model
+from ffbench.models.loading import ModelSpec, load_model, weight_files
 from ffbench.runs.cache import StageCache
 from ffbench.runs.machine import Machine
 from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
 
 
-@lru_cache(maxsize=1)
 def loaded(spec: ModelSpec) -> tuple[Any, Any]:
-    """Model and tokenizer, checked, and kept for the next run of a sweep."""
+    """Model and tokenizer, checked, and kept for the next run of a sweep; read anew if a file of
+    theirs has changed.
+    """
+    return loaded_once(spec, tuple((path, path.stat().st_mtime_ns) for path in weight_files(spec)))
+
+
+@lru_cache(maxsize=1)
+def loaded_once(spec: ModelSpec, files: tuple[tuple[Path, int], ...]) -> tuple[Any, Any]:
+    """`loaded`, by the model's files with their times of change (ns)."""
     from ffbench.models.fast_products import use_fast_products
     from ffbench.models.forward import check_logits
 

@@ -82,7 +82,8 @@ class RunStages:
         c = self.settings.calibration
         sizes = {
             "windows": MIXING_WINDOWS,
-            "window": min(c.window, MIXING_TOKENS),
+            "window": c.window,
+            "read": MIXING_TOKENS,
             "tokens": c.tokens,
             "far": FAR_TOKENS,
         }

@@ -23,6 +23,7 @@ from ffbench.settings import (
     TaskSettings,
     TrackerSettings,
 )
+from ffbench.training.token_mixing import MIXING_TOKENS
 
 TUNED = {"name": "surrogate", "output_map_rank": 4, "tune_steps": 3}
 CASES: dict[str, dict[str, Any]] = {
@@ -118,6 +119,16 @@ OTHER: dict[str, dict[str, Any]] = {
 def test_what_changes_a_result_is_in_the_key() -> None:
     keys = [run_key(run_settings(**change)) for change in ({}, *OTHER.values())]
     assert len(set(keys)) == len(keys)
+
+
+def test_token_mixing_is_measured_again_on_other_windows() -> None:
+    """Windows above its limit are cut to one length, but others of the text are looked at."""
+    keys = set()
+    for window in (MIXING_TOKENS, 2 * MIXING_TOKENS, 4 * MIXING_TOKENS):
+        calibration = CalibrationSettings(window=window)
+        run = RunStages(run_settings(scheduler="token_mixing", calibration=calibration))
+        keys.add(run.measurement["token_mixing"].key)
+    assert len(keys) == 3
 
 
 def test_parameters_that_count_later_share_the_fit() -> None:

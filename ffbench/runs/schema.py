@@ -1,6 +1,6 @@
 """The fields of a result: the only list of their names, types and meanings.
 
-`ffbench.experiment.pipeline` builds a `RunResult` and writes it; `ffanalysis` parses it back.
+`ffbench.experiment.pipeline` writes these fields; `ffanalysis` parses them as a `RunResult`.
 docs/result-schema.md is printed from here. Standard library only. Older results are converted by
 `ffbench.runs.legacy` first.
 """

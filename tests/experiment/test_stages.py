@@ -8,10 +8,12 @@ import pytest
 import torch
 from tiny_stages import run_settings
 
+from ffbench import plugins
 from ffbench.experiment.declarations import DECLARATIONS
 from ffbench.experiment.fidelity_cases import fidelity_cases
 from ffbench.experiment.stages import RunStages, run_key
 from ffbench.models.loading import ModelSpec, load_tiny
+from ffbench.plugins import Plugin
 from ffbench.runs.stage import Stage
 from ffbench.settings import (
     CalibrationSettings,
@@ -138,6 +140,26 @@ def test_parameters_that_count_later_share_the_fit() -> None:
     for change in OTHER:
         alone = change in ("compensator rank", "calibration")
         assert (fit(**OTHER[change]) != fit()) == alone, change
+
+
+def test_another_source_of_a_plugins_method_is_another_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def keys(method: str, source: str) -> tuple[str, str]:
+        monkeypatch.setattr(plugins, "_loaded", {"mine": Plugin("mine", source, (method,))})
+        run = RunStages(run_settings())
+        return run.run.key, run.fit.key
+
+    monkeypatch.setattr(plugins, "_loaded", {})
+    plain = RunStages(run_settings())
+    selector, compensator = (
+        f"{kind} {getattr(plain.plan_settings, kind).name}" for kind in ("selector", "compensator")
+    )
+    first, second = keys(selector, "a" * 64), keys(selector, "b" * 64)
+    assert len({first[0], second[0], plain.run.key}) == 3
+    assert first[1] == second[1] == plain.fit.key
+    assert keys(compensator, "a" * 64)[1] != keys(compensator, "b" * 64)[1]
+    assert keys("selector of nobody", "a" * 64) == (plain.run.key, plain.fit.key)
 
 
 def test_the_rank_of_another_method_is_refused_not_ignored() -> None:

@@ -14,8 +14,8 @@ from ffbench.runs.answers import AnswerLog
 from ffbench.runs.machine import Machine
 from ffbench.runs.progress import log_line
 from ffbench.runs.provenance import cpu_name, gpu_name
+from ffbench.runs.run_folder import RunFolder
 from ffbench.runs.schema import SCHEMA_VERSION
-from ffbench.runs.store import RunFolder
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
 from ffbench.tracking.mirror import objective

@@ -14,7 +14,7 @@ from ffbench.models.loading import DTYPES
 from ffbench.models.sizes import ModelSizes
 from ffbench.runs.cache import StageCache
 from ffbench.settings import RunSettings
-from ffbench.training.plan_builder import (
+from ffbench.training.plan_stages import (
     MAP_WINDOWS,
     MIXING_WINDOWS,
     SENSITIVITY_WINDOWS,

@@ -15,7 +15,7 @@ from ffbench.methods.plan import METHODS, PlanSettings
 from ffbench.plugins import source_of
 from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
-from ffbench.training.plan_builder import (
+from ffbench.training.plan_stages import (
     MAP_WINDOWS,
     MIXING_WINDOWS,
     SENSITIVITY_WINDOWS,

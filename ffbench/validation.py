@@ -22,7 +22,7 @@ from ffbench.runs.schema import TAILS
 from ffbench.settings import FidelitySettings, RunSettings
 
 JUDGED_PARTS = ("heldout", "test")
-PROMPT_TOKENS = 64  # the least room for a prompt and its chat template beside the answer
+PROMPT_TOKENS = 64  # the least room for a prompt and its chat template, without the answer
 LARGEST_NUMBER = 2**31 - 1  # of tokens, rounds, neurons and seeds: what every library takes
 GROUP_SIZES = (1, 8, 16, 32, 64)
 

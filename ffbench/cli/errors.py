@@ -112,7 +112,7 @@ def failure(error: Exception) -> int:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the card or beside it; by torch's words, to import nothing."""
+    """Whether memory ran out, on the card or off it; by torch's words, to import nothing."""
     text = str(error)
     return (
         isinstance(error, MemoryError)

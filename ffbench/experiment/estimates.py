@@ -51,7 +51,7 @@ def plan_bytes(settings: RunSettings, sizes: ModelSizes) -> int:
 
 def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
     """FLOPs by stage of a run (our count; fits and samples as the code makes them, what is small
-    beside them left out). Stages that the run does not need are counted too.
+    compared with them left out). Stages that the run does not need are counted too.
     """
     s, d, f, layers = settings, sizes.hidden, sizes.neurons, sizes.layers
     tokens, window, length = s.calibration.tokens, s.calibration.window, window_length()

@@ -164,8 +164,8 @@ def quiet_transformers() -> Iterator[None]:
 def load_model(spec: ModelSpec) -> tuple[Any, Any]:
     """Model in eval mode on its device, and its tokenizer, both checked (`ffbench.models.checks`).
 
-    Raises ModelError for whatever stands in the way; what config.json tells is told before weights
-    are read.
+    Raises ModelError for whatever prevents it; problems that config.json shows are named before
+    weights are read.
     """
     device = resolve_device(spec.device)
     if spec.source == "tiny":

@@ -104,7 +104,7 @@ class RunFolder:
                 before = read_object(path)
                 earlier = before.pop("earlier", [])
                 if not isinstance(earlier, list):
-                    raise StoreError(f"{path} is damaged (its 'earlier' is no list); remove it")
+                    raise StoreError(f"{path} is damaged (its 'earlier' is not a list); remove it")
                 provenance = provenance | {"earlier": [*earlier, before]}
             write_json(self.path / "config.json", config)
             write_json(path, provenance)

@@ -19,6 +19,7 @@ USER_ERRORS = {
     "ffbench.cli.compose.ConfigProblems",
     "ffbench.cli.errors.UsageError",
     "ffbench.cli.launchers.LauncherError",
+    "ffbench.data.json_lines.DataFileError",
     "ffbench.data.user_text.TextError",
     "ffbench.evaluation.chat_template.PromptError",
     "ffbench.methods.plan.PlanError",

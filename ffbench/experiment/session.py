@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ffbench.data.user_text import StampedFiles
 from ffbench.experiment import identity
 from ffbench.experiment.lengths import used_lengths
 from ffbench.experiment.mixtures import mixture_problems
@@ -14,7 +15,7 @@ from ffbench.experiment.plan_cards import made_card
 from ffbench.experiment.stages import RunStages
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.errors import ModelError
-from ffbench.models.loading import ModelSpec, load_model, weight_files
+from ffbench.models.loading import ModelSpec, load_model
 from ffbench.runs.cache import StageCache
 from ffbench.runs.machine import Machine
 from ffbench.runs.stage import Stage
@@ -25,11 +26,11 @@ def loaded(spec: ModelSpec) -> tuple[Any, Any]:
     """Model and tokenizer, checked, and kept for the next run of a sweep; read anew if a file of
     theirs has changed.
     """
-    return loaded_once(spec, tuple((path, path.stat().st_mtime_ns) for path in weight_files(spec)))
+    return loaded_once(spec, identity.stamped_files(spec))
 
 
 @lru_cache(maxsize=1)
-def loaded_once(spec: ModelSpec, files: tuple[tuple[Path, int], ...]) -> tuple[Any, Any]:
+def loaded_once(spec: ModelSpec, files: StampedFiles) -> tuple[Any, Any]:
     """`loaded`, by the model's files with their times of change (ns)."""
     from ffbench.models.fast_products import use_fast_products
     from ffbench.models.forward import check_logits

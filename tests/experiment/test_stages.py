@@ -150,16 +150,18 @@ def test_another_source_of_a_plugins_method_is_another_key(
         run = RunStages(run_settings())
         return run.run.key, run.fit.key
 
-    monkeypatch.setattr(plugins, "_loaded", {})
-    plain = RunStages(run_settings())
+    settings = RunStages(run_settings()).plan_settings
     selector, compensator = (
-        f"{kind} {getattr(plain.plan_settings, kind).name}" for kind in ("selector", "compensator")
+        f"{kind} {getattr(settings, kind).name}" for kind in ("selector", "compensator")
     )
+    plain = keys("selector of nobody", "a" * 64)
     first, second = keys(selector, "a" * 64), keys(selector, "b" * 64)
-    assert len({first[0], second[0], plain.run.key}) == 3
-    assert first[1] == second[1] == plain.fit.key
+    assert len({first[0], second[0], plain[0]}) == 3
+    assert first[1] == second[1] == plain[1]
     assert keys(compensator, "a" * 64)[1] != keys(compensator, "b" * 64)[1]
-    assert keys("selector of nobody", "a" * 64) == (plain.run.key, plain.fit.key)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    without = RunStages(run_settings())
+    assert (without.run.key, without.fit.key) == plain
 
 
 def test_the_rank_of_another_method_is_refused_not_ignored() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def conditions(script: str, arguments: Sequence[str], device: str = "cpu") -> di
     sha, diff = git_state()
     place = script if script.startswith("-m ") else f"benchmarks/{script}"
     return {
-        "command": " ".join(["python", place, *map(masked, arguments)]),
+        "command": " ".join(["python", place, *(shlex.quote(masked(one)) for one in arguments)]),
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "device": device,

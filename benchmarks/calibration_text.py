@@ -10,9 +10,11 @@ each.
 
 import argparse
 import json
+import sys
 from itertools import islice
 from pathlib import Path
 
+from ffbench.cli.errors import guarded
 from ffbench.data.embedded_text import calibration_chunks
 from ffbench.data.json_lines import read_json_lines
 
@@ -44,7 +46,7 @@ def code(characters: int) -> list[str]:
     return texts
 
 
-def main() -> None:
+def main() -> int:
     """Write one JSON Lines file of contexts and one of code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -61,7 +63,8 @@ def main() -> None:
             "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
         )
         print(f"{name}: {len(texts)} texts, {sum(map(len, texts))} characters")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

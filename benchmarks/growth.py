@@ -33,7 +33,8 @@ from ffbench.experiment.stages import RunStages
 from ffbench.runs.identity import content_key
 from ffbench.runs.provenance import cpu_name, git_state
 from ffbench.runs.stage import Stage
-from ffbench.training.plan_builder import PlanBuilder, TrainingText
+from ffbench.training.plan_builder import PlanBuilder
+from ffbench.training.plan_stages import TrainingText
 
 SCRIPT = "growth.py"
 RECORDS = 100

@@ -21,7 +21,7 @@ from ffbench.methods.flops import flops_of
 from ffbench.methods.plan import SparsePlan
 from ffbench.settings import RunSettings
 from ffbench.training.output_map import fit_output_maps
-from ffbench.training.plan_builder import MAP_WINDOWS
+from ffbench.training.plan_stages import MAP_WINDOWS
 
 SCRIPT = "map_inputs.py"
 RANK = 104  # with rank 64 of the estimate as many FLOPs as rank 128 of the estimate alone

@@ -23,6 +23,7 @@ from bench_lines import arguments_of
 from openvino_op import Sparse, operation
 from torch import Tensor
 
+from ffbench.cli.errors import guarded
 from ffbench.integrations.vllm.layer import BatchFFN
 from ffbench.integrations.vllm.positions import RequestRows, batch_layout
 from ffbench.methods.plan import PlanError, SparsePlan
@@ -163,4 +164,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -197,8 +197,8 @@ def run(arguments: Sequence[str]) -> int:
         return refuse(["fidelity.windows: 0 is too small; choose 1 or more"])
     bench = Bench(settings, options.steps, options.every)
     count = len(gated_ffns(bench.session.model))
-    if max(options.layers) >= count:
-        return refuse([f"--layers: {max(options.layers)}; the model has layers 0 to {count - 1}"])
+    if wrong := [layer for layer in options.layers if not 0 <= layer < count]:
+        return refuse([f"--layers: {wrong[0]} is not in 0..{count - 1}, the model's layers"])
     write = writer(bench, options.out, arguments)
     done = keys_of(options.out)
     if options.kl:

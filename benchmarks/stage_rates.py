@@ -45,7 +45,7 @@ def peak() -> float:
 
 
 def recorded(job: Job) -> dict[str, Any]:
-    """The result of a finished run. Raises StoreError where it is missing."""
+    """The result of a finished run. Raises StoreError if it is missing."""
     path = Path(job.settings.output_dir) / "runs" / run_key(job.settings) / "result.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -51,6 +51,13 @@ def load_plugins(modules: Iterable[str], registered: Registered) -> list[Plugin]
     return list(dict.fromkeys([*named, *installed]))
 
 
+def source_of(method: str) -> str | None:
+    """Hash of the source that registered a method, spelled as in `Plugin.methods`; None if no
+    plugin did.
+    """
+    return next((one.source for one in _loaded.values() if method in one.methods), None)
+
+
 def load_entry_point(point: EntryPoint, registered: Registered) -> Plugin:
     """The module that an installed package's entry point names."""
     where = f"plugins: entry point {point.name!r}"

@@ -34,8 +34,8 @@ class ModelSettings:
 
 @dataclass
 class TaskSettings:
-    """Scored prompts. `limit` is records a task (null: all); `max_length` counts prompt and answer
-    tokens; `seed` is of generated records; `json_lines` defines tasks of your own
+    """Scored prompts. `limit` is records per task (null: all); `max_length` counts prompt and
+    answer tokens; `seed` is of generated records; `json_lines` defines tasks of your own
     (docs/extending.md).
     """
 

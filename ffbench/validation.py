@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from ffbench.evaluation.answers import PROTOCOLS
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings, block_problem
@@ -15,14 +16,13 @@ from ffbench.methods.registry import MethodError, at_least, one_of
 from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE, SIMILAR
 from ffbench.methods.token_rules import TokenRule
+from ffbench.models.device import AUTO, DTYPES
 from ffbench.models.loading import SOURCES
+from ffbench.runs.schema import TAILS
 from ffbench.settings import FidelitySettings, RunSettings
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-PROTOCOLS = ("whole", "context")
-TAILS = ("continuation", "copy", "question")
 JUDGED_PARTS = ("heldout", "test")
-PROMPT_TOKENS = 64  # the least room for a prompt and its chat template beside the answer
+PROMPT_TOKENS = 64  # the least room for a prompt and its chat template, without the answer
 LARGEST_NUMBER = 2**31 - 1  # of tokens, rounds, neurons and seeds: what every library takes
 GROUP_SIZES = (1, 8, 16, 32, 64)
 
@@ -257,7 +257,7 @@ def rule_problems(settings: RunSettings) -> list[str]:
     s = settings
     return [
         *one_of("model.source", s.model.source, SOURCES),
-        *one_of("model.dtype", s.model.dtype, DTYPES),
+        *one_of("model.dtype", s.model.dtype, (AUTO, *DTYPES)),
         *plan_problems(s),
         *s.objective.problems(),
         *text_problems(s),

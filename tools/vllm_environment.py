@@ -2,7 +2,7 @@
 
 vLLM pins torch exactly and holds transformers below the release that the locks have, so it has an
 environment of its own. Its packages torchvision, torchaudio and torchcodec are left out: the public
-index has them for CUDA only, and they fail beside a torch for CPUs. Nothing here needs them.
+index has them for CUDA only, and they fail with a torch for CPUs. Nothing here needs them.
 """
 
 import argparse

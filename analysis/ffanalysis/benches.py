@@ -18,6 +18,21 @@ from ffbench.runs.legacy import current_line
 from ffbench.runs.schema import TAILS
 
 PUBLISHED = "published"
+# what a line of kernels.jsonl is a measurement of
+KERNEL_SETTINGS = (
+    "shape",
+    "dtype",
+    "block_size",
+    "group_size",
+    "hot_fraction",
+    "tokens",
+    "sparsity",
+    "threads",
+    "backend",
+    "indices",
+    "device",
+    "cpu",
+)
 SELECTION = (
     "model",
     "selector",

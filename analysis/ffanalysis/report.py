@@ -162,9 +162,9 @@ def without_dense_losses(runs: pd.DataFrame) -> pd.DataFrame:
 def report(source: Source, style: str = "md", by: str = "run") -> str:
     """The runs as md, csv, json or latex, one row per run, or by task, length, layer or seed.
 
-    Tables show every setting that differs between their rows; the others stand once above. Seeds
-    are one row with mean and interval unless `by` is `seed`. csv and json hold every column and
-    every seed.
+    Tables show every setting that differs between their rows; the others are named once, above
+    them. Seeds are one row with mean and interval unless `by` is `seed`. csv and json hold every
+    column and every seed.
 
     Raises:
         LoadError: there are no runs, or none with such values.

@@ -22,6 +22,7 @@ if "torch" in seen["packages"]:
         seen["card"] = card.name
         seen["capability"] = f"{card.major}.{card.minor}"
         seen["memory_gib"] = round(card.total_memory / 2**30, 1)
+    seen["uuid"] = str(card.uuid)
 if "triton" in seen["packages"]:
     import triton
     seen["triton"] = triton.__version__
@@ -54,10 +55,13 @@ class EnvironmentProblem(Exception):
     """The interpreter cannot be asked; the message is one line."""
 
 
-def driver_facts() -> dict[str, object]:
-    """Driver, power limit and highest clock as `nvidia-smi` reports them; empty without it."""
+def driver_facts(card: str = "0") -> dict[str, object]:
+    """Driver, power limit and highest clock of a card from `nvidia-smi`, by its index there or its
+    UUID; empty without it.
+    """
     query = "driver_version,power.limit,clocks.max.sm"
-    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "--id=0"]
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    command.append(f"--id={card}")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
@@ -96,4 +100,7 @@ def environment(python: Sequence[str], root: Path) -> Environment:
             done.stderr.strip().splitlines()[-1:] if isinstance(error, IndexError) else [str(error)]
         )
         raise EnvironmentProblem(f"{python[0]} does not answer: {' '.join(last)}") from error
-    return Environment(**{**seen, "packages": tuple(seen["packages"]), **driver_facts()})
+    # by its UUID: CUDA_VISIBLE_DEVICES numbers cards anew, nvidia-smi does not
+    uuid = seen.pop("uuid", None)
+    facts = driver_facts() if uuid is None else driver_facts(f"GPU-{uuid}")
+    return Environment(**{**seen, "packages": tuple(seen["packages"]), **facts})

@@ -19,6 +19,7 @@ USER_ERRORS = {
     "ffbench.cli.compose.ConfigProblems",
     "ffbench.cli.errors.UsageError",
     "ffbench.cli.launchers.LauncherError",
+    "ffbench.data.json_lines.DataFileError",
     "ffbench.data.user_text.TextError",
     "ffbench.evaluation.chat_template.PromptError",
     "ffbench.methods.plan.PlanError",
@@ -112,7 +113,7 @@ def failure(error: Exception) -> int:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the card or beside it; by torch's words, to import nothing."""
+    """Whether memory ran out, on the card or off it; by torch's words, to import nothing."""
     text = str(error)
     return (
         isinstance(error, MemoryError)

@@ -12,8 +12,9 @@ from ffbench.experiment.past_rates import PastRun, stage_rates, uncounted_second
 from ffbench.models.sizes import ModelSizes, model_sizes
 from ffbench.runs.files import StoreError
 from ffbench.runs.progress import duration
+from ffbench.runs.run_folder import RunFolder
 from ffbench.runs.status import estimate_cost, marked_busy
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.store import RunStore
 from ffbench.settings import RunSettings
 
 MOST_RUNS = 20  # the newest ones: machines and code change

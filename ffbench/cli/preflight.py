@@ -78,7 +78,7 @@ def kernel_problem(settings: RunSettings) -> str | None:
         return None
     spec = model_spec(settings)
     try:
-        device = torch.device("cpu") if spec.source == "tiny" else resolve_device(spec.device)
+        device = resolve_device(spec.device)
         backends.load(name, torch.empty(1, dtype=DTYPES[dtype_of(spec)], device=device))
     except ModelError as error:
         return str(error)

@@ -134,6 +134,7 @@ def conditions(request: Request) -> dict[str, Any]:
     """What every line says about where and how it was measured."""
     import torch
 
+    from ffbench.experiment.plan_cards import command_text
     from ffbench.methods.plan import SparsePlan
     from ffbench.runs.provenance import cpu_name, git_state, gpu_name, masked, thread_counts
 
@@ -155,7 +156,7 @@ def conditions(request: Request) -> dict[str, Any]:
         "vllm": vllm_version(),
         "server_options": list(request.options),
         "git_sha": git_state()[0],
-        "command": "python -m ffbench " + " ".join(masked(word) for word in sys.argv[1:]),
+        "command": command_text(sys.argv),
     }
 
 

@@ -148,7 +148,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     import torch
 
     from ffbench.evaluation.speed import break_even, prefill_times
-    from ffbench.experiment.plan_cards import speed_card
+    from ffbench.experiment.plan_cards import command_text, speed_card
     from ffbench.methods.flops import flops_of
     from ffbench.methods.plan_files import save_header
     from ffbench.models.device import start_line
@@ -210,7 +210,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "cpu": cpu_name(),
         "torch": torch.__version__,
         "git_sha": git_state()[0],
-        "command": "python -m ffbench " + " ".join(sys.argv[1:]),
+        "command": command_text(sys.argv),
     }
 
 

@@ -9,14 +9,15 @@ import time
 from typing import TYPE_CHECKING
 
 from ffbench.cli.errors import DONE, FAILED, refuse
+from ffbench.cli.live import POLL_SECONDS
 from ffbench.cli.options import Parser
+from ffbench.runs.progress import EVERY_SECONDS
 
 if TYPE_CHECKING:
     from ffbench.runs.status import SweepStatus
     from ffbench.runs.store import RunStore
     from ffbench.runs.sweep_progress import SweepProgress
 
-POLL_SECONDS, EVERY_SECONDS = 2.0, 60.0
 CLEAR = "\x1b[H\x1b[J"
 
 

@@ -12,6 +12,8 @@ from ffbench.data.json_lines import SUFFIXES, DataFileError, read_json_lines, re
 PLAIN = (".txt", ".md", ".py")
 FIELDS = ("text", "context")
 
+StampedFiles = tuple[tuple[Path, int], ...]
+
 
 class TextError(ValueError):
     """A folder of text cannot be used; the message says which file and line, and why."""
@@ -47,7 +49,6 @@ def readable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-@lru_cache(maxsize=4)
 def user_documents(folder: str) -> dict[str, str]:
     """Name -> text of every chunk of a folder's documents, its subfolders included, in the order of
     `in_chunks`.
@@ -56,12 +57,24 @@ def user_documents(folder: str) -> dict[str, str]:
     its field text or context (as LongBench's). Raises TextError if the folder or a file cannot be
     used, or if there is no text.
     """
-    root = Path(folder).expanduser()
+    return documents_of(folder, stamped_files(folder))
+
+
+def stamped_files(folder: str) -> StampedFiles:
+    """Every text file of a folder with its time of change (ns). Raises TextError."""
+    root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise TextError(f"calibration.folder: {folder} is not a directory")
+    return tuple((path, path.stat().st_mtime_ns) for path in text_files(root))
+
+
+@lru_cache(maxsize=4)
+def documents_of(folder: str, files: StampedFiles) -> dict[str, str]:
+    """`user_documents`, read once until a file changes."""
+    root = Path(folder).expanduser().absolute()
     documents = {
         f"{readable(path.relative_to(root).as_posix())}:{i}": text
-        for path in text_files(root)
+        for path, _ in files
         for i, text in enumerate(texts_of(path))
         if text.strip()
     }
@@ -73,10 +86,15 @@ def user_documents(folder: str) -> dict[str, str]:
     return in_chunks(documents, "own")
 
 
-@lru_cache(maxsize=4)
 def user_text_hash(folder: str) -> str:
     """SHA-256 over every document: the identity of a folder of text, wherever it is."""
+    return hash_of(folder, stamped_files(folder))
+
+
+@lru_cache(maxsize=4)
+def hash_of(folder: str, files: StampedFiles) -> str:
+    """`user_text_hash`, computed once until a file changes."""
     digest = hashlib.sha256()
-    for name, text in user_documents(folder).items():
+    for name, text in documents_of(folder, files).items():
         digest.update(f"{name}\0{text}\0".encode())
     return digest.hexdigest()

@@ -21,6 +21,7 @@ from ffbench.runs.answers import AnswerLog
 from ffbench.runs.progress import progress_bar
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
+PROTOCOLS = ("whole", "context")  # the part of a prompt that runs sparse; see `Decoder`
 TAIL_CHARACTERS = 600  # of the prompt's end, kept with each answer for a reader
 Work = list[tuple[TaskSpec, list[TaskRecord]]]
 Batch = list[tuple[TaskRecord, PromptIds]]

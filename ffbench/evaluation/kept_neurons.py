@@ -21,7 +21,7 @@ def chosen_neurons(model: Any, plan: SparsePlan, windows: Tensor, backend: str) 
     """Dynamic neurons int64 [blocks, kept - hot] of each layer over all windows ids [n, T], in the
     plan's order.
 
-    Whole sparse blocks only. Raises ValueError where the windows are too short to have any.
+    Whole sparse blocks only. Raises ValueError if the windows are too short to have any.
     """
     size, rows = plan.settings.block_size, []
     with sparse_prefill(model, plan, backend) as prefill:

@@ -114,10 +114,9 @@ def twin_of(model: Any, own_storage: bool = False) -> Any:
 
 
 def prompt_ids(model: Any, ids: Tensor | None, tokens: int) -> Tensor:
-    """Ids [1, tokens] of one prompt: the beginning of `ids` [n], or random ones where there are
-    none.
+    """Ids [1, tokens] of one prompt: the beginning of `ids` [n], or random ones without them.
 
-    Raises ValueError where `ids` is shorter than the prompt or the prompt is empty.
+    Raises ValueError if `ids` is shorter than the prompt or the prompt is empty.
     """
     if tokens < 1:
         raise ValueError(f"tokens: expected at least 1, received {tokens}")

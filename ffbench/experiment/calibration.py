@@ -11,7 +11,7 @@ from ffbench.data.embedded_text import KINDS, calibration_chunks
 from ffbench.data.user_text import user_documents
 from ffbench.data.windows import document_windows, joined_windows
 from ffbench.settings import RunSettings
-from ffbench.training.plan_builder import TrainingText
+from ffbench.training.plan_stages import TrainingText
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ffbench.models.loading import DTYPES
 from ffbench.models.sizes import ModelSizes
 from ffbench.runs.cache import StageCache
 from ffbench.settings import RunSettings
-from ffbench.training.plan_builder import (
+from ffbench.training.plan_stages import (
     MAP_WINDOWS,
     MIXING_WINDOWS,
     SENSITIVITY_WINDOWS,
@@ -51,7 +51,7 @@ def plan_bytes(settings: RunSettings, sizes: ModelSizes) -> int:
 
 def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
     """FLOPs by stage of a run (our count; fits and samples as the code makes them, what is small
-    beside them left out). Stages that the run does not need are counted too.
+    compared with them left out). Stages that the run does not need are counted too.
     """
     s, d, f, layers = settings, sizes.hidden, sizes.neurons, sizes.layers
     tokens, window, length = s.calibration.tokens, s.calibration.window, window_length()

@@ -13,7 +13,8 @@ from ffbench.runs.cache import WAIT_SECONDS
 from ffbench.runs.interrupts import interrupted
 from ffbench.runs.machine import Machine
 from ffbench.runs.provenance import collect as provenance
-from ffbench.runs.store import INTERRUPTED, RunStore
+from ffbench.runs.run_folder import INTERRUPTED
+from ffbench.runs.store import RunStore
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
 from ffbench.tracking.mirror import mirror

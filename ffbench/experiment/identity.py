@@ -9,7 +9,7 @@ from typing import Any
 
 from ffbench.data.chunks import CHUNK_CHARACTERS
 from ffbench.data.embedded_text import data_hash
-from ffbench.data.user_text import user_text_hash
+from ffbench.data.user_text import StampedFiles, user_text_hash
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings
@@ -31,9 +31,19 @@ def model_spec(settings: RunSettings) -> ModelSpec:
     return ModelSpec(**asdict(settings.model))
 
 
-@lru_cache(maxsize=16)
+def stamped_files(spec: ModelSpec) -> StampedFiles:
+    """A local model's files with their times of change (ns). Raises ModelError."""
+    return tuple((path, path.stat().st_mtime_ns) for path in weight_files(spec))
+
+
 def dtype_of(spec: ModelSpec) -> str:
-    """`planned_dtype`, asked once per model."""
+    """`planned_dtype`, asked once until a file of the model changes."""
+    return dtype_once(spec, stamped_files(spec))
+
+
+@lru_cache(maxsize=16)
+def dtype_once(spec: ModelSpec, files: StampedFiles) -> str:
+    """`dtype_of`, by the model's files with their times of change."""
     return planned_dtype(spec)
 
 

@@ -13,13 +13,13 @@ from ffbench.methods.plan_files import save_header
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.machine import Machine
 from ffbench.runs.progress import log_line
-from ffbench.runs.provenance import cpu_name
-from ffbench.runs.store import RunFolder
+from ffbench.runs.provenance import cpu_name, gpu_name
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.schema import SCHEMA_VERSION
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
 from ffbench.tracking.mirror import objective
 
-SCHEMA_VERSION = 2
 UNMEASURED = (
     "block_size",
     "blocks",
@@ -174,7 +174,7 @@ class Pipeline(Session):
         threads = s.kernel.threads or torch.get_num_threads()
         where = {
             "cpu": cpu_name(),
-            "device": str(self.model.device),
+            "device": gpu_name(str(self.model.device)) or str(self.model.device),
             "threads": threads,
             "backend": s.kernel.backend,
         }

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ffbench.data.user_text import StampedFiles
 from ffbench.experiment import identity
 from ffbench.experiment.lengths import used_lengths
 from ffbench.experiment.mixtures import mixture_problems
@@ -21,9 +22,16 @@ from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
 
 
-@lru_cache(maxsize=1)
 def loaded(spec: ModelSpec) -> tuple[Any, Any]:
-    """Model and tokenizer, checked, and kept for the next run of a sweep."""
+    """Model and tokenizer, checked, and kept for the next run of a sweep; read anew if a file of
+    theirs has changed.
+    """
+    return loaded_once(spec, identity.stamped_files(spec))
+
+
+@lru_cache(maxsize=1)
+def loaded_once(spec: ModelSpec, files: StampedFiles) -> tuple[Any, Any]:
+    """`loaded`, by the model's files with their times of change (ns)."""
     from ffbench.models.fast_products import use_fast_products
     from ffbench.models.forward import check_logits
 

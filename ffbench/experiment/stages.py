@@ -11,10 +11,11 @@ from typing import Any
 
 from ffbench.experiment import identity
 from ffbench.experiment.declarations import declared
-from ffbench.methods.plan import PlanSettings
+from ffbench.methods.plan import METHODS, PlanSettings
+from ffbench.plugins import source_of
 from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
-from ffbench.training.plan_builder import (
+from ffbench.training.plan_stages import (
     MAP_WINDOWS,
     MIXING_WINDOWS,
     SENSITIVITY_WINDOWS,
@@ -60,7 +61,16 @@ class RunStages:
             "tokens": c.tokens,
             "window": c.window,
         }
-        return declared("fit", parameters, self.model, self.text)
+        return declared("fit", parameters | self.plugins("compensator"), self.model, self.text)
+
+    def plugins(self, *kinds: str) -> dict[str, Any]:
+        """Hashes of the source of methods that are not ours, which no version of a stage follows;
+        empty without any.
+        """
+        named = {f"{kind} {getattr(self.plan_settings, kind).name}" for kind in kinds}
+        found = {method: source_of(method) for method in sorted(named)}
+        sources = {method: source for method, source in found.items() if source}
+        return {"plugins": sources} if sources else {}
 
     @cached_property
     def neuron_order(self) -> Stage | None:
@@ -82,7 +92,8 @@ class RunStages:
         c = self.settings.calibration
         sizes = {
             "windows": MIXING_WINDOWS,
-            "window": min(c.window, MIXING_TOKENS),
+            "window": c.window,
+            "read": MIXING_TOKENS,
             "tokens": c.tokens,
             "far": FAR_TOKENS,
         }
@@ -110,7 +121,7 @@ class RunStages:
 
     def schedule_parameters(self) -> dict[str, Any]:
         """The plan's settings without what follows the schedule."""
-        plain = self.plan_settings.as_dict()
+        plain = self.plan_settings.as_dict() | self.plugins(*METHODS)
         return plain | {"compensator": self.plan_settings.compensator.closed_form_parameters()}
 
     @property
@@ -190,7 +201,7 @@ class RunStages:
     @cached_property
     def plan(self) -> Stage:
         """The plan."""
-        parameters = self.plan_settings.as_dict() | self.weights()
+        parameters = self.plan_settings.as_dict() | self.weights() | self.plugins(*METHODS)
         return declared("plan", parameters, *self.scheduled, self.output_map, self.tune)
 
     @property
@@ -238,7 +249,8 @@ class RunStages:
         speed = self.settings.speed
         sizes = {"shape": speed.wide_shape, "lengths": speed.lengths, "rounds": speed.rounds}
         return declared(
-            "wide_speed", {"plan": self.plan_settings.as_dict()} | sizes | dict(machine)
+            "wide_speed",
+            {"plan": self.plan_settings.as_dict()} | self.plugins(*METHODS) | sizes | dict(machine),
         )
 
     @cached_property

@@ -70,7 +70,11 @@ class FrozenLinear(torch.autograd.Function):
 
 
 def by_onednn(*tensors: Tensor) -> bool:
-    """Whether a product of these is oneDNN's: float32 on a CPU where that is faster, not empty."""
+    """Whether a product of these is oneDNN's: float32 on a CPU where that is faster, not empty.
+    Under autocast the product is torch's, which rounds to the dtype that the caller wants.
+    """
+    if torch.is_autocast_enabled("cpu"):
+        return False
     plain = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
     return plain and all(one.numel() for one in tensors[1:]) and onednn_is_faster()
 

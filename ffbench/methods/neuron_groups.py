@@ -29,7 +29,7 @@ def regroup(energy: Tensor, group: int) -> Tensor:
 
     Recursive balanced bisection: the neurons are halved (to whole groups) by the first principal
     component of their log-energies until a part is one group. Both a neuron's level and its ups and
-    downs over blocks count. Raises ValueError where `group` does not divide f.
+    downs over blocks count. Raises ValueError if `group` does not divide f.
     """
     f = energy.shape[1]
     if group < 1 or f % group:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ffbench import strict_json
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
+from ffbench.methods.groups import group_problem
 from ffbench.methods.plan import METHODS, LayerPlan, PlanError, PlanSettings, SparsePlan
 from ffbench.methods.plan_card import model_text, readme
 from ffbench.methods.plan_format3 import settings_of_format3, tensors_of_format3
@@ -124,15 +125,26 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
     if problems := settings.problems():
         raise PlanError(f"plan {folder}: {'; '.join(problems)}; create the plan again")
     for i, layer in enumerate(layers):
-        if problem := layer.problem():
+        if problem := layer.problem() or grouping_problem(layer, settings.group_size):
             raise PlanError(
                 f"plan {folder}: layer {i}: {problem}. {HEADER} and {TENSORS} do not match; create "
                 "the plan again"
             )
     card = header.get("card", {})
+    if not isinstance(card, dict):
+        raise PlanError(f"plan {folder}: its card is not an object; create the plan again")
     if fingerprint is not None and fingerprint["model"] != made_for.get("model"):
         raise PlanError(f"plan {folder}: {other_model(fingerprint, made_for, card)}")
     return SparsePlan(settings, made_for, layers, least, card, experts)
+
+
+def grouping_problem(layer: LayerPlan, group: int) -> str | None:
+    """Why a layer's neurons are not kept in whole groups, or None."""
+    if problem := group_problem(len(layer.order), group):
+        return problem
+    if layer.kept % group or layer.hot % group:
+        return f"kept {layer.kept} and hot {layer.hot} are not whole groups of {group}"
+    return None
 
 
 def other_model(given: dict[str, str], made_for: dict[str, str], card: dict[str, Any]) -> str:

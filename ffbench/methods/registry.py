@@ -1,6 +1,6 @@
 """Methods by name: classes with parameters, registered where they are defined."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import import_module
 from math import isfinite
@@ -139,6 +139,3 @@ def import_methods(package: ModuleType) -> None:
     """Import every module of a package, so that the methods in it register themselves."""
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
-
-
-Draw = Callable[..., Any]

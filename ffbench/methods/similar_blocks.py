@@ -18,7 +18,7 @@ def assign(distances: Tensor, room: Tensor) -> Tensor:
 
     Each round every token without a cluster asks for the nearest one that has room; a cluster that
     is asked by too many takes those with most to lose, by the distance to their second choice. At
-    most n rounds. Raises ValueError where the rooms do not add up to T.
+    most n rounds. Raises ValueError if the rooms do not add up to T.
     """
     clusters, tokens = distances.shape
     if int(room.sum()) != tokens:
@@ -107,7 +107,7 @@ def sorted_order(scale: Tensor, size: int) -> Tensor:
 
 
 def order_flops(tokens: int, size: int, width: int) -> float:
-    """FLOPs a token of `token_order` for a prompt of `tokens` tokens: distances to every centre,
+    """FLOPs per token of `token_order` for a prompt of `tokens` tokens: distances to every centre,
     and the centres.
     """
     clusters = min(tokens, span_of(size)) / size

@@ -11,7 +11,7 @@ INDEX = "model.safetensors.index.json"
 LFS_HEADER = b"version https://git-lfs"
 # transformers builds a tokenizer from any of these
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-# beside the weights: configuration, tokenizer, chat template and the model's own code, which every
+# next to the weights: configuration, tokenizer, chat template and the model's own code, which every
 # result depends on
 DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.py", "merges.txt", "vocab.txt")
 ADAPTER = "adapter_config.json"
@@ -51,8 +51,8 @@ def chosen_checkpoint(folder: Path, file: str | None) -> str:
         )
     if (folder / ADAPTER).exists():
         raise ModelError(
-            f"model.location: {folder} holds {ADAPTER} beside {names[0]}: transformers would load "
-            "the adapter's base model in its place; remove the adapter's files, or merge it"
+            f"model.location: {folder} holds {ADAPTER} next to {names[0]}: transformers would load "
+            "the adapter's base model instead; remove the adapter's files, or merge it"
         )
     if WHOLE in names and INDEX in names:
         raise ModelError(

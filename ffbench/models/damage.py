@@ -7,7 +7,7 @@ from pathlib import Path
 from ffbench import strict_json
 from ffbench.models.checkpoint import is_lfs_pointer
 
-# JSON objects that transformers reads beside the weights; it ignores some of them if they are
+# JSON objects that transformers reads next to the weights; it ignores some of them if they are
 # damaged, and a model would then stop at other tokens or read other text without a word
 OBJECTS = (
     "config.json",

@@ -13,10 +13,12 @@ def stored_by_neuron(ffn: GatedFFN, keep: bool = False) -> Iterator[None]:
 
     The weight is the same parameter with the same values, and is stored as before afterwards.
     keep: another model reads the old storage meanwhile; it is kept and put back. On a CPU nothing
-    is changed: products with the other storage would round differently there.
+    is changed: products with the other storage would round differently there. Nor is it for a
+    routed expert, whose weight is a view: another storage would cut it off from its module's
+    parameter.
     """
     weight = ffn.w_down
-    if weight.device.type == "cpu" or weight.T.is_contiguous():
+    if weight.device.type == "cpu" or ffn.expert is not None or weight.T.is_contiguous():
         yield
         return
     old = weight.data if keep else None

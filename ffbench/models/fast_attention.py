@@ -92,6 +92,8 @@ def mask_part(mask: Tensor, row: int, group: int, shared: int) -> Tensor:
 def applies(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> bool:
     """Whether `chunked_attention` computes the same as torch's attention, without gradients."""
     tensors = (query, key, value)
+    if torch.is_autocast_enabled("cpu"):
+        return False
     if torch.is_grad_enabled() and any(one.requires_grad for one in tensors):
         return False
     if any(one.device.type != "cpu" or one.dtype != torch.float32 for one in tensors):
@@ -100,7 +102,11 @@ def applies(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, caus
         return False
     if mask is None:
         return causal and query.shape[2] == key.shape[2]
-    return mask.dim() == 4 and mask.dtype in (torch.bool, torch.float32)
+    if mask.dim() != 4 or mask.dtype not in (torch.bool, torch.float32):
+        return False
+    batch, heads, *rest = mask.shape
+    whole = rest == [query.shape[2], key.shape[2]]
+    return whole and batch in (1, query.shape[0]) and heads in (1, query.shape[1])
 
 
 def attention(

@@ -1,5 +1,5 @@
 """Load a causal language model: GGUF inside a package, hub id, local folder or tiny random
-weights.
+weights (`tiny`).
 """
 
 import sys
@@ -25,19 +25,13 @@ from ffbench.models.device import AUTO, DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.load_errors import explanation
+from ffbench.models.tiny import ByteTokenizer, tiny_config, tiny_model
 from ffbench.suggestions import unknown_name
 
 __all__ = ["DTYPES", "ModelError", "ModelSpec", "load_model", "weight_files"]
 
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
-CPU = torch.device("cpu")  # tiny models always run there
-# tiny families, with what only they have
-FAMILIES: dict[str, dict[str, int]] = {
-    "llama": {},
-    "qwen2": {},
-    "qwen3": {"head_dim": 16},
-    "olmoe": {"num_experts": 8, "num_experts_per_tok": 2},
-}
+CPU = torch.device("cpu")  # whose dtype tiny models have on any device
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,9 @@ def local_config(spec: ModelSpec) -> dict[str, Any] | None:
         try:
             path = try_to_load_from_cache(spec.location, "config.json", revision=spec.revision)
         except HFValidationError as error:
-            raise ModelError(f"model.location: {spec.location!r} is no hub id ({error})") from error
+            raise ModelError(
+                f"model.location: {spec.location!r} is not a hub id ({error})"
+            ) from error
         return read_config(Path(path).parent) if isinstance(path, str) else None
     return None
 
@@ -168,8 +164,8 @@ def quiet_transformers() -> Iterator[None]:
 def load_model(spec: ModelSpec) -> tuple[Any, Any]:
     """Model in eval mode on its device, and its tokenizer, both checked (`ffbench.models.checks`).
 
-    Raises ModelError for whatever stands in the way; what config.json tells is told before weights
-    are read.
+    Raises ModelError for whatever prevents it; problems that config.json shows are named before
+    weights are read.
     """
     device = resolve_device(spec.device)
     if spec.source == "tiny":
@@ -259,56 +255,9 @@ def checkpoint_dtype(config: Any, arguments: dict[str, Any]) -> str | None:
     return None if stored is None else str(stored).removeprefix("torch.")
 
 
-class ByteTokenizer:
-    """UTF-8 bytes shifted by three special ids; serves the tiny random models of tests."""
-
-    pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
-    all_special_ids = (0, 1, 2)
-    chat_template = None
-
-    def __len__(self) -> int:
-        return 259
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of `text`, with the begin token when asked for."""
-        ids = [byte + 3 for byte in text.encode("utf-8")]
-        return [self.bos_token_id] + ids if add_special_tokens else ids
-
-    def decode(self, ids: Any, skip_special_tokens: bool = True) -> str:
-        """Text of token ids; special ids are dropped."""
-        return bytes(int(i) - 3 for i in ids if 3 <= int(i) < 259).decode("utf-8", errors="replace")
-
-
-def tiny_config(family: str) -> Any:
-    """Configuration of a tiny model: d = 64, f = 160, two layers. Raises ModelError."""
-    import transformers
-
-    if family not in FAMILIES:
-        raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
-    return getattr(transformers, f"{family.capitalize()}Config")(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        tie_word_embeddings=True,
-        **FAMILIES[family],
-    )
-
-
 def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
-    """Tiny random model of one family of FAMILIES, seed 0, as `tiny_config` has it."""
-    import transformers
-
-    config = tiny_config(spec.location)
+    """Tiny random model of one family of `tiny.FAMILIES`, and its tokenizer. Raises ModelError."""
     device = resolve_device(spec.device)
     dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = getattr(transformers, f"{spec.location.capitalize()}ForCausalLM")(config)
-    return model.to(device, dtype).eval().requires_grad_(False), ByteTokenizer()
+    model = tiny_model(spec.location).to(device, dtype)
+    return model.eval().requires_grad_(False), ByteTokenizer()

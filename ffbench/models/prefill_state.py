@@ -65,7 +65,8 @@ def real_tokens(
     args: tuple[Any, ...], kwargs: dict[str, Any], cached: int | None = None
 ) -> tuple[list[slice | Tensor] | None, list[int]]:
     """Each row's real tokens in a prompt's pass [batch, T], and those that are in the cache; None
-    if the pass decodes one token. cached: as in `Prefill`.
+    if the pass decodes one token. cached: as in `Prefill`. Raises ValueError for a mask that is not
+    [batch, tokens].
 
     A slice where padding is on one side or both, which costs no copy; indices where it is between.
     """
@@ -79,8 +80,12 @@ def real_tokens(
     cached = cached_tokens(kwargs) if cached is None else cached
     if mask is None:
         return [slice(0, length)] * batch, [cached] * batch
-    if mask.dim() != 2:
-        raise ValueError(f"attention_mask: expected [batch, tokens], received {tuple(mask.shape)}")
+    if not isinstance(mask, Tensor) or mask.dim() != 2:
+        given = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(
+            f"attention_mask: expected [batch, tokens], received {given}; generate with a dynamic "
+            "cache, which is the default: a static one makes masks in which padding cannot be told"
+        )
     mask, device = mask.cpu(), tokens.device  # the only read of a pass
     if bool(mask.all()):
         return [slice(0, length)] * batch, [cached] * batch

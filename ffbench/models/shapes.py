@@ -70,7 +70,7 @@ SHAPES: dict[str, ModelShape] = {
 
 
 def shape_of(model: str) -> str | None:
-    """The shape of a model's configuration file, `llama32_1b` giving `llama3.2-1b`; None where
+    """The shape of a model's configuration file, `llama32_1b` giving `llama3.2-1b`; None if
     there is none.
     """
     plain = {"".join(filter(str.isalnum, name)): name for name in SHAPES}

@@ -103,7 +103,9 @@ class SparseModel:
     The first entry makes what the layers need: the plan on the model's device, down rows, sums over
     them. Later ones only put it in place, so going back and forth between dense and sparse is
     cheap. What was made stays in memory between entries, except for the down rows on a card, which
-    are views of the weights. If a layer's weights have changed since, its part is made again.
+    are views of the weights. If a layer's weights have changed since, its part is made again;
+    writes through `weight.data`, as some tools merge adapters, leave no trace and need a new
+    SparseModel.
 
     keep_storage: as for `sparse_prefill`, which is this class entered once. Raises what that does.
     """

@@ -20,7 +20,7 @@ from ffbench.runs.files import (
     sync_folder,
     write_json,
 )
-from ffbench.runs.store import now
+from ffbench.runs.run_folder import now
 
 WAIT_SECONDS = 6 * 3600.0
 META = "meta.json"

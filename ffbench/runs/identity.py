@@ -22,7 +22,7 @@ _hashes: dict[str, str] = {}
 
 
 def canonical(value: Any, where: str = "") -> Any:
-    """`value` with sorted keys and one spelling a number (1.0 is 1, -0.0 is 0; True stays apart
+    """`value` with sorted keys and one spelling per number (1.0 is 1, -0.0 is 0; True stays apart
     from 1).
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ffbench.runs.home import home_folder
-from ffbench.runs.store import now
+from ffbench.runs.run_folder import now
 
 PACKAGES = (
     "ffbench",

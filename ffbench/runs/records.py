@@ -142,7 +142,7 @@ def list_reader(convert: Reader) -> Reader:
 
 
 def scalar_reader(kind: type) -> Reader:
-    """Numbers, texts or flags. A whole number may be written as 2.0, and a flag is no number."""
+    """Numbers, texts or flags. A whole number may be written as 2.0, and a flag is not a number."""
 
     def read(value: Any) -> Any:
         if type(value) is kind:

@@ -1,6 +1,6 @@
 """The fields of a result: the only list of their names, types and meanings.
 
-`ffbench.experiment.pipeline` builds a `RunResult` and writes it; `ffanalysis` parses it back.
+`ffbench.experiment.pipeline` writes these fields; `ffanalysis` parses them as a `RunResult`.
 docs/result-schema.md is printed from here. Standard library only. Older results are converted by
 `ffbench.runs.legacy` first.
 """
@@ -253,7 +253,7 @@ class RunResult:
     run_key: str = about("16 hex digits: hash of everything that changes the result")
     model: str = about("name of the model config")
     dtype: str | None = about("of the weights: float32, bfloat16 or float16", None)
-    device: str | None = about("cpu or cuda", None)
+    device: str | None = about("cpu, or a card as torch names it, such as cuda:0", None)
     sparsity: float = about("share of neurons skipped in sparse blocks")
     task: str | None = about("name of the task group", None)
     protocol: str | None = about("whole or context: the part of a prompt that runs sparse", None)
@@ -267,7 +267,7 @@ class RunResult:
     )
     block_size: int | None = about("tokens", None)
     group_size: int | None = about("neighbouring neurons kept or skipped together", None)
-    blocks: str | None = about("consecutive or similar: which tokens share a block", None)
+    blocks: str | None = about("consecutive, similar or sorted: which tokens share a block", None)
     hot_fraction: float | None = about("share of kept neurons that every block keeps", None)
     calibration_text: str | None = about(
         "embedded, or 16 hex digits that name the user's own text", None

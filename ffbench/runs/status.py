@@ -7,7 +7,8 @@ from typing import Any
 
 from ffbench.runs.files import StoreError
 from ffbench.runs.progress import duration
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.store import RunStore
 
 STATES = ("done", "running", "missing", "failed")
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from ffbench.runs.files import read_json, write_json
-from ffbench.runs.store import RunFolder
+from ffbench.runs.run_folder import RunFolder
 from ffbench.search.objectives import Measured, Objective
 from ffbench.search.space import Space
 from ffbench.tracking.early_terminate import LIVE_METRIC, EarlyTerminate

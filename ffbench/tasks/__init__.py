@@ -1,1 +1,1 @@
-"""Prompts, records and scorers; imports nothing else of ffbench."""
+"""Prompts, records and scorers; of ffbench they import `data` and the texts of messages alone."""

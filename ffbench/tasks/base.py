@@ -59,16 +59,21 @@ def line_complete(text: str) -> bool:
     return "\n" in text.lstrip("\n")
 
 
+def is_code(line: str) -> bool:
+    """Whether a line holds no backtick and no comment mark, by LongBench's rule."""
+    return not any(mark in line for mark in ("`", "#", "//"))
+
+
+def first_code_line(text: str) -> str:
+    """The first line that `is_code` takes, after leading newlines; "" if there is none."""
+    return next(filter(is_code, text.lstrip("\n").split("\n")), "")
+
+
 def code_line_complete(text: str) -> bool:
-    """Whether the first line without backtick, '#' and '//' is complete: what follows it is not
-    scored.
-    """
-    return any(
-        not any(mark in line for mark in CODE_MARKS) for line in text.lstrip("\n").split("\n")[:-1]
-    )
+    """Whether the first line of code is complete: what follows it is not scored."""
+    return any(map(is_code, text.lstrip("\n").split("\n")[:-1]))
 
 
-CODE_MARKS = ("`", "#", "//")
 STOPS: dict[str, Callable[[str], bool]] = {
     "end": never,
     "newline_token": never,

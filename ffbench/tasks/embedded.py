@@ -9,7 +9,14 @@ from functools import lru_cache
 from random import Random
 
 from ffbench.data.embedded_text import documents, hashed
-from ffbench.tasks.base import RecordChoice, TaskError, TaskRecord, TaskSpec, add_task
+from ffbench.tasks.base import (
+    RecordChoice,
+    TaskError,
+    TaskRecord,
+    TaskSpec,
+    add_task,
+    first_code_line,
+)
 
 CODE_CHARACTERS = 2200  # about 700 tokens of context, several blocks of 128
 PASSAGES = 6
@@ -35,12 +42,7 @@ def edit_similarity(prediction: str, record: TaskRecord) -> float:
     """Best similarity in points between the prediction's first line of code and an answer, as in
     LongBench's lcc.
     """
-    lines = [
-        line
-        for line in prediction.lstrip("\n").split("\n")
-        if not any(mark in line for mark in ("`", "#", "//"))
-    ]
-    first = lines[0] if lines else ""
+    first = first_code_line(prediction)
     return max(
         100 * SequenceMatcher(None, first, answer.lstrip("\n"), autojunk=False).ratio()
         for answer in record.answers

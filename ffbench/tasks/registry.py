@@ -1,13 +1,13 @@
 """The scored tasks by name."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import ffbench.tasks.embedded
 import ffbench.tasks.longbench.tasks
 import ffbench.tasks.longbench_v2
 import ffbench.tasks.ruler.tasks  # noqa: F401
+from ffbench.suggestions import unknown_name
 from ffbench.tasks.base import TASKS, TaskError, TaskSpec
 from ffbench.tasks.json_lines import defined_task
 
@@ -25,7 +25,4 @@ def get_spec(name: str, definitions: Mapping[str, Any] | None = None) -> TaskSpe
         return TASKS[name]
     if definitions and name in definitions:
         return defined_task(name, definitions[name])
-    names = task_names(definitions)
-    near = get_close_matches(name, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise TaskError(f"task {name!r} is unknown{hint} Valid tasks: {', '.join(names)}")
+    raise TaskError(unknown_name("task", name, task_names(definitions)))

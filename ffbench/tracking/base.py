@@ -117,7 +117,7 @@ class NullTracker:
 
 
 def warn_once(text: str) -> None:
-    """Print one line to stderr, the same line once a process."""
+    """Print one line to stderr, the same line once per process."""
     if text not in _warned:
         _warned.add(text)
         print(text, file=sys.stderr, flush=True)

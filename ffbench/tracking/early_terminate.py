@@ -13,7 +13,7 @@ LIVE_METRIC = "objective"
 @dataclass(frozen=True)
 class EarlyTerminate:
     """A trial is compared after `min_iter`, `min_iter * eta`, `min_iter * eta**2`... logged values,
-    and goes on if it is among the best 1 / `eta` of those that came so far.
+    and continues if it is among the best 1 / `eta` of those that came so far.
     """
 
     min_iter: int

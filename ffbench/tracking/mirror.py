@@ -5,7 +5,7 @@ same.
 from pathlib import Path
 from typing import Any
 
-from ffbench.runs.store import RunFolder
+from ffbench.runs.run_folder import RunFolder
 from ffbench.tracking.base import Tracker
 
 PICTURES = (".png", ".jpg", ".jpeg")

@@ -122,7 +122,7 @@ def sweep_problems(raw: dict[str, Any]) -> Iterator[str]:
     if not isinstance(command, list) or "ffbench" not in command or ARGUMENTS not in command:
         yield f"command must be a list that runs `-m ffbench` and holds {ARGUMENTS}"
     elif other := [word for word in command if not isinstance(word, str)]:
-        yield f"command holds {other[0]!r}, which is no text; quote it"
+        yield f"command holds {other[0]!r}, which is not text; quote it"
     cap = raw.get("run_cap")
     if cap is not None and (not isinstance(cap, int) or cap < 1):
         yield f"run_cap is {cap!r}; it must be a whole number of at least 1"

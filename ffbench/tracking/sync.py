@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ffbench.runs.files import StoreError, read_json
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.store import RunStore
 from ffbench.tracking.base import PROBE_SHARE, TrackerSettings, has_key, server, unreachable
 from ffbench.tracking.mirror import mirror
 

@@ -3,11 +3,10 @@ cached.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.schedulers import LayerMeasurements, schedule
 from ffbench.methods.schedulers.budget import allot
 from ffbench.models.adapters import experts_per_layer, gated_ffns
-from ffbench.runs.stage import Stage
 from ffbench.training import curvature, sensitivity
 from ffbench.training.answer_metric import combined_metric, importances
 from ffbench.training.layer_fit import (
@@ -33,51 +31,21 @@ from ffbench.training.layer_fit import (
 from ffbench.training.layer_walk import walk_layers
 from ffbench.training.neuron_order import load_orders, save_orders
 from ffbench.training.output_map import fit_output_maps, load_maps, save_maps
+from ffbench.training.plan_stages import (
+    MAP_WINDOWS,
+    MIXING_WINDOWS,
+    SENSITIVITY_WINDOWS,
+    TUNING_WINDOWS,
+    Cache,
+    PlanStages,
+    TrainingText,
+)
 from ffbench.training.tails import TailWindow, block_tail_windows, tail_windows, window_length
 from ffbench.training.token_mixing import load_scores, save_scores, token_mixing_scores
 from ffbench.training.tuning.teacher import save_teacher
 from ffbench.training.tuning.tune import tune
 
 logger = logging.getLogger(__name__)
-
-MIXING_WINDOWS = 4  # scores of layers are steady after a few windows
-MAP_WINDOWS = 16  # of the calibration windows: a map has few parameters
-SENSITIVITY_WINDOWS = 6  # each costs half a forward pass per layer
-TUNING_WINDOWS = 128
-
-
-class Cache(Protocol):
-    """Gives the folder of a stage, made by `make` if it is missing."""
-
-    def __call__(self, stage: Stage, make: Callable[[Path], None]) -> Path:
-        """The finished folder."""
-
-
-@dataclass(frozen=True)
-class TrainingText:
-    """Calibration windows [n, T] of token ids, and a function that gives `count` windows of a
-    length, texts in turn, from the part that schedules and tuning learn from.
-    """
-
-    calibration: Tensor
-    windows: Callable[[int, int], Tensor]
-
-
-@dataclass(frozen=True)
-class PlanStages:
-    """The stages that lead to a plan; None for those that its settings do not need."""
-
-    fit: Stage
-    refit: Stage | None
-    neuron_order: Stage | None
-    token_mixing: Stage | None
-    sensitivity: Stage | None
-    curvature: Stage | None
-    output_map: Stage | None
-    teacher: Stage | None
-    tune: Stage | None
-    plan: Stage
-    by_answer: bool = False  # errors count by what they do to the answer
 
 
 class PlanBuilder:

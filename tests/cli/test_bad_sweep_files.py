@@ -24,7 +24,7 @@ SWEEPS = {
     ),
     "no UTF-8": (SWEEP + "# größe", "is not UTF-8 text"),
     "nested": ("[" * 3000, "is not YAML"),
-    "command holds a number": (SWEEP.replace("-m,", "3,"), "command holds 3, which is no text"),
+    "command holds a number": (SWEEP.replace("-m,", "3,"), "command holds 3, which is not text"),
     "a parameter is a number": (SWEEP.replace("sparsity", "3"), "parameters.3: not a setting"),
     "keys of two types": (
         SWEEP.replace("values: [0.3]", "1: 2, a: 3"),

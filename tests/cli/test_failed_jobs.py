@@ -47,9 +47,9 @@ def test_starting_again_is_advised_only_if_it_can_help(
         raise error
 
     monkeypatch.setattr("ffbench.experiment.session.load_model", fails)
-    from ffbench.experiment.session import loaded
+    from ffbench.experiment.session import loaded_once
 
-    loaded.cache_clear()
+    loaded_once.cache_clear()
     assert main([*FIT, f"output_dir={tmp_path}"]) == code
     written = capsys.readouterr().err
     assert line in written and ("the same command resumes" in written) == again

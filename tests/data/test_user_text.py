@@ -1,6 +1,7 @@
 """Calibration text from a folder."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,18 @@ def test_order_and_hash_do_not_depend_on_the_place(tmp_path: Path) -> None:
     assert list(user_documents(str(one))) == list(user_documents(str(two)))
     assert user_text_hash(str(one)) == user_text_hash(str(two))
     (two / "new.txt").write_text("more")
-    user_documents.cache_clear()
-    user_text_hash.cache_clear()
     assert user_text_hash(str(one)) != user_text_hash(str(two))
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("before")
+    before = user_text_hash(str(tmp_path))
+    assert user_documents(str(tmp_path)) == {"a.txt:0": "before"}
+    file.write_text("after!")
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    assert user_documents(str(tmp_path)) == {"a.txt:0": "after!"}
+    assert user_text_hash(str(tmp_path)) != before
 
 
 @pytest.mark.parametrize(

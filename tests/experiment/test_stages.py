@@ -8,10 +8,12 @@ import pytest
 import torch
 from tiny_stages import run_settings
 
+from ffbench import plugins
 from ffbench.experiment.declarations import DECLARATIONS
 from ffbench.experiment.fidelity_cases import fidelity_cases
 from ffbench.experiment.stages import RunStages, run_key
 from ffbench.models.loading import ModelSpec, load_tiny
+from ffbench.plugins import Plugin
 from ffbench.runs.stage import Stage
 from ffbench.settings import (
     CalibrationSettings,
@@ -23,6 +25,7 @@ from ffbench.settings import (
     TaskSettings,
     TrackerSettings,
 )
+from ffbench.training.token_mixing import MIXING_TOKENS
 
 TUNED = {"name": "surrogate", "output_map_rank": 4, "tune_steps": 3}
 CASES: dict[str, dict[str, Any]] = {
@@ -120,6 +123,16 @@ def test_what_changes_a_result_is_in_the_key() -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_token_mixing_is_measured_again_on_other_windows() -> None:
+    """Windows above its limit are cut to one length, but others of the text are looked at."""
+    keys = set()
+    for window in (MIXING_TOKENS, 2 * MIXING_TOKENS, 4 * MIXING_TOKENS):
+        calibration = CalibrationSettings(window=window)
+        run = RunStages(run_settings(scheduler="token_mixing", calibration=calibration))
+        keys.add(run.measurement["token_mixing"].key)
+    assert len(keys) == 3
+
+
 def test_parameters_that_count_later_share_the_fit() -> None:
     def fit(**changes: Any) -> str:
         return RunStages(run_settings(**changes)).fit.key
@@ -127,6 +140,28 @@ def test_parameters_that_count_later_share_the_fit() -> None:
     for change in OTHER:
         alone = change in ("compensator rank", "calibration")
         assert (fit(**OTHER[change]) != fit()) == alone, change
+
+
+def test_another_source_of_a_plugins_method_is_another_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def keys(method: str, source: str) -> tuple[str, str]:
+        monkeypatch.setattr(plugins, "_loaded", {"mine": Plugin("mine", source, (method,))})
+        run = RunStages(run_settings())
+        return run.run.key, run.fit.key
+
+    settings = RunStages(run_settings()).plan_settings
+    selector, compensator = (
+        f"{kind} {getattr(settings, kind).name}" for kind in ("selector", "compensator")
+    )
+    plain = keys("selector of nobody", "a" * 64)
+    first, second = keys(selector, "a" * 64), keys(selector, "b" * 64)
+    assert len({first[0], second[0], plain[0]}) == 3
+    assert first[1] == second[1] == plain[1]
+    assert keys(compensator, "a" * 64)[1] != keys(compensator, "b" * 64)[1]
+    monkeypatch.setattr(plugins, "_loaded", {})
+    without = RunStages(run_settings())
+    assert (without.run.key, without.fit.key) == plain
 
 
 def test_the_rank_of_another_method_is_refused_not_ignored() -> None:

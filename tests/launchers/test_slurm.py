@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from launching import REPOSITORY, SIX, SLOW, busy_run, check_done, run_sweep, start_sweep
 
-from ffbench.runs.store import INTERRUPTED
+from ffbench.runs.run_folder import INTERRUPTED
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FFBENCH_TEST_SLURM") != "1",

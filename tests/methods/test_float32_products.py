@@ -1,28 +1,16 @@
 import pytest
 import torch
+from onednn_calls import counted_products, needs_onednn
 from torch.nn import functional
 
 from ffbench.methods import float32_products
 from ffbench.methods.float32_products import linear, onednn_is_faster, processor_vendor
 
-needs_onednn = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN"
-)
-
 
 @pytest.fixture
 def by_onednn(monkeypatch):
-    """Calls that reached oneDNN."""
-    calls = []
-    product = float32_products.onednn_linear
-
-    def counted(x, weight, bias):
-        calls.append(tuple(x.shape))
-        return product(x, weight, bias)
-
-    monkeypatch.setattr(float32_products, "onednn_is_faster", lambda: True)
-    monkeypatch.setattr(float32_products, "onednn_linear", counted)
-    return calls
+    """Products that reached oneDNN."""
+    return counted_products(monkeypatch)
 
 
 def rounding(x, weight):
@@ -112,6 +100,13 @@ def test_empty_weights_are_torchs(by_onednn, outputs, inputs):
 def test_other_dtypes_are_torchs(by_onednn, dtype):
     x, weight = torch.randn(5, 33, dtype=dtype), torch.randn(21, 33, dtype=dtype)
     assert torch.equal(linear(x, weight), functional.linear(x, weight))
+    assert not by_onednn
+
+
+def test_autocast_is_torchs(by_onednn):
+    x, weight = torch.randn(5, 33), torch.randn(21, 33)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(x, weight).dtype == torch.bfloat16
     assert not by_onednn
 
 

@@ -90,6 +90,18 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         tensors(lambda t: t.update(spare=t.pop("0.predictor.prior"))),
         "cannot be read",
     ),
+    "groups that do not divide the layer": (
+        header(lambda h: h["settings"].update(group_size=7)),
+        "layer 0: group_size: 7 does not divide the layer's 160 neurons",
+    ),
+    "half a group": (
+        header(lambda h: h["settings"].update(group_size=32)),
+        "layer 0: kept 80 and hot 0 are not whole groups of 32",
+    ),
+    "a card that is no object": (
+        header(lambda h: h.update(card=["x"])),
+        "its card is not an object",
+    ),
     "no tensors": (lambda folder: (folder / "plan.safetensors").unlink(), "cannot be read"),
     "garbage": (
         lambda folder: (folder / "plan.safetensors").write_bytes(b"\x80\x04pickle"),

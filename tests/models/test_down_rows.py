@@ -82,6 +82,20 @@ def test_the_weights_are_as_before_afterwards(cpu: Any, hot: float) -> None:
 
 
 @torch.no_grad()
+def test_experts_weights_are_as_before_afterwards() -> None:
+    plain = tiny_model("olmoe")
+    plain.set_experts_implementation("eager")  # the grouped one needs a real card
+    model = on_card(plain)
+    plan = random_tiny_plan(plain, selector="static")
+    for layer in plan.layers:
+        layer.order = torch.randperm(160, generator=torch.Generator().manual_seed(3))
+    with simulated_card(), sparse_prefill(model, plan, "torch"):
+        pass
+    for old, new in zip(plain.parameters(), model.parameters(), strict=True):
+        assert torch.equal(new.inner, old)
+
+
+@torch.no_grad()
 def test_decoding_reads_the_same_values(cpu: Any) -> None:
     ids = prompt(70)
     plan = random_tiny_plan(cpu, compensator="surrogate", hot_fraction=0.5)

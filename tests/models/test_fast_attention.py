@@ -1,14 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from onednn_calls import needs_onednn
 from torch.nn import functional
 
 from ffbench.models import fast_attention as module
 from ffbench.models.fast_attention import SDPA, attention, chunked_attention, fast_attention
 from ffbench.models.loading import ModelSpec, load_tiny
+from ffbench.training.token_mixing import token_mixing_scores
 
-pytestmark = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN"
-)
+pytestmark = needs_onednn
 TINY = ModelSpec("tiny", "tiny", "llama")
 
 
@@ -116,6 +118,19 @@ def test_what_goes_to_torch(chunked, change, by_chunks):
         torch.testing.assert_close(result, expected.transpose(1, 2))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 40), (1, 1, 40, 50), (1, 2, 40, 40), (3, 1, 40, 40)])
+def test_a_mask_of_another_shape_is_left_to_torch(shape):
+    mask = torch.ones(shape, dtype=torch.bool)
+    assert not module.applies(*tensors(4, 2, 40, batch=2), mask, causal=True)
+
+
+def test_autocast_goes_to_torch(chunked):
+    query, key, value = tensors(4, 4, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        result, _ = attention(Layer(), query, key, value, None, is_causal=True)
+    assert not chunked and result.dtype == torch.bfloat16
+
+
 def prompts():
     ids = torch.arange(2, 62).unsqueeze(0)
     padded = torch.cat([ids, ids])
@@ -150,6 +165,51 @@ def test_a_tail_after_a_cached_prompt(chunked):
         result = model(ids[:, 50:], past_key_values=cache).logits
     assert {shape[2] for shape in chunked} == {50, 40}
     torch.testing.assert_close(result, expected)
+
+
+@torch.no_grad()
+def test_a_sliding_window(chunked):
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(
+        vocab_size=259,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=16,
+        attn_implementation=SDPA,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MistralForCausalLM(config).eval()
+    ids = torch.arange(2, 62).unsqueeze(0)
+    expected = model(ids, use_cache=False).logits
+    with fast_attention(model):
+        torch.testing.assert_close(model(ids, use_cache=False).logits, expected)
+    assert len(chunked) == 2
+    model.config.sliding_window = None
+    assert not torch.allclose(model(ids, use_cache=False).logits, expected), "no window was used"
+
+
+@torch.no_grad()
+def test_bfloat16_is_left_alone(chunked):
+    model, _ = load_tiny(replace(TINY, dtype="bfloat16"))
+    ids = torch.arange(2, 62).unsqueeze(0)
+    expected = model(ids).logits
+    with fast_attention(model):
+        assert torch.equal(model(ids).logits, expected)
+    assert not chunked
+
+
+def test_token_mixing_looks_at_eager_attention_and_puts_ours_back():
+    model, _ = load_tiny(TINY)
+    windows = torch.arange(2, 202).view(2, 100)
+    expected = token_mixing_scores(model, windows)
+    assert module.use_fast_attention(model) is model.config
+    assert token_mixing_scores(model, windows) == expected
+    assert model.config._attn_implementation == module.NAME
 
 
 def test_other_attention_stays():

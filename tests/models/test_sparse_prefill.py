@@ -186,6 +186,21 @@ def test_padding_between_tokens_counts_nowhere(model: Any) -> None:
     torch.testing.assert_close(logits[mask.bool()], alone[0], atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("mask", "received"),
+    [(torch.ones(1, 1, 60, 60), r"\(1, 1, 60, 60\)"), ({"full_attention": None}, "dict")],
+    ids=["four axes", "by kind of layer"],
+)
+def test_masks_in_which_padding_cannot_be_told_are_refused(
+    model: Any, mask: Any, received: str
+) -> None:
+    with (
+        sparse_prefill(model, plan_for(model), "torch"),
+        pytest.raises(ValueError, match=rf"attention_mask: expected .* received {received}; gen"),
+    ):
+        model(prompt(60), attention_mask=mask)
+
+
 def test_positions_become_a_slice_where_they_are_neighbours() -> None:
     assert as_slice(torch.tensor([2, 3, 4])) == slice(2, 5) and as_slice(
         torch.tensor([], dtype=torch.long)

@@ -11,7 +11,8 @@ import pytest
 
 from ffbench.runs import files
 from ffbench.runs.files import StoreError, write_json
-from ffbench.runs.store import INTERRUPTED, RunBusyError, RunFolder, RunStore
+from ffbench.runs.run_folder import INTERRUPTED, RunBusyError, RunFolder
+from ffbench.runs.store import RunStore
 
 KEY = "0123456789abcdef"
 PROVENANCE = {"git_sha": "abc", "command": ["ffbench"]}

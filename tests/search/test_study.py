@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.store import RunStore
 from ffbench.search.objectives import Objective
 from ffbench.search.space import Space
 from ffbench.search.study import Search, SearchSettings, Watch, reported

@@ -26,7 +26,7 @@ from ffbench.experiment import execute, session
 from ffbench.runs import provenance
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import StageCache
-from ffbench.runs.store import RunFolder
+from ffbench.runs.run_folder import RunFolder
 from ffbench.settings import RunSettings
 
 TINY = [*TINY_RUN, "task.limit=3", "task.max_length=300", "speed.rounds=2"]

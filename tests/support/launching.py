@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tiny_settings import TINY as TINY_RUN
 
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.store import RunStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = [*TINY_RUN, "task.limit=2", "task.max_length=400"]

@@ -14,7 +14,8 @@ from ffbench.methods.objective import Objective
 from ffbench.methods.plan import SparsePlan
 from ffbench.runs.stage import Stage
 from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
-from ffbench.training.plan_builder import PlanBuilder, TrainingText
+from ffbench.training.plan_builder import PlanBuilder
+from ffbench.training.plan_stages import TrainingText
 
 RANKED = {"surrogate", "lowrank", "rsparse"}
 

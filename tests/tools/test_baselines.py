@@ -107,11 +107,16 @@ def test_variants_of_the_predictor(folder: Path, tmp_path: Path) -> None:
     values = {"recall_at_k": 0.5, "retained_energy": 0.9, "retained_energy_gap_closed": 0.25}
     values |= {"output_error": 0.1, "output_error_gap_closed": 0.5}
     form = {"kind": "form", "name": "mean-linear", "flops_share": 0.0123}
-    kl = {"kind": "kl", "name": "mean-linear", "fidelity": line("x", 0.44)["fidelity"]}
-    write(folder, "predictors.jsonl", [shared | values | form, shared | kl])
+    through = [
+        {"kind": "kl", "name": name}
+        | {"fidelity": {"tails": {"copy": {"kl": kl, "kl_low": kl - 0.1, "kl_high": kl + 0.1}}}}
+        for name, kl in (("max-linear", 0.5), ("mean-linear", 0.44))
+    ]
+    write(folder, "predictors.jsonl", [shared | one for one in (values | form, *through)])
     text = baselines.predictors(tmp_path)
     assert "| mean-linear | 0.500 | 0.900 | 25% | 0.1000 | 50% | 1.23% |" in text
-    assert "| mean-linear | 0.440 | 0.440 | 0.440 (0.340 to 0.540) | 1.50 |" in text
+    best = text.index("| mean-linear | 0.440 (0.340 to 0.540) |")
+    assert "| variant | copy KL |" in text and best < text.index("| max-linear | 0.500 (")
 
 
 def answer_line(selector: str, copy: float, **changes: Any) -> dict[str, Any]:

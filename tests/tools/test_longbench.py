@@ -88,14 +88,15 @@ def test_other_prompts_get_a_table_of_their_own(kept: Path, tmp_path: Path) -> N
     assert text.count("| `lcc` |") == 2 and "50%, context: loss" in text
 
 
-def test_similar_blocks_and_the_users_text_get_a_table_that_says_so(
-    kept: Path, tmp_path: Path
-) -> None:
+def test_other_blocks_and_the_users_text_get_tables_that_say_so(kept: Path, tmp_path: Path) -> None:
     write_run(kept, "a", 0.5, 4.0, blocks="consecutive", calibration_text="embedded")
     write_run(kept, "b", 0.5, 4.0)
     write_run(kept, "c", 0.5, 4.0, blocks="similar", calibration_text="0123456789abcdef")
+    write_run(kept, "d", 0.5, 4.0, block_size=256)
+    write_run(kept, "e", 0.5, 4.0, blocks="sorted")
     text = longbench.sections(tmp_path)
-    assert text.count("| `lcc` |") == 2
+    assert text.count("| `lcc` |") == 4 and "s + c, u, blocks of sorted tokens;" in text
+    assert "s + c, u; block size 128." in text and "s + c, u; block size 256." in text
     assert "s + c, u, blocks of similar tokens, fitted on the user's text 0123456789abcdef;" in text
 
 

@@ -1,6 +1,7 @@
 """The tables of README and docs/results.md: rows, captions, refusals."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_nothing_is_taken_from_an_empty_folder_and_what_was_there_is_kept(
     target = checkout / take.RESULTS / "default"
     assert take.main([str(tmp_path / "none"), "--root", str(checkout)]) == 2
     assert "no finished runs" in capsys.readouterr().err and not load.runs(target).empty
+    output = tmp_path / "runs_without_config"
+    shutil.copytree(target, output)
+    next(output.glob("runs/*/config.json")).unlink()
+    assert take.main([str(output), "--root", str(checkout)]) == 2
+    assert "config.json: No such file" in capsys.readouterr().err and not load.runs(target).empty
+    assert not list(target.parent.glob("tmp*"))
 
 
 def test_take_replaces_a_set(checkout: Path, recorded: Path, tmp_path: Path) -> None:

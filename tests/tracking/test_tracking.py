@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ffbench.runs.files import StoreError
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.store import RunStore
 from ffbench.tracking import base as tracking
 from ffbench.tracking.base import (
     NullTracker,

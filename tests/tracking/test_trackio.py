@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ffbench.runs.store import RunFolder, RunStore
+from ffbench.runs.run_folder import RunFolder
+from ffbench.runs.store import RunStore
 from ffbench.tracking import base as tracking
 from ffbench.tracking.base import NullTracker, TrackerSettings
 from ffbench.tracking.open import open_tracker

@@ -13,7 +13,7 @@ import yaml
 from launching import REPOSITORY, TINY, runs
 from wandb_server import ENTITY, FakeRun, FakeWandb
 
-from ffbench.runs.store import INTERRUPTED
+from ffbench.runs.run_folder import INTERRUPTED
 from ffbench.tracking.mirror import result_objective
 
 SWEEPS = REPOSITORY / "sweeps"

@@ -12,6 +12,7 @@ from ffanalysis import benches, settings, tables
 from ffanalysis.answer_files import answer_rows
 from ffanalysis.plots import common
 from ffanalysis.tables import grid
+from ffbench.runs.schema import TAILS
 
 RESULTS = Path("benchmarks") / "results"
 NOTHING = "Not measured yet."
@@ -139,14 +140,11 @@ def predictors(root: Path) -> str:
         f"{first['windows_learned']} calibration windows; surrogate of rank {first['rank']}; "
         f"{made_on(variants)}\n\n{grid([*head, 'FLOPs'], rows)}"
     )
-    through = sorted(
-        (line for line in every if line["kind"] == "kl"),
-        key=lambda line: line["fidelity"]["mean"]["kl"],
-    )
+    through = [line for line in every if line["kind"] == "kl"]
     if through:
-        cells = [[line["name"], *kl_cells(line["fidelity"])] for line in through]
-        text += "\n\nThe whole model, with the variant trained in every layer:\n\n"
-        text += grid(["variant", "prompt KL, prose", "code", "mean", "prompt ppl ratio"], cells)
+        text += (
+            f"\n\nThe whole model, with the variant trained in every layer:\n\n{kl_grid(through)}"
+        )
     return text
 
 
@@ -165,15 +163,19 @@ def predictor_cells(line: dict[str, Any]) -> list[str]:
     ]
 
 
-def kl_cells(fidelity: dict[str, Any]) -> list[str]:
-    """Prompt KL on prose and code, their mean with its interval, and the perplexity ratio."""
-    mean = fidelity["mean"]
-    return [
-        f"{fidelity['prose']['kl']:.3f}",
-        f"{fidelity['code']['kl']:.3f}",
-        f"{mean['kl']:.3f} ({mean['kl_low']:.3f} to {mean['kl_high']:.3f})",
-        f"{mean['ppl_ratio']:.2f}",
+def kl_grid(rows: list[dict[str, Any]]) -> str:
+    """Answer KL with its interval by tail, a row per variant, lowest KL of the first tail first."""
+    tails = {line["name"]: line["fidelity"]["tails"] for line in rows}
+    names = [tail for tail in TAILS if all(tail in kl for kl in tails.values())]
+    cells = [
+        [variant]
+        + [
+            f"{kl[name]['kl']:.3f} ({kl[name]['kl_low']:.3f} to {kl[name]['kl_high']:.3f})"
+            for name in names
+        ]
+        for variant, kl in sorted(tails.items(), key=lambda item: [item[1][n]["kl"] for n in names])
     ]
+    return grid(["variant", *(f"{name} KL" for name in names)], cells)
 
 
 def overlaps(root: Path) -> str:

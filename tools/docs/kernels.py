@@ -8,20 +8,6 @@ from ffanalysis import benches
 from ffanalysis.tables import grid
 
 RESULTS = Path("benchmarks") / "results"
-KERNEL_KEYS = (
-    "shape",
-    "dtype",
-    "block_size",
-    "group_size",
-    "hot_fraction",
-    "tokens",
-    "sparsity",
-    "threads",
-    "backend",
-    "indices",
-    "device",
-    "cpu",
-)
 SPEED_KEYS = (
     "shape",
     "dtype",
@@ -88,7 +74,7 @@ def ratio(line: Line, name: str) -> str:
 
 def kernels(root: Path) -> str:
     """The sparse FFN alone against dense ones."""
-    measured = latest(lines(root, "kernels"), KERNEL_KEYS)
+    measured = latest(lines(root, "kernels"), benches.KERNEL_SETTINGS)
     rows = [
         [
             line["shape"],

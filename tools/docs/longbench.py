@@ -10,6 +10,7 @@ from ffanalysis.tables import grid
 from ffbench.runs.schema import LossFields, RunResult
 
 RESULTS = Path("benchmarks") / "results" / "longbench"
+BLOCKS = {"similar": ", blocks of similar tokens", "sorted": ", blocks of sorted tokens"}
 NOT_SHOWN = ("output_dir=", "tracker=")  # overrides that change no result
 
 
@@ -50,8 +51,16 @@ class Run:
             words.append(f"{getattr(self.result, kind)}{f' ({inner})' if inner else ''}")
         text = self.result.calibration_text or "embedded"
         fitted = "" if text == "embedded" else f", fitted on the user's text {text}"
-        similar = ", blocks of similar tokens" if self.result.blocks == "similar" else ""
-        return " + ".join(words[:2]) + f", {words[2]}" + similar + fitted
+        blocks = BLOCKS.get(self.result.blocks or "", "")
+        return " + ".join(words[:2]) + f", {words[2]}" + blocks + fitted
+
+    @property
+    def plan(self) -> str:
+        """The method and the sizes of its blocks and sets: runs that differ here are in different
+        tables.
+        """
+        result = self.result
+        return repr([self.method, result.block_size, result.group_size, result.hot_fraction])
 
 
 def runs_with_data(output_dir: Path) -> list[Run]:
@@ -181,7 +190,7 @@ def conditions(runs: list[Run]) -> str:
 
 
 def sections(root: Path) -> str:
-    """One table per set of prompts and method, with the dense run of the same prompts."""
+    """One table per set of prompts and kind of plan, with the dense run of the same prompts."""
     runs = longbench_runs(root / RESULTS)
     if not runs:
         raise load.LoadError(
@@ -192,7 +201,7 @@ def sections(root: Path) -> str:
     for prompts in dict.fromkeys(run.prompts for run in runs):
         same = [run for run in runs if run.prompts == prompts]
         dense = [run for run in same if not run.sparse]
-        for method in dict.fromkeys(run.method for run in same if run.sparse) or [None]:
-            chosen = dense + [run for run in same if run.sparse and run.method == method]
+        for plan in dict.fromkeys(run.plan for run in same if run.sparse) or [None]:
+            chosen = dense + [run for run in same if run.sparse and run.plan == plan]
             parts += [table(chosen), "", conditions(chosen), ""]
     return "\n".join(parts)

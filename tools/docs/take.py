@@ -10,6 +10,7 @@ import argparse
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,16 +29,21 @@ def take(output_dir: Path, target: Path) -> int:
 
     Raises:
         LoadError: there are no finished runs, or one cannot be read; `target` is kept then.
+        OSError: a file of a run is missing; `target` is kept then, too.
 
     """
     runs = list(results(output_dir))
     if not runs:
         raise load.LoadError(load.NO_RUNS.format(output_dir))
-    shutil.rmtree(target, ignore_errors=True)
-    for folder, _ in runs:
-        committed.copy_run(folder, target / "runs" / folder.name)
-    for file in sorted((output_dir / "sweeps").glob("*.json")):
-        committed.copy_sweep(file, target / "sweeps")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        made = Path(temporary) / target.name
+        for folder, _ in runs:
+            committed.copy_run(folder, made / "runs" / folder.name)
+        for file in sorted((output_dir / "sweeps").glob("*.json")):
+            committed.copy_sweep(file, made / "sweeps")
+        shutil.rmtree(target, ignore_errors=True)
+        made.rename(target)
     return len(runs)
 
 
@@ -59,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = take(options.output_dir, target)
     except load.LoadError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     print(f"{count} runs in {target}")
     return 0

@@ -65,5 +65,6 @@ selection_columns = (
 table(
     source.frame("selections"),
     selection_columns,
-    "no lines in selectors.jsonl: python benchmarks/accuracy_selectors.py",
+    "no lines in selectors.jsonl: python benchmarks/accuracy_selectors.py "
+    "--out outputs/selectors.jsonl",
 )

@@ -117,9 +117,9 @@ def token_overlap(frame: pd.DataFrame, path: Path) -> None:
     """How many neurons the tokens of a block want between them, and how much energy the block's own
     best set holds, against block size (`benches.overlaps`).
     """
-    hint = "no lines in union.jsonl: python benchmarks/union_mass.py"
-    rows = common.measured(frame, ["block_size"], hint)
-    common.several(rows["block_size"].nunique(), "block size", "python benchmarks/union_mass.py")
+    command = "python benchmarks/union_mass.py --out outputs/union.jsonl"
+    rows = common.measured(frame, ["block_size"], f"no lines in union.jsonl: {command}")
+    common.several(rows["block_size"].nunique(), "block size", command)
     rows = rows[rows["layer"].isna()] if rows["layer"].isna().any() else rows
     measures = ["any_token", "energy", "energy_residual"]
     note = (

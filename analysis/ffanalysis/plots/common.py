@@ -184,9 +184,10 @@ def values(rows: pd.DataFrame, column: str) -> str:
 
 
 def conditions(rows: pd.DataFrame) -> str:
-    """Processor, instruction set, threads and commits of the rows."""
+    """Card, processor, instruction set, threads and commits of the rows."""
     threads = values(rows, "threads")
     parts = [
+        values(rows, "gpu"),
         values(rows, "cpu"),
         values(rows, "instruction_set"),
         f"{threads} thread{'' if threads == '1' else 's'}" if threads else "",

@@ -8,25 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ffanalysis.benches import KERNEL_SETTINGS
 from ffanalysis.plots import common, style
 from ffanalysis.settings import in_words
 
-SETTINGS = (
-    "shape",
-    "dtype",
-    "block_size",
-    "group_size",
-    "hot_fraction",
-    "tokens",
-    "sparsity",
-    "threads",
-    "backend",
-    "indices",
-    "device",
-    "cpu",
-    "instruction_set",
-    "origin",
-)
+SETTINGS = (*KERNEL_SETTINGS, "instruction_set", "origin")
 HINT = "no lines in kernels.jsonl: python -m ffkernels.bench --output-dir outputs"
 HOLLOW = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.8, "markersize": 8}
 PEAK = "measured peak: best square torch GEMM"

@@ -14,6 +14,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from ffbench.data.encoding import encode, special_head
+from ffbench.evaluation.answers import PROTOCOLS
 from ffbench.evaluation.chat_template import (
     TEMPLATE_VALUES,
     PromptError,
@@ -37,7 +38,6 @@ from ffbench.models.checks import check_loaded
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.tasks.registry import get_spec
 
-PROTOCOLS = ("whole", "context")
 Encoded = tuple[tuple[str, str], list[int], list[int]]
 
 

@@ -53,7 +53,7 @@ class TokenRule(Method, ABC):
         """
 
     def flops(self, layer: "LayerPlan", d: int, block_size: int) -> float:
-        """FLOPs per token beside the kept share."""
+        """FLOPs per token in addition to the kept share."""
         return 0.0
 
     def prepare(self, w_gate: Tensor, w_up: Tensor, w_down: Tensor) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@ import string
 from collections import Counter
 from difflib import SequenceMatcher
 
+from ffbench.tasks.base import first_code_line
+
 CHINESE_PUNCTUATION = (
     "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣"
     "､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
@@ -94,8 +96,7 @@ def code_similarity(prediction: str, gold: str) -> float:
     This is fuzzywuzzy's `ratio` without python-Levenshtein, which counts differently if it is
     installed.
     """
-    lines = prediction.lstrip("\n").split("\n")
-    code = next((line for line in lines if not any(mark in line for mark in ("`", "#", "//"))), "")
+    code = first_code_line(prediction)
     return float(round(100 * SequenceMatcher(None, code, gold).ratio())) if code else 0.0
 
 

@@ -101,7 +101,7 @@ class Checkpoint:
         part.replace(self.path)
 
     def load(self) -> list[float]:
-        """Restore the last saved state; its losses, empty where there is none."""
+        """Restore the last saved state; its losses, empty if there is none."""
         if not self.path.exists():
             return []
         tensors = load_tensors(self.path)

@@ -40,9 +40,12 @@ def git_sha() -> str | None:
     return done.stdout.strip()
 
 
-def gpu_facts() -> dict[str, str]:
-    """Driver, power limit and clocks of the first card from nvidia-smi; empty without a card."""
+def gpu_facts(card: str = "0") -> dict[str, str]:
+    """Driver, power limit and clocks of a card from nvidia-smi, by its index there or its UUID;
+    empty if nvidia-smi does not know it.
+    """
     query = ["nvidia-smi", f"--query-gpu={','.join(GPU_FACTS)}", "--format=csv,noheader"]
+    query.append(f"--id={card}")
     try:
         done = subprocess.run(query, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
@@ -58,7 +61,8 @@ def card_facts(device: torch.device) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(device),
         "cuda": torch.version.cuda,
-        "gpu": gpu_facts(),
+        # by its UUID: CUDA_VISIBLE_DEVICES numbers cards anew, nvidia-smi does not
+        "gpu": gpu_facts(f"GPU-{torch.cuda.get_device_properties(device).uuid}"),
     }
 
 

@@ -206,5 +206,8 @@ def test_nvidia_smi_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "power_limit_w": None,
         "sm_clock_mhz": 1980.0,
     }
+    program.write_text('#!/bin/sh\ncase "$*" in *--id=GPU-7*) echo 580.1, 350, 1980;; esac\n')
+    assert card.driver_facts("GPU-7")["power_limit_w"] == 350.0
+    assert card.driver_facts() == {}
     program.write_text("#!/bin/sh\necho failed; exit 9\n")
     assert card.driver_facts() == {}

@@ -1,26 +1,13 @@
 // Register tile of AVX512-BF16: ROWS x W sums of bfloat16 pairs, rows of the left factor broadcast pair by pair.
 #pragma once
 #include "pairs.h"
+#include "row_tile.h"
 
 namespace {
 
-struct DotTile {
-    static constexpr int ROWS = 14;
+// b is [k / 2][W][2]; k a multiple of 32.
+struct DotTile : RowTile<DotTile, uint16_t, float, 14> {
     static constexpr bool WHOLE = false;  // writes the rows that exist only
-    static constexpr int BLOCK = 1;       // rows that must share a stride
-
-    struct Left {
-        const uint16_t *row[ROWS];
-    };
-    // `row(i)` gives place and stride of row i of a tile.
-    template <class Row>
-    static Left left(const Row &row, int count) {
-        Left a;
-        for (int i = 0; i < ROWS; i++) a.row[i] = row(i < count ? i : count - 1).at;
-        return a;
-    }
-    static void begin() {}
-    static void end() {}
 
     template <int M, class Prefetcher>
     static void tile(const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
@@ -49,15 +36,6 @@ struct DotTile {
             _mm512_storeu_ps(to, add ? _mm512_add_ps(s[i][0], _mm512_loadu_ps(to)) : s[i][0]);
             _mm512_storeu_ps(to + 16, add ? _mm512_add_ps(s[i][1], _mm512_loadu_ps(to + 16)) : s[i][1]);
         }
-    }
-
-    // c[m][W] = or += a [m][k] times b [k / 2][W][2]; k a multiple of 32.
-    template <int M = ROWS, class Prefetcher>
-    static void run(int m, const Left &a, const uint16_t *b, int k, float *c, int64_t ldc, bool add, Prefetcher &prefetcher) {
-        if constexpr (M > 1) {
-            if (m < M) return run<M - 1>(m, a, b, k, c, ldc, add, prefetcher);
-        }
-        tile<M>(a, b, k, c, ldc, add, prefetcher);
     }
 };
 

@@ -10,6 +10,7 @@
 
 #include "prefetch.h"
 #include "float_tile.h"
+#include "gate.h"
 #include "passes.h"
 #include "scratch.h"
 #include "storage.h"
@@ -113,18 +114,6 @@ struct Worker {
         tile_of(static_cast<int>(end - start), rows, packed, static_cast<int>(kc), out + start * ldh, ldh, add, prefetcher);
     }
 
-    // h = act(g) * u - correction, in place of g.
-    void gate(int64_t n0, int64_t n) {
-        for (int64_t i = 0; i < n; i++) {
-            const float shift = item.correct && call.c ? call.c[item.neuron(n0 + i)] : 0.f;
-            for (int64_t at = i * ldh, end = at + mp; at < end; at += LANES) {
-                vf value = activate(call.activation, load(g + at)) * load(u + at) - shift;
-                if (item.correct && call.z) value -= load(corr + at);
-                store(g + at, value);
-            }
-        }
-    }
-
     // y (+)= h times the down rows; meanwhile fetches the next columns, after the last `next`.
     void add_down(int64_t n0, bool add, Window<T> next) {
         const int64_t n = std::min(nc, item.n - n0);
@@ -178,7 +167,7 @@ struct Worker {
             project(call.gate, call.gate_stride, call.d, n0, xt, g, window(call.up, call.up_stride, n0, 0, kc));
             project(call.up, call.up_stride, call.d, n0, xt, u, window(call.down, call.down_stride, n0, 0, jc));
             if (low_rank) project(call.v, call.r, call.r, n0, zt, corr, {});
-            gate(n0, std::min(nc, item.n - n0));
+            gate_rows(call, item, n0, std::min(nc, item.n - n0), mp, ldh, g, u, corr);  // h, in place of g
             add_down(n0, item.add || n0 > 0, window(call.gate, call.gate_stride, n0 + nc, 0, kc));
         }
     }

@@ -2,25 +2,14 @@
 // and the weight the token's sign. Neither is -128, so a pair of products is at most 2 * 127 * 127 < 2^15: exact.
 #pragma once
 #include "quads.h"
+#include "row_tile.h"
 
 namespace {
 
-struct MaddubsTile {
-    static constexpr int ROWS = 4;            // 8 sums, 4 token vectors and 4 temporaries fill 16 registers
-    static constexpr bool UNSIGNED = false;   // left rows are signed bytes
-    static constexpr int BLOCK = 1;           // rows that must share a stride
+// b is [k / 4][W][4]; k a multiple of 64. 8 sums, 4 token vectors and 4 temporaries fill 16 registers.
+struct MaddubsTile : RowTile<MaddubsTile, int8_t, int32_t, 4> {
+    static constexpr bool UNSIGNED = false;  // left rows are signed bytes
 
-    struct Left {
-        const int8_t *row[ROWS];
-    };
-    template <class Row>
-    static Left left(const Row &row, int count) {
-        Left a;
-        for (int i = 0; i < ROWS; i++) a.row[i] = row(i < count ? i : count - 1).at;
-        return a;
-    }
-    static void begin() {}
-    static void end() {}
     static void finish(int8_t *, int64_t) {}
 
     static __m256i products(__m256i magnitude, __m256i tokens, __m256i weight) {
@@ -53,16 +42,6 @@ struct MaddubsTile {
                 _mm256_storeu_si256(to, add ? _mm256_add_epi32(s[i][half], _mm256_loadu_si256(to)) : s[i][half]);
             }
         }
-    }
-
-    // c[m][W] = or += a [m][k] times b [k / 4][W][4]; k a multiple of 64.
-    template <int M = ROWS, class Prefetcher>
-    static void run(int m, const Left &a, const int8_t *b, int k, int32_t *c, int64_t ldc, bool add,
-                    Prefetcher &prefetcher) {
-        if constexpr (M > 1) {
-            if (m < M) return run<M - 1>(m, a, b, k, c, ldc, add, prefetcher);
-        }
-        tile<M>(a, b, k, c, ldc, add, prefetcher);
     }
 };
 

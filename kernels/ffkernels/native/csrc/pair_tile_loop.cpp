@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "gate.h"
 #include "prefetch.h"
 #include "pairs.h"
 #include "passes.h"
@@ -123,14 +124,7 @@ struct Worker {
 
     // h = act(g) * u - correction, rounded, as rows of tokens; neurons up to the next multiple of 32 are zero.
     void gate(int64_t n0, int64_t n) {
-        for (int64_t i = 0; i < n; i++) {
-            const float shift = item.correct && call.c ? call.c[item.neuron(n0 + i)] : 0.f;
-            for (int64_t at = i * ldg, end = at + mp; at < end; at += LANES) {
-                vf value = activate(call.activation, load(g + at)) * load(u + at) - shift;
-                if (item.correct && call.z) value -= load(corr + at);
-                store(g + at, value);
-            }
-        }
+        gate_rows(call, item, n0, n, mp, ldg, g, u, corr);
         for (int64_t i = 0; i < n; i += 32)
             for (int64_t t = 0; t < mp; t += 16) pack_neurons(g + i * ldg + t, ldg, n - i, h + t * LDH + i, LDH);
     }

@@ -2,25 +2,13 @@
 // 128, and sums begin at -128 times the sum of the panel's column, which `finish` writes behind the panel.
 #pragma once
 #include "quads.h"
+#include "row_tile.h"
 
 namespace {
 
-struct VnniTile {
-    static constexpr int ROWS = 14;          // 28 sums, 2 token vectors and the weights: 31 of 32 registers
-    static constexpr bool UNSIGNED = true;   // left rows are unsigned bytes: the value plus 128
-    static constexpr int BLOCK = 1;          // rows that must share a stride
-
-    struct Left {
-        const int8_t *row[ROWS];
-    };
-    template <class Row>
-    static Left left(const Row &row, int count) {
-        Left a;
-        for (int i = 0; i < ROWS; i++) a.row[i] = row(i < count ? i : count - 1).at;
-        return a;
-    }
-    static void begin() {}
-    static void end() {}
+// b is [k / 4][W][4]; k a multiple of 64. 28 sums, 2 token vectors and the weights: 31 of 32 registers.
+struct VnniTile : RowTile<VnniTile, int8_t, int32_t, 14> {
+    static constexpr bool UNSIGNED = true;  // left rows are unsigned bytes: the value plus 128
 
     // Write the offsets behind a panel of k inputs.
     static void finish(int8_t *panel, int64_t k) {
@@ -64,16 +52,6 @@ struct VnniTile {
                 _mm512_storeu_si512(to, add ? _mm512_add_epi32(s[i][half], _mm512_loadu_si512(to)) : s[i][half]);
             }
         }
-    }
-
-    // c[m][W] = or += a [m][k] times b [k / 4][W][4]; k a multiple of 64.
-    template <int M = ROWS, class Prefetcher>
-    static void run(int m, const Left &a, const int8_t *b, int k, int32_t *c, int64_t ldc, bool add,
-                    Prefetcher &prefetcher) {
-        if constexpr (M > 1) {
-            if (m < M) return run<M - 1>(m, a, b, k, c, ldc, add, prefetcher);
-        }
-        tile<M>(a, b, k, c, ldc, add, prefetcher);
     }
 };
 

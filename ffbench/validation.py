@@ -99,7 +99,20 @@ def plan_problems(settings: RunSettings) -> list[str]:
 
     plan = plan_settings(settings)
     problem = block_problem(plan)
-    return token_rule_problems(plan) + ([f"blocks: {problem}"] if problem else [])
+    rules = token_rule_problems(plan) + kernel_problems(settings, plan)
+    return rules + ([f"blocks: {problem}"] if problem else [])
+
+
+def kernel_problems(settings: RunSettings, plan: PlanSettings) -> list[str]:
+    """A kernel that does not go with the plan."""
+    from ffbench.models.kernel_names import INT8
+
+    if settings.kernel.backend != INT8 or not isinstance(plan.selector, TokenRule):
+        return []
+    return [
+        f"kernel.backend: {INT8} does not go with {plan.selector.name}, which is computed with the "
+        "model's own weights; choose another selector or kernel"
+    ]
 
 
 def text_problems(settings: RunSettings) -> list[str]:
@@ -252,7 +265,7 @@ def problems(settings: RunSettings) -> list[str]:
 
 def rule_problems(settings: RunSettings) -> list[str]:
     """One sentence per setting that is outside its range or does not go with another one."""
-    from ffkernels.backends import MODULES
+    from ffbench.models.kernel_names import NAMES
 
     s = settings
     return [
@@ -262,7 +275,7 @@ def rule_problems(settings: RunSettings) -> list[str]:
         *s.objective.problems(),
         *text_problems(s),
         *task_problems(s),
-        *one_of("kernel.backend", s.kernel.backend, ("auto", *MODULES)),
+        *one_of("kernel.backend", s.kernel.backend, NAMES),
         *size_problems(s),
         *repeated_problems(s),
         *fidelity_problems(s),

@@ -70,8 +70,8 @@ def kernel_problem(settings: RunSettings) -> str | None:
     from ffbench.experiment.identity import dtype_of, model_spec
     from ffbench.models.device import resolve_device
     from ffbench.models.errors import ModelError
+    from ffbench.models.kernel_names import kernel_name
     from ffbench.models.loading import DTYPES
-    from ffkernels import backends
 
     name = settings.kernel.backend
     if name == "auto" or settings.dense:
@@ -79,7 +79,7 @@ def kernel_problem(settings: RunSettings) -> str | None:
     spec = model_spec(settings)
     try:
         device = resolve_device(spec.device)
-        backends.load(name, torch.empty(1, dtype=DTYPES[dtype_of(spec)], device=device))
+        kernel_name(name, torch.empty(1, dtype=DTYPES[dtype_of(spec)], device=device))
     except ModelError as error:
         return str(error)
     except ValueError as error:

@@ -152,15 +152,15 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     from ffbench.methods.flops import flops_of
     from ffbench.methods.plan_files import save_header
     from ffbench.models.device import start_line
+    from ffbench.models.kernel_names import kernel_name
     from ffbench.runs.provenance import cpu_name, git_state
-    from ffkernels import backends
     from ffkernels.bench import machine
 
     model, plan, facts = prepared(request, job)
     s, p = job.settings, plan.settings
     even = p.block_size if p.scheduler.per_block is None else None
     weight = model.get_input_embeddings().weight
-    backend = backends.name_of(backends.load(s.kernel.backend, weight, even))
+    backend = kernel_name(s.kernel.backend, weight, even)
     log_line(start_line(model.device, model.dtype, backend))
     threads = s.kernel.threads or torch.get_num_threads()
     times = prefill_times(

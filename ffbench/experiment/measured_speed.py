@@ -17,10 +17,10 @@ from ffbench.evaluation.speed_processes import (
 from ffbench.experiment import identity
 from ffbench.experiment.calibration import heldout_windows
 from ffbench.methods.plan import PlanSettings
+from ffbench.models.kernel_names import kernel_name
 from ffbench.models.weight_copy import quick_to_load
 from ffbench.runs.provenance import cpu_name
 from ffbench.settings import RunSettings
-from ffkernels import backends
 
 TEXT_TOKENS, WINDOW = 4096, 512  # per text; longer prompts repeat them
 # Layers of a wide shape that are timed: they cost alike, so a few give the ratio of the whole.
@@ -77,7 +77,7 @@ def measured_speed(
         "threads": threads,
         "cpu": cpu_name(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "backend": backends.name_of(backends.load(settings.kernel.backend, weight)),
+        "backend": kernel_name(settings.kernel.backend, weight),
         "load_before": before,
         "load_after": after,
         "busy": after > threads + BUSY_LOAD,

@@ -54,10 +54,10 @@ class Pipeline(Session):
     def log_start(self) -> None:
         """Print device, dtype and kernel, and a card that is there but not used."""
         from ffbench.models.device import start_line
-        from ffkernels import backends
+        from ffbench.models.kernel_names import kernel_name
 
         weight = self.model.get_input_embeddings().weight
-        backend = backends.name_of(backends.load(self.settings.kernel.backend, weight))
+        backend = kernel_name(self.settings.kernel.backend, weight)
         log_line(start_line(self.model.device, self.model.dtype, backend))
 
     def protocol(self) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from ffbench.experiment import identity
 from ffbench.experiment.declarations import declared
 from ffbench.methods.plan import METHODS, PlanSettings
+from ffbench.models.kernel_names import INT8
 from ffbench.plugins import source_of
 from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
@@ -265,6 +266,8 @@ class RunStages:
         }
         if s.speed.rounds:
             parameters["kernel"] = asdict(s.kernel)
+        if s.kernel.backend == INT8:
+            parameters["ffn_weights"] = INT8
         return declared("run", parameters, self.plan, self.answers, self.prompts, self.dense_tails)
 
 

@@ -193,14 +193,24 @@ class SparseFFN:
         """`kept_output` for neurons as the kernel takes them; kept: the same, if the compensator
         reads them.
         """
-        size, c = self.plan.settings.block_size, self.compensation
-        y = sparse_gated_ffn(
+        y = self.multiply(x, z, indices, offsets)
+        size = self.plan.settings.block_size
+        return self.compensation.add_skipped(y, x, z, [] if kept is None else kept, size)
+
+    def multiply(
+        self, x: Tensor, z: Tensor | None, indices: Tensor, offsets: Tensor | None
+    ) -> Tensor:
+        """The kernel's call: y [T, d] of x [T, d] with features z [T, r], neurons as it takes
+        them.
+        """
+        c = self.compensation
+        return sparse_gated_ffn(
             x,
             self.ffn.w_gate,
             self.ffn.w_up,
             self.w_down_t,
             indices,
-            size,
+            self.plan.settings.block_size,
             offsets=offsets,
             hot=self.layer.hot,
             activation=self.ffn.activation,
@@ -212,7 +222,6 @@ class SparseFFN:
             group=self.plan.settings.group_size,
             backend=self.backend,
         )
-        return c.add_skipped(y, x, z, [] if kept is None else kept, size)
 
     def spanned(self, x: Tensor, span: SparseSpan, row: int = 0) -> Tensor:
         """FFN of a prompt's tokens x [T, d] without padding, of which those of `span` run

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from ffbench.methods.expert_plans import expert_plan_problems
 from ffbench.methods.plan import SparsePlan
+from ffbench.methods.token_rules import TokenRule
 from ffbench.models.adapters import GatedFFN, experts_per_layer, gated_ffns
 from ffbench.models.checks import check_ffns
 from ffbench.models.down_rows import stored_by_neuron
 from ffbench.models.fast_products import fast_products
 from ffbench.models.forward import attribute
+from ffbench.models.int8_ffn import Int8FFN
+from ffbench.models.kernel_names import INT8, int8_refusal
 from ffbench.models.prefill_state import Prefill, real_tokens
 from ffbench.models.sparse_experts import SparseExperts
 from ffbench.models.sparse_ffn import SparseFFN
@@ -70,6 +73,17 @@ def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
         )
 
 
+def check_kernel(backend: str, ffn: GatedFFN, plan: SparsePlan) -> None:
+    """Raise ValueError if int8 weights cannot be used for this plan here."""
+    if backend != INT8:
+        return
+    reason = int8_refusal(ffn.w_gate)
+    if isinstance(plan.settings.selector, TokenRule):
+        reason = "token rules are computed with the model's own weights"
+    if reason:
+        raise ValueError(f"sparse_prefill: backend {INT8!r} cannot run this plan here: {reason}")
+
+
 def sparse_forwards(ffns: list[SparseFFN], prompt: Prefill) -> Iterator[tuple[Any, Any]]:
     """Each module that computes FFNs, and the sparse forward in its place."""
     for module, group in groupby(ffns, key=lambda one: one.ffn.module):
@@ -119,6 +133,7 @@ class SparseModel:
         ffns = gated_ffns(model)
         check_fit(ffns, plan)
         check_ffns(model, ffns)
+        check_kernel(backend, ffns[0], plan)
         self.prepared: dict[int, SparseFFN] = {}
         self.versions: dict[int, tuple[object, ...]] = {}
         self.current: Prefill | None = None  # while entered
@@ -139,7 +154,8 @@ class SparseModel:
                 stack.callback(permute_neurons, ffn, plan.order.argsort())
             stack.enter_context(stored_by_neuron(ffn, self.keep_storage))
             if number not in self.prepared:
-                self.prepared[number] = SparseFFN(ffn, plan, self.plan, prompt, self.backend)
+                kind = Int8FFN if self.backend == INT8 else SparseFFN
+                self.prepared[number] = kind(ffn, plan, self.plan, prompt, self.backend)
             sparse = self.prepared[number]
             sparse.enter(prompt)
             stack.callback(sparse.leave)

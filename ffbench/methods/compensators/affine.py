@@ -117,12 +117,12 @@ class AffineState(CompensatorState):
         down = w_down_t[hot:].float().T
         v, c = self.activation_map.to(device), self.mean.to(device)
         return AffineRuntime(
-            output_map,
-            v.to(dtype) if self.rank else None,
-            c.to(dtype),
-            self.projection.to(device, dtype) if self.rank else None,
-            (down @ v[hot:]).to(dtype) if self.rank else None,
-            (down @ c[hot:]).to(dtype),
+            output_map=output_map,
+            activation_map=v.to(dtype) if self.rank else None,
+            mean=c.to(dtype),
+            projection=self.projection.to(device, dtype) if self.rank else None,
+            skipped_map=(down @ v[hot:]).to(dtype) if self.rank else None,
+            skipped_mean=(down @ c[hot:]).to(dtype),
         )
 
     def flops(self, d: int, kept: int, hot: int) -> float:

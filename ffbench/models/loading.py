@@ -31,12 +31,19 @@ __all__ = ["DTYPES", "ModelError", "ModelSpec", "load_model", "weight_files"]
 
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
 CPU = torch.device("cpu")  # tiny models always run there
-# tiny families, with what only they have
-FAMILIES: dict[str, dict[str, int]] = {
+# tiny families, by model_type, with what only they have
+FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
     "qwen2": {},
     "qwen3": {"head_dim": 16},
+    "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2},
     "olmoe": {"num_experts": 8, "num_experts_per_tok": 2},
+    "qwen3_moe": {
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 96,
+        "norm_topk_prob": True,
+    },
 }
 
 
@@ -280,12 +287,14 @@ class ByteTokenizer:
 
 
 def tiny_config(family: str) -> Any:
-    """Configuration of a tiny model: d = 64, f = 160, two layers. Raises ModelError."""
-    import transformers
+    """Configuration of a tiny model: d = 64, f = 160 (96 in an expert of qwen3_moe), two layers.
+    Raises ModelError.
+    """
+    from transformers import CONFIG_MAPPING
 
     if family not in FAMILIES:
         raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
-    return getattr(transformers, f"{family.capitalize()}Config")(
+    return CONFIG_MAPPING[family](
         vocab_size=259,
         hidden_size=64,
         intermediate_size=160,
@@ -303,12 +312,12 @@ def tiny_config(family: str) -> Any:
 
 def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
     """Tiny random model of one family of FAMILIES, seed 0, as `tiny_config` has it."""
-    import transformers
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     config = tiny_config(spec.location)
     device = resolve_device(spec.device)
     dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = getattr(transformers, f"{spec.location.capitalize()}ForCausalLM")(config)
+        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     return model.to(device, dtype).eval().requires_grad_(False), ByteTokenizer()

@@ -1,4 +1,4 @@
-"""A user's own methods: modules that register classes when they are imported.
+"""A user's own methods, tasks and models' layouts: modules that register them when imported.
 
 `plugins=[my_package.my_selector]` names modules; installed packages name theirs in the entry point
 group `ffbench.plugins`.
@@ -28,7 +28,7 @@ class PluginError(ValueError):
 @dataclass(frozen=True)
 class Plugin:
     """An imported plugin: its module, the hash of its source (None without a source file) and the
-    methods that it registered, as the `registered` of `load_plugins` spells them.
+    methods and tasks that it registered, as the `registered` of `load_plugins` spells them.
     """
 
     module: str
@@ -42,9 +42,9 @@ _loaded: dict[str, Plugin] = {}
 def load_plugins(modules: Iterable[str], registered: Registered) -> list[Plugin]:
     """Import modules, and those of installed packages, which may register nothing new.
 
-    `registered` returns the names of all methods registered so far. A module is imported once per
-    process. Raises PluginError for a module that is missing, cannot be imported or registers
-    nothing.
+    `registered` returns the names of all methods and tasks registered so far. A module is imported
+    once per process. Raises PluginError for a module that is missing, cannot be imported or
+    registers nothing.
     """
     named = [load_module(module, registered, f"plugins: {module}") for module in modules]
     installed = [load_entry_point(point, registered) for point in entry_points(group=GROUP)]
@@ -82,8 +82,8 @@ def load_module(module: str, registered: Registered, where: str) -> Plugin:
     methods = tuple(sorted(set(registered()) - before))
     if not methods:
         raise PluginError(
-            f"{where}: registers nothing; decorate its classes with a registry's `add` "
-            "(docs/extending.md)"
+            f"{where}: registers nothing; decorate its classes with a registry's `add`, or give "
+            "its tasks to `add_task` and its layouts to `add_layout` (docs/extending.md)"
         )
     _loaded[module] = Plugin(module, source_hash(imported), methods)
     return _loaded[module]

@@ -86,6 +86,17 @@ def token_rule_problems(plan: PlanSettings) -> list[str]:
     return problems
 
 
+def revision_problems(settings: RunSettings) -> list[str]:
+    """A revision of a model that has none: it would be ignored."""
+    m = settings.model
+    if m.revision is None or m.source == "hub" or m.source not in SOURCES:
+        return []
+    return [
+        f"model.revision: {m.revision!r} is for models of the hub, and model.source is "
+        f"{m.source!r}; set model.revision=null"
+    ]
+
+
 def plan_problems(settings: RunSettings) -> list[str]:
     """Problems of the methods, and of the methods together."""
     problems = method_problems(settings)
@@ -270,6 +281,7 @@ def rule_problems(settings: RunSettings) -> list[str]:
     s = settings
     return [
         *one_of("model.source", s.model.source, SOURCES),
+        *revision_problems(s),
         *one_of("model.dtype", s.model.dtype, (AUTO, *DTYPES)),
         *plan_problems(s),
         *s.objective.problems(),

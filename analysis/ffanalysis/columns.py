@@ -110,6 +110,7 @@ RUNS = (
         flops_ratio=f"FFN FLOPs of a sparse block over dense: {meanings(FlopsFields)['ratio']}",
         flops_selector="share of dense",
         flops_compensator="share of dense",
+        scorer_failures=f"all tasks: {meanings(TaskFields)['scorer_failures']}",
         recall_at_k=meanings(RunResult)["recall_at_k"],
         retained_energy=meanings(RunResult)["retained_energy"],
         threads="CPU threads of the timings; of the run if nothing was timed",
@@ -138,7 +139,7 @@ FRAMES: dict[str, dict[str, Column]] = {
     | of(TaskFields, "text", "metric", "category")
     | LOSSES
     | of(TaskFields, "number", "truncated", "tokens_cut", "prompt_tokens")
-    | of(TaskFields, "number", "density_used", "flops_used")
+    | of(TaskFields, "number", "density_used", "flops_used", "scorer_failures")
     | of(TaskFields, "flag", "headline", "above_chance"),
     "groups": METHOD
     | texts(
@@ -155,7 +156,7 @@ FRAMES: dict[str, dict[str, Column]] = {
     | of(FidelityRow, "number", "context", "tokens", "kl", "nll_dense", "nll_sparse")
     | of(FidelityRow, "number", "top1_agreement"),
     "answers": of(RunResult, "text", "run_key")
-    | of(AnswerRecord, "text", "task", "record_id", "prediction", "gold")
+    | of(AnswerRecord, "text", "task", "record_id", "prediction", "gold", "score_error")
     | of(AnswerRecord, "number", "score", "nll", "prompt_tokens", "tokens_cut", "length")
     | of(AnswerRecord, "number", "density", "seconds"),
     "layers": METHOD | of(LayerFields, "number"),
@@ -223,7 +224,8 @@ FRAMES: dict[str, dict[str, Column]] = {
         ideal="speedup if the FFNs took just their share of the FLOPs",
         flops_ratio="FFN FLOPs of a sparse block over dense",
         break_even_tokens="sparse is never slower from here",
-    ),
+    )
+    | {"busy": Column("flag", "other work ran during the timings")},
     "overlaps": texts(model="name", text="kind of text", cpu="processor", git_sha="commit")
     | ORIGIN
     | numbers(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ffanalysis import seeds, settings, tables
+from ffanalysis.failures import scorer_note
 from ffanalysis.frames import LoadError
 from ffanalysis.source import Source
 
@@ -184,8 +185,8 @@ def report(source: Source, style: str = "md", by: str = "run") -> str:
 
 
 def task_rows(source: Source, most: int) -> str | None:
-    """The table of `report(by="task")` without the settings above it; None if the runs have fewer
-    than two tasks, or if it has more than `most` rows.
+    """The table of `report(by="task")` without what is above and below it; None if the runs have
+    fewer than two tasks, or if it has more than `most` rows.
     """
     try:
         (part,) = parts(source, "task")
@@ -193,7 +194,7 @@ def task_rows(source: Source, most: int) -> str | None:
         return None
     if part.frame["task"].nunique() < 2:
         return None
-    table = text_table(part).partition("\n\n")[2]
+    table = text_table(part).split("\n\n")[1]
     return table if len(table.splitlines()) - 2 <= most else None
 
 
@@ -207,7 +208,9 @@ def render(source: Source, style: str = "md", by: str = "run") -> str:
 
 
 def text_table(part: Part, style: str = "md", collapse: bool = True) -> str:
-    """One table with the settings that all its rows share above it."""
+    """One table with the settings that all its rows share above it, and a note on failed scorers
+    below it.
+    """
     frame = seeds.collapsed(part.frame, part.names) if collapse else part.frame
     frame = marked(frame)
     leave_out = [name for name in part.names if name in settings.MAIN]
@@ -216,10 +219,13 @@ def text_table(part: Part, style: str = "md", collapse: bool = True) -> str:
     if not collapse and "seed" not in shown:
         shown.append("seed")
     columns = [*shown, *(name for name in part.columns if name not in shown)]
-    above = settings.fixed(frame, leave_out)
+    above, note = settings.fixed(frame, leave_out), scorer_note(part.frame)
     if style == "latex":
-        return f"% {above}\n{tables.latex(frame, columns)}"
-    return f"{above}\n\n{tables.markdown(frame, columns, padded=True)}"
+        return "\n".join(
+            [f"% {above}", *([f"% {note}"] if note else []), tables.latex(frame, columns)]
+        )
+    table = tables.markdown(frame, columns, padded=True)
+    return "\n\n".join([above, table, *([note] if note else [])])
 
 
 def marked(frame: pd.DataFrame) -> pd.DataFrame:

@@ -33,9 +33,16 @@ def read_optional(path: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path, result: RunResult) -> dict[str, Any]:
-    """A run's configuration with today's method names; empty if it was not copied."""
+    """A run's configuration with today's method names; empty if it was not copied. The revision of
+    a hub model is the commit that was loaded, if the run's provenance has it.
+    """
     config = read_optional(folder / "config.json")
-    return legacy.current_config(config) if result.schema_version == 1 else config
+    if result.schema_version == 1:
+        config = legacy.current_config(config)
+    commit = read_optional(folder / "provenance.json").get("model_revision")
+    if commit and isinstance(config.get("model"), dict):
+        config["model"]["revision"] = commit
+    return config
 
 
 def read_result(folder: Path) -> RunResult:

@@ -90,6 +90,7 @@ def run_row(result: RunResult, folder: Path, commands: Mapping[str, str]) -> dic
     row = named(result) | losses(result.mean) | gold_values(result)
     row |= fidelity_values(result.fidelity)
     row |= {
+        "scorer_failures": result.scorer_failures,
         "density_used": result.density_used,
         "recall_at_k": result.recall_at_k,
         "retained_energy": result.retained_energy,

@@ -5,11 +5,12 @@ compensator, `task.limit` a key of config.json.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from ffbench.runs.schema import DENSE, METHOD_KINDS, RunResult
+from ffbench.runs.schema import DENSE, FORMER_METRIC, FORMER_WINDOWS, METHOD_KINDS, RunResult
 
 MAIN = (
     "model",
@@ -31,8 +32,8 @@ OWNERS = ("model", "task", *METHOD_KINDS)
 # keys of config.json that change no result, or that a result field already has
 NOT_SHOWN = ("output_dir", "tracker", "launcher", "hydra", "plugins", *METHOD_KINDS, "objective")
 IN_RESULT = (
-    *("model.name", "model.dtype", "model.device", "model.location", "device"),
-    *("task.name", "task.protocol", "task.data_dir", "calibration.folder"),
+    *("model.name", "model.dtype", "model.device", "device"),
+    *("task.name", "task.protocol", "calibration.folder"),
     *("sparsity", "block_size", "group_size", "blocks", "hot_fraction", "seed"),
 )
 TITLES = {
@@ -49,8 +50,9 @@ def parameter_columns(result: RunResult) -> dict[str, Any]:
     for kind, parameters in result.parameters.items():
         row |= {f"{kind}.{name}": plain(value) for name, value in parameters.items()}
     if result.objective is not None:
-        for name in ("continuation", "copy", "full"):
-            row[f"objective.{name}"] = getattr(result.objective, name)
+        former = {"metric": FORMER_METRIC, "windows": FORMER_WINDOWS}
+        for name, value in asdict(result.objective).items():
+            row[f"objective.{name}"] = former.get(name) if value is None else value
     return row
 
 
@@ -135,7 +137,7 @@ def parameters_of(rows: pd.DataFrame, owner: str, leave_out: Sequence[str]) -> s
     """The parameters that all rows of one method share, in brackets."""
     names = [name for name in rows if str(name).startswith(f"{owner}.") and name not in leave_out]
     words = [
-        f"{name.split('.', 1)[1]} {in_words(rows[name].iloc[0])}"
+        f"{name.split('.', 1)[1]} {in_words(rows[name].dropna().iloc[0])}"
         for name in names
         if rows[name].notna().any()
     ]

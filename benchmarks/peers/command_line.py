@@ -9,9 +9,7 @@ with its reason. Lines go to --out, one per runtime and session; sessions that a
 not measured again. Other SETTINGS are those of `python -m ffbench`.
 """
 
-import json
 import os
-import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -29,6 +27,7 @@ from benchmarks.bench_lines import (
 )
 from benchmarks.peers import arms as all_arms
 from benchmarks.peers.arms import REFERENCE, Arm
+from benchmarks.peers.keys import key_of_run, keys_of_sessions, plan_contents
 from benchmarks.peers.options import FIXED, option_problems, parse
 from benchmarks.peers.process import Worker, WorkerError
 from benchmarks.peers.prompts import prompts_of
@@ -36,38 +35,18 @@ from benchmarks.peers.session import Measured, measure
 from benchmarks.peers.weights import gguf_files, stored_format
 from ffanalysis import benches, peer_table
 from ffbench.cli.errors import guarded, refuse
-from ffbench.evaluation.speed_processes import BUSY_LOAD
+from ffbench.evaluation.machine_state import machine_state
 from ffbench.experiment import identity
 from ffbench.methods.plan import SparsePlan, untimed
 from ffbench.models.loading import ModelSpec, load_model, weight_files
 from ffbench.models.weight_copy import quick_to_load
-from ffbench.runs.identity import content_key
 from ffbench.runs.progress import log_line
-from ffbench.runs.provenance import cpu_name
 from ffbench.settings import RunSettings
-
-PACKAGES = ("openvino-genai", "llama-cpp-python")
-VERSIONS = (
-    "import importlib.metadata as m, json, sys\n"
-    "have = {d.metadata['Name'].lower().replace('_', '-'): d.version for d in m.distributions()}\n"
-    "print(json.dumps({name: have.get(name) for name in sys.argv[1:]}))"
-)
 
 
 def loaded_plans(folders: Sequence[Path], settings: RunSettings) -> list[SparsePlan]:
     """The plans, checked against the model. Raises PlanError."""
     return [SparsePlan.load(folder, identity.fingerprint(settings)) for folder in folders]
-
-
-def versions(python: Path) -> dict[str, str | None]:
-    """Version of each peer's package, None if it is not installed."""
-    try:
-        done = subprocess.run(
-            [str(python), "-c", VERSIONS, *PACKAGES], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return dict.fromkeys(PACKAGES)
-    return dict(json.loads(done.stdout))
 
 
 def starter(options: Namespace, threads: int, files: dict[str, Path]) -> Any:
@@ -131,35 +110,6 @@ def chosen_arms(
     ]
 
 
-def keys_of_sessions(
-    options: Namespace,
-    settings: RunSettings,
-    plans: Sequence[SparsePlan],
-    arms: Sequence[Arm],
-    threads: int,
-) -> tuple[str, list[dict[str, str]]]:
-    """The key of the run, a hash of all that changes its times, and for each session the key of
-    each runtime's line.
-    """
-    run_key = content_key(
-        {
-            "model": identity.fingerprint(settings),
-            "arms": [[arm.name, arm.precision, arm.weights] for arm in arms],
-            "plans": [plan.settings.as_dict() for plan in plans],
-            "tokens": options.tokens,
-            "rounds": options.rounds,
-            "short": options.short,
-            "threads": threads,
-            "versions": versions(options.python),
-            "cpu": cpu_name(),
-        }
-    )
-    return run_key, [
-        {arm.name: content_key({"run": run_key, "session": k, "peer": arm.name}) for arm in arms}
-        for k in range(options.sessions)
-    ]
-
-
 def run(arguments: Sequence[str]) -> int:
     """0 when measured, 1 if the reference failed, 2 for bad input."""
     import torch
@@ -176,7 +126,9 @@ def run(arguments: Sequence[str]) -> int:
     spec = identity.model_spec(settings)
     named = [(folder, plan.settings.sparsity) for folder, plan in zip(folders, plans, strict=True)]
     arms = chosen_arms(settings, spec, options, named)
-    run_key, keys = keys_of_sessions(options, settings, plans, arms, threads)
+    contents = [plan_contents(folder, plan) for folder, plan in zip(folders, plans, strict=True)]
+    run_key = key_of_run(options, settings, contents, arms, threads)
+    keys = keys_of_sessions(run_key, options.sessions, arms)
     there = keys_of(options.out)
     missing = [k for k, names in enumerate(keys) if not set(names.values()) <= there]
     if not missing:
@@ -229,15 +181,10 @@ def sessions(
             log_line(f"session {k + 1} of {options.sessions}")
             before = os.getloadavg()[0]
             measured = measure(arms, start, prompts[k], k, log_line)
-            after = os.getloadavg()[0]
+            state = machine_state(before, facts["threads"])
             if measured[REFERENCE].reason:
                 return True
-            load = {
-                "load_before": before,
-                "load_after": after,
-                "busy": after > facts["threads"] + BUSY_LOAD,
-            }
-            for line in lines_of(measured, arms, facts | {"session": k} | load, keys[k]):
+            for line in lines_of(measured, arms, facts | {"session": k} | state, keys[k]):
                 append(options.out, line)
     return False
 

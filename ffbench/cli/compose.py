@@ -28,7 +28,7 @@ from ffbench.cli.overrides import (
     sweep_problems,
 )
 from ffbench.cli.spelling import SEARCHPATH, clean, parse_problem, respelled, searchpath_problems
-from ffbench.methods.chosen import registered_methods
+from ffbench.experiment.registered import registered
 from ffbench.plugins import PluginError, load_plugins
 from ffbench.settings import RunSettings
 
@@ -230,13 +230,13 @@ def searchpath_of(overrides: list[str]) -> list[str]:
 
 
 def load_named_plugins(overrides: list[str]) -> None:
-    """Import the modules that `plugins=` names, before their methods are looked up. Raises
+    """Import the modules that `plugins=` names, before what they register is looked up. Raises
     ConfigProblems for one that is missing or registers nothing.
     """
     named = [text.partition("=")[2] for text in overrides if text.startswith("plugins=")]
     modules = [module for text in named for module in split_list(text)]
     try:
-        load_plugins(modules, registered_methods)
+        load_plugins(modules, registered)
     except PluginError as error:
         raise ConfigProblems([str(error)]) from error
 

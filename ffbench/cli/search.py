@@ -125,6 +125,8 @@ def preview(search: Trials) -> int:
         f"{search.sweep.name}: {measured} of {search.count} trials are measured, {ended} ended "
         "early; the others depend on results"
     )
+    for line in search.elsewhere_lines():
+        print(line)
     return DONE
 
 
@@ -157,6 +159,8 @@ def carry_out(search: Trials, objectives: "Sequence[Objective]", file: str) -> i
     for trial in failed:
         reason = trial.failure.reason if trial.failure else ""
         log_line(f"failed: trial {trial.number}  {' '.join(trial.overrides)}\n        {reason}")
+    for line in search.elsewhere_lines():
+        log_line(line)
     ended = sum(trial.ended_early for trial in search.trials)
     measured = sum(trial.values is not None for trial in search.trials)
     log_line(

@@ -9,12 +9,13 @@ from ffbench.cli.compose import ConfigProblems, Job, jobs_of, sets_launcher
 from ffbench.cli.launchers import Failure
 from ffbench.cli.live import live_view, runs_here
 from ffbench.cli.preflight import job_problems
-from ffbench.runs.store import RunStore
+from ffbench.runs.store import RunFolder, RunStore
 from ffbench.tracking.sweep_file import LocalSweep
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+    from ffbench.search.machines import TimingMachine
     from ffbench.search.objectives import Measured
     from ffbench.search.study import Search
 
@@ -33,6 +34,7 @@ class SearchTrial:
     values: "tuple[Measured, ...] | None" = None
     failure: Failure | None = None
     ended_early: bool = False
+    elsewhere: "TimingMachine | None" = None  # the other machine that timed it
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Trials:
     batch: int
     watched: bool
     trials: list[SearchTrial] = field(default_factory=list)
+    first_machine: "TimingMachine | None" = None
 
     def ask(self) -> list[SearchTrial]:
         """The next batch of trials, composed and checked; a trial that is refused has a failure."""
@@ -120,13 +123,53 @@ class Trials:
                 self.search.tell_failed(trial.proposed)
                 continue
             run = self.store.folder(trial.run_key)
-            watched = self.watched and any(trial is other for other in ran)
+            just_ran = any(trial is other for other in ran)
+            trial.elsewhere = self.other_machine(trial, run, just_ran)
+            if trial.elsewhere:
+                self.search.tell_failed(trial.proposed)
+                continue
+            watched = self.watched and just_ran
             trial.values = self.search.tell_run(trial.proposed, run, watched)
             trial.ended_early = trial.values is None and reported(run)[0]
             if trial.ended_early:
                 trial.failure = None
             elif trial.values is None and trial.failure is None:
                 trial.failure = Failure("its result has no value for an objective of the search")
+
+    def other_machine(
+        self, trial: SearchTrial, run: RunFolder, just_ran: bool
+    ) -> "TimingMachine | None":
+        """The machine that timed a trial's run, if an objective is a time and it was another
+        machine than the search's own; None otherwise.
+
+        The search's own is the one that this process runs on or, with a launcher, that of the first
+        trial.
+        """
+        from ffbench.cli.search_machine import this_machine
+        from ffbench.search.machines import machine_of
+
+        times = any(objective.needs() == "speed" for objective in self.search.objectives)
+        if not times or run.state().state != "done":
+            return None
+        timed, here = machine_of(run), runs_here(list(filter(sets_launcher, self.settings)))
+        if timed is None or trial.job is None or (here and just_ran):
+            return None
+        if here:
+            own = this_machine(trial.job.settings)
+        else:
+            own = self.first_machine = self.first_machine or timed
+        return timed if timed != own else None
+
+    def elsewhere_lines(self) -> list[str]:
+        """How many trials were left out because other machines timed them, if any were."""
+        others = [trial.elsewhere for trial in self.trials if trial.elsewhere]
+        if not others:
+            return []
+        names = "; ".join(sorted({machine.text() for machine in others}))
+        return [
+            f"{len(others)} of {len(self.trials)} trials are left out, since other machines timed "
+            f"them ({names}); a new output_dir measures everything here"
+        ]
 
     def save(self) -> None:
         """Keep the list of trials, which `status` reads."""

@@ -80,7 +80,8 @@ def answer(
     decoder: Decoder, tokenizer: Any, spec: TaskSpec, batch: Batch, decode: bool = True
 ) -> list[dict[str, Any]]:
     """Prefill a batch once, then score the gold answers and (if `decode`) greedy ones from its
-    cache, both dense. Without decoding, `prediction` and `score` are None.
+    cache, both dense. Without decoding, `prediction` and `score` are None. `score_error` says why
+    the scorer failed, if it did.
     """
     started = time.perf_counter()
     state = decoder.prefill([prompt for _, prompt in batch])
@@ -90,6 +91,10 @@ def answer(
     if decode:
         texts = [*decoded(decoder, tokenizer, spec, state, len(batch))]
     seconds = (time.perf_counter() - started) / len(batch)
+    grades = [
+        (None, None) if text is None else spec.graded(text, record)
+        for (record, _), text in zip(batch, texts, strict=True)
+    ]
     return [
         {
             "task": spec.name,
@@ -97,7 +102,8 @@ def answer(
             "prediction": text,
             "gold": gold_text(record),
             "prompt_tail": prompt_text(record)[-TAIL_CHARACTERS:],
-            "score": None if text is None else spec.points(text, record),
+            "score": points,
+            "score_error": reason,
             "nll": -sum(likelihood.tokens) / len(likelihood.tokens),
             "prompt_tokens": len(prompt.ids),
             "tokens_cut": prompt.cut,
@@ -105,7 +111,9 @@ def answer(
             "density": decoder.density,
             "seconds": seconds,
         }
-        for (record, prompt), text, likelihood in zip(batch, texts, likelihoods, strict=True)
+        for (record, prompt), text, (points, reason), likelihood in zip(
+            batch, texts, grades, likelihoods, strict=True
+        )
     ]
 
 

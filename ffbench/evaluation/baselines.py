@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffbench.models.adapters import gated_ffns
+from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.forward import attribute
 
 ROOM = 1.2  # times the bytes of the merged weights that must be free
@@ -18,17 +18,18 @@ def merged_gate_up(model: Any) -> Iterator[None]:
     """Each FFN computes gate and up in one product, as serving engines do, from copies of both."""
     with ExitStack() as stack:
         for ffn in gated_ffns(model):
-            forward = merged_forward(ffn.module, torch.cat([ffn.w_gate, ffn.w_up]))
+            forward = merged_forward(ffn, torch.cat([ffn.w_gate, ffn.w_up]))
             stack.enter_context(attribute(ffn.module, "forward", forward))
         yield
 
 
-def merged_forward(module: Any, weights: Tensor) -> Callable[[Tensor], Tensor]:
+def merged_forward(ffn: GatedFFN, weights: Tensor) -> Callable[[Tensor], Tensor]:
     """The forward of a gated FFN with its gate above its up weights [2f, d]."""
+    act, down = ffn.act, ffn.down
 
     def forward(x: Tensor) -> Tensor:
         gate, up = torch.nn.functional.linear(x, weights).chunk(2, dim=-1)
-        return module.down_proj(module.act_fn(gate) * up)  # type: ignore[no-any-return]
+        return down(act(gate) * up)  # type: ignore[no-any-return]
 
     return forward
 

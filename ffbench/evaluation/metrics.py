@@ -129,14 +129,20 @@ class PairedAnswers:
             "density_used": density,
             "flops_used": flops_used(density, flops) if self.measured else 1.0,
             "buckets": buckets if spec.length_buckets else None,
+            "scorer_failures": self.scorer_failures(group),
         }
+
+    def scorer_failures(self, group: Group) -> int:
+        """Answers, dense and sparse, that count 0 points because the scorer failed."""
+        rows = [*group.dense, *(group.sparse if self.measured else [])]
+        return sum(answer.get("score_error") is not None for answer in rows)
 
 
 def task_metrics(
     dense: Answers, sparse: Answers, work: Work, flops: Mapping[str, float] | None = None
 ) -> Metrics:
     """The fields of the result schema that come from paired answers: `data`, `tasks`,
-    `categories`, `buckets`, `mean`, `category_mean`, `gold` and `at_chance`.
+    `categories`, `buckets`, `mean`, `category_mean`, `gold`, `at_chance` and `scorer_failures`.
 
     `flops`: `ratio` and `ideal` of the plan's sparse blocks, for `flops_used`. For a dense run pass
     the same list twice.
@@ -159,9 +165,11 @@ def task_metrics(
         )
         for name in BUCKETS
     }
+    tasks = {spec.name: paired.task(spec, records, flops) for spec, records in work}
     return {
         "data": data_name(work),
-        "tasks": {spec.name: paired.task(spec, records, flops) for spec, records in work},
+        "tasks": tasks,
+        "scorer_failures": sum(task["scorer_failures"] for task in tasks.values()),
         "categories": {
             name: paired.mean([(s, r) for s, r in work if s.category == name])
             for name in categories

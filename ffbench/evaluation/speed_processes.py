@@ -20,7 +20,6 @@ from ffbench.methods.plan_files import plan_settings
 from ffbench.models.loading import ModelSpec, load_model
 from ffbench.models.shapes import build_shape, random_plan
 
-BUSY_LOAD = 0.5  # average running processes besides ours from which times are not to be trusted
 MODULE = "ffbench.evaluation.speed_processes"
 
 

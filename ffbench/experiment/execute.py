@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from ffbench.experiment.identity import model_spec
 from ffbench.experiment.pipeline import Pipeline
+from ffbench.experiment.registered import registered
 from ffbench.experiment.stages import RunStages
-from ffbench.methods.chosen import registered_methods
 from ffbench.models.device import resolve_device
 from ffbench.plugins import load_plugins
 from ffbench.runs.cache import WAIT_SECONDS
@@ -34,11 +35,14 @@ def execute(
     If another process computes this run, its end is waited for. `draw` makes the pictures of a
     sparse run that a tracker gets. `watch` gets what is logged, and may end the run by EndedEarly.
     """
-    plugins = load_plugins(settings.plugins, registered_methods)
+    plugins = load_plugins(settings.plugins, registered)
     key = RunStages(settings).run.key
     run = RunStore(settings.output_dir).folder(key)
     device = str(resolve_device(settings.model.device))
-    source = provenance(command, device) | {"plugins": [asdict(plugin) for plugin in plugins]}
+    source = provenance(command, device) | {
+        "model_revision": model_spec(settings).revision,
+        "plugins": [asdict(plugin) for plugin in plugins],
+    }
     if not run.start(asdict(settings), source, WAIT_SECONDS):
         return key
     tracker: Tracker | None = None

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings
 from ffbench.methods.schedulers import SCHEDULERS
+from ffbench.models.hub import commit_of
 from ffbench.models.loading import ModelSpec, planned_dtype, weight_files
 from ffbench.runs.identity import content_key, file_hash
 from ffbench.settings import RunSettings
@@ -27,8 +28,13 @@ Work = list[tuple[TaskSpec, list[TaskRecord]]]
 
 
 def model_spec(settings: RunSettings) -> ModelSpec:
-    """The model's part of the settings."""
-    return ModelSpec(**asdict(settings.model))
+    """The model's part of the settings; the revision of a hub model is the commit that it is at, as
+    far as that is known.
+    """
+    spec = ModelSpec(**asdict(settings.model))
+    if spec.source != "hub":
+        return spec
+    return replace(spec, revision=commit_of(spec.location, spec.revision) or spec.revision)
 
 
 def stamped_files(spec: ModelSpec) -> StampedFiles:
@@ -48,7 +54,8 @@ def dtype_once(spec: ModelSpec, files: StampedFiles) -> str:
 
 
 def model_identity(settings: RunSettings) -> dict[str, Any]:
-    """What names the weights: file hashes if there are files, else the source and its revision.
+    """What names the weights: file hashes if there are files, else the source and its revision,
+    which is a commit if it is known.
 
     The dtype is the one that will be used. The device changes no result beyond rounding and is left
     out.
@@ -56,7 +63,7 @@ def model_identity(settings: RunSettings) -> dict[str, Any]:
     m, spec = settings.model, model_spec(settings)
     remembered = Path(settings.output_dir) / "file_hashes.json"
     files = [file_hash(path, remembered) for path in weight_files(spec)]
-    source = {"source": m.source, "location": m.location, "revision": m.revision}
+    source = {"source": m.source, "location": m.location, "revision": spec.revision}
     return {"name": m.name, "dtype": dtype_of(spec)} | ({"weights": files} if files else source)
 
 

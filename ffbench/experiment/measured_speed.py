@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from ffbench.evaluation.machine_state import machine_state
 from ffbench.evaluation.speed_processes import (
-    BUSY_LOAD,
     measured_at_shape,
     measured_in_processes,
     speed_metrics,
@@ -71,16 +71,14 @@ def measured_speed(
             processes=s.processes,
             ids=prompt_text(tokenizer, max(s.lengths)),
         )
-    after = os.getloadavg()[0]
+    state = machine_state(before, threads)
     weight = model.get_input_embeddings().weight
     return speed_metrics(runs) | {
         "threads": threads,
         "cpu": cpu_name(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "backend": kernel_name(settings.kernel.backend, weight),
-        "load_before": before,
-        "load_after": after,
-        "busy": after > threads + BUSY_LOAD,
+        **state,
     }
 
 

@@ -25,7 +25,7 @@ def made_card(settings: RunSettings, dtype: str) -> dict[str, Any]:
         "model": s.model.name,
         "source": s.model.source,
         "location": Path(s.model.location).name if local else s.model.location,
-        "revision": s.model.revision,
+        "revision": identity.model_spec(s).revision,
         "dtype": dtype,
         "calibration_text": identity.calibration_name(s),
         "calibration_tokens": s.calibration.tokens,

@@ -13,6 +13,7 @@ from ffbench.models.gated_ffn import (
     WEIGHT_DTYPES,
     GatedFFN,
 )
+from ffbench.models.layouts import Layout, ffn_of, layout_of
 
 __all__ = [
     "ACTIVATIONS",
@@ -23,10 +24,6 @@ __all__ = [
     "experts_per_layer",
     "gated_ffns",
 ]
-
-PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
-# Phi-3, Phi-4 and GLM: one matrix [2f, d], the gate's rows first
-FUSED_PROJECTIONS = ("gate_up_proj", "down_proj")
 
 
 def decoder_layers(model: Any) -> Any:
@@ -46,24 +43,17 @@ def activation_name(config: Any) -> str | None:
     return getattr(config, "hidden_act", None) or getattr(config, "hidden_activation", None)
 
 
-def projections(module: Any) -> tuple[str, ...]:
-    """Names of the projections that an FFN module should have: fused ones if it has the first."""
-    return FUSED_PROJECTIONS if hasattr(module, FUSED_PROJECTIONS[0]) else PROJECTIONS
-
-
-def weights_of(module: Any) -> tuple[Tensor, Tensor, Tensor]:
+def weights_of(module: Any, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
     """w_gate, w_up [f, d] and w_down [d, f] of an FFN module, as views of its own weights."""
-    down = module.down_proj.weight
-    if projections(module) == FUSED_PROJECTIONS:
-        f = down.shape[1]
-        return module.gate_up_proj.weight[:f], module.gate_up_proj.weight[f:], down
-    return module.gate_proj.weight, module.up_proj.weight, down
+    *first, down = (getattr(module, name).weight for name in layout.projections)
+    f = down.shape[1]
+    gate, up = (first[0][:f], first[0][f:]) if layout.fused else first
+    return gate, up, down
 
 
-def projections_problem(module: Any) -> str | None:
+def projections_problem(module: Any, layout: Layout) -> str | None:
     """Why the projections of one layer's FFN cannot run sparse; None if they can."""
-    names = projections(module)
-    parts: dict[str, Any] = {name: getattr(module, name, None) for name in names}
+    parts: dict[str, Any] = {name: getattr(module, name, None) for name in layout.projections}
     if missing := [name for name, part in parts.items() if part is None]:
         there = ", ".join(name for name, _ in module.named_children()) or "nothing"
         return f"{type(module).__name__} has no {', '.join(missing)} (it has {there})"
@@ -76,29 +66,35 @@ def projections_problem(module: Any) -> str | None:
             return f"{name} holds {part.weight.dtype} weights; load it in float32 (model.dtype)"
         if part.weight.dtype not in WEIGHT_DTYPES or part.weight.dim() != 2:
             return f"{name} holds quantised weights ({part.weight.dtype})"
-    if names == FUSED_PROJECTIONS:
-        rows, f = len(parts["gate_up_proj"].weight), parts["down_proj"].weight.shape[1]
+    if layout.fused:
+        both, down = layout.projections
+        rows, f = len(parts[both].weight), parts[down].weight.shape[1]
         if rows != 2 * f:
-            return f"gate_up_proj has {rows} rows; gate and up of {f} neurons have {2 * f}"
+            return f"{both} has {rows} rows; gate and up of {f} neurons have {2 * f}"
     return None
 
 
-def ffn_problem(module: Any, activation: str | None) -> str | None:
+def ffn_problem(layer: Any, activation: str | None) -> str | None:
     """Why one layer's FFN, or its experts, cannot run sparse; None if they can."""
+    layout = layout_of(layer)
+    module = ffn_of(layer, layout)
     if module is None:
-        return "has no `mlp`"
-    check = experts_problem if has_experts(module) else projections_problem
-    if problem := check(module):
+        return f"has no `{layout.ffn}`"
+    experts = has_experts(module)
+    if problem := experts_problem(module) if experts else projections_problem(module, layout):
         return problem
     if activation not in ACTIVATIONS:
         return f"activation {activation!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
     return None
 
 
-def layer_ffns(index: int, module: Any, activation: str) -> list[GatedFFN]:
+def layer_ffns(index: int, layer: Any, activation: str) -> list[GatedFFN]:
     """The FFN of one layer, or each of its experts."""
+    layout = layout_of(layer)
+    module = ffn_of(layer, layout)
     if not has_experts(module):
-        return [GatedFFN(index, module, *weights_of(module), activation)]
+        weights = weights_of(module, layout)
+        return [GatedFFN(index, module, *weights, activation, down_name=layout.projections[-1])]
     experts = module.experts
     return [
         GatedFFN(index, experts, *weights, activation, number)
@@ -124,10 +120,9 @@ def gated_ffns(model: Any) -> list[GatedFFN]:
     counts = []
     activation = activation_name(model.config)
     for index, layer in enumerate(decoder_layers(model)):
-        module: Any = getattr(layer, "mlp", None)
-        if problem := ffn_problem(module, activation):
+        if problem := ffn_problem(layer, activation):
             raise UnsupportedModelError(f"model: layer {index}: {problem}")
-        found = layer_ffns(index, module, ACTIVATIONS[str(activation)])
+        found = layer_ffns(index, layer, ACTIVATIONS[str(activation)])
         for other in ffns:
             if other.module is found[0].module:
                 raise UnsupportedModelError(shared(other.layer, index))

@@ -44,18 +44,39 @@ def experts_setting(config: Mapping[str, Any]) -> str | None:
     return next(several, None)
 
 
+def dense_layers_setting(config: Mapping[str, Any]) -> str | None:
+    """The setting by which some layers of a mixture of experts are dense, with its value; None if
+    every layer has experts.
+    """
+    inner = text_config(config)
+    if inner.get("mlp_only_layers"):
+        return f"mlp_only_layers={inner['mlp_only_layers']}"
+    step = inner.get("decoder_sparse_step", 1)
+    return None if step == 1 else f"decoder_sparse_step={step}"
+
+
 def mixture_problem(config: Mapping[str, Any], mixtures: Collection[str] = ()) -> str | None:
-    """Why a mixture of experts cannot be used: it is none of the families `mixtures`."""
+    """Why a mixture of experts cannot be used: it is none of the families `mixtures`, or some of
+    its layers have no experts.
+    """
     inner = text_config(config)
     kind = str(inner.get("model_type", config.get("model_type")))
     name = experts_setting(config)
-    if name is None or kind in mixtures:
+    if name is None:
         return None
-    choice = "".join(f"{one} or " for one in mixtures)
-    return (
-        f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not supported "
-        f"here; choose {choice}a dense model (docs/models.md)"
-    )
+    if kind not in mixtures:
+        choice = "".join(f"{one}, " for one in mixtures) + ("or " if mixtures else "")
+        return (
+            f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not supported "
+            f"here; choose {choice}a dense model (docs/models.md)"
+        )
+    if dense := dense_layers_setting(config):
+        return (
+            f"model: {kind} with {dense} has dense layers among those with experts, which is not "
+            "supported; choose a mixture with experts in every layer, or a dense model "
+            "(docs/models.md)"
+        )
+    return None
 
 
 def config_problems(config: Mapping[str, Any], mixtures: Collection[str] = ()) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ffbench.models.gated_ffn import WEIGHT_DTYPES
 
 # Mixtures that run sparse, by model_type.
-SPARSE_MIXTURES = ("olmoe",)
+SPARSE_MIXTURES = ("mixtral", "olmoe", "qwen3_moe")
 PARTS = {"gate", "experts"}  # the router and the experts
 WEIGHTS = {"gate_up_proj", "down_proj"}
 

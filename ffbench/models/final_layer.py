@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ffbench.models.adapters import decoder_layers
 from ffbench.models.forward import attribute
+from ffbench.models.layouts import ffn_of
 
 KEYS_ONLY = "ffbench_keys_only"
 REDUCED = ("q_proj", "o_proj")  # a fused projection of query, key and value stays whole
@@ -71,7 +72,7 @@ class FinalLayer:
 
     def keys_only(self, stack: ExitStack) -> None:
         """Make the layer compute nothing but keys and values."""
-        attention, ffn = self.layer.self_attn, self.layer.mlp
+        attention, ffn = self.layer.self_attn, ffn_of(self.layer)
         for name in REDUCED:
             if isinstance(part := getattr(attention, name, None), nn.Linear):
                 stack.enter_context(attribute(part, "forward", zeros_of(part.out_features)))

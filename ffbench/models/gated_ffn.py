@@ -32,7 +32,8 @@ class GatedFFN:
 
     The weights are the module's own, or views of them, so that writing to them changes the model.
     layer: number of its decoder layer. expert: its number among the layer's routed experts, whose
-    module computes all of them; None if the layer has one FFN.
+    module computes all of them; None if the layer has one FFN. down_name: the module's name of its
+    down projection.
     """
 
     layer: int
@@ -42,6 +43,7 @@ class GatedFFN:
     w_down: Tensor
     activation: str
     expert: int | None = None
+    down_name: str = "down_proj"
 
     @property
     def name(self) -> str:
@@ -56,7 +58,7 @@ class GatedFFN:
     @property
     def down(self) -> nn.Module:
         """The down projection of a layer's only FFN; its input is the activations."""
-        return self.module.down_proj  # type: ignore[return-value]
+        return self.module.get_submodule(self.down_name)
 
     def gate(self, x: Tensor) -> Tensor:
         """act(x Wg^T) [T, f] of x [T, d]."""

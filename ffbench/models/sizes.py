@@ -40,10 +40,12 @@ def sizes_of_config(config: Mapping[str, Any]) -> ModelSizes | None:
         hidden, heads = int(c["hidden_size"]), int(c["num_attention_heads"])
         head = int(c.get("head_dim") or hidden // heads)
         key_value = int(c.get("num_key_value_heads") or heads)
+        # of an expert, where a family's configuration tells it from a dense layer's
+        expert = c.get("moe_intermediate_size") if several else None
         return ModelSizes(
             layers=int(c["num_hidden_layers"]),
             hidden=hidden,
-            neurons=int(c["intermediate_size"]),
+            neurons=int(expert or c["intermediate_size"]),
             attention=2 * hidden * head * (heads + key_value),
             vocabulary=int(c["vocab_size"]),
             experts=int(c[several]) if several else 1,

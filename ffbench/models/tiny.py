@@ -7,12 +7,19 @@ import torch
 from ffbench.models.errors import ModelError
 from ffbench.suggestions import unknown_name
 
-# tiny families, with what only they have
-FAMILIES: dict[str, dict[str, int]] = {
+# tiny families, by model_type, with what only they have
+FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
     "qwen2": {},
     "qwen3": {"head_dim": 16},
+    "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2},
     "olmoe": {"num_experts": 8, "num_experts_per_tok": 2},
+    "qwen3_moe": {
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 96,
+        "norm_topk_prob": True,
+    },
 }
 
 
@@ -37,12 +44,14 @@ class ByteTokenizer:
 
 
 def tiny_config(family: str) -> Any:
-    """Configuration of a tiny model: d = 64, f = 160, two layers. Raises ModelError."""
-    import transformers
+    """Configuration of a tiny model: d = 64, f = 160 (96 in an expert of qwen3_moe), two layers.
+    Raises ModelError.
+    """
+    from transformers import CONFIG_MAPPING
 
     if family not in FAMILIES:
         raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
-    return getattr(transformers, f"{family.capitalize()}Config")(
+    return CONFIG_MAPPING[family](
         vocab_size=259,
         hidden_size=64,
         intermediate_size=160,
@@ -62,9 +71,9 @@ def tiny_model(family: str) -> Any:
     """Random model of one family of FAMILIES, seed 0, as `tiny_config` has it; float32, on the CPU.
     Raises ModelError.
     """
-    import transformers
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     config = tiny_config(family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return getattr(transformers, f"{family.capitalize()}ForCausalLM")(config)
+        return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)

@@ -133,6 +133,16 @@ def cpu_name() -> str | None:
     return match.group(1).strip() if match else platform.machine()
 
 
+def clock_mhz() -> float | None:
+    """The processor's present clock, mean over its cores; None if the kernel does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    clocks = [float(text) for text in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
 def memory_bytes() -> int | None:
     """Physical memory in bytes."""
     try:

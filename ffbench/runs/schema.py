@@ -14,6 +14,7 @@ SCHEMA_VERSION = 2
 DENSE = "dense"
 METHOD_KINDS = ("selector", "compensator", "scheduler")
 TAILS = ("continuation", "copy", "question")
+FORMER_METRIC, FORMER_WINDOWS = "output", 16  # of the objective, before they were settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,11 @@ class TaskFields(LossFields):
     flops_used: float | None = about("FFN FLOPs of the prompts over dense, all included", None)
     buckets: dict[str, LossFields] | None = about(
         "LongBench-E only: length in words -> losses of the records there", None
+    )
+    scorer_failures: int | None = about(
+        "answers, dense and sparse, that count 0 points since the scorer failed; null in older "
+        "results",
+        None,
     )
 
 
@@ -205,6 +211,7 @@ class SpeedFields:
     load_before: float | None = about("load average before", None)
     load_after: float | None = about("load average after", None)
     busy: bool | None = about("other work ran on the machine: do not trust the times", None)
+    clock_mhz: float | None = about("processor's clock right after, mean over its cores", None)
     wide: WideSpeed | None = about("at `speed.wide_shape`, with random weights", None)
 
 
@@ -238,10 +245,14 @@ class Objective:
     copy: float | None = about("tail that copies a passage", None)
     full: float | None = about("the context's own positions", None)
     metric: str | None = about(
-        "how errors of outputs count: auto, answer or output; null in older results", None
+        "how errors of outputs count: auto, answer or output; null in older results, which had "
+        f"{FORMER_METRIC}",
+        None,
     )
     windows: int | None = about(
-        "texts that the curvature was measured on; null in older results, which had 16", None
+        "texts that the curvature was measured on; null in older results, which had "
+        f"{FORMER_WINDOWS}",
+        None,
     )
 
 
@@ -293,6 +304,7 @@ class RunResult:
     at_chance: list[str] | None = about(
         "tasks outside the means: the dense score is at or below chance", None
     )
+    scorer_failures: int | None = about("of all tasks", None)
     density_used: float | None = about("of the fidelity prompts, over dense", None)
     cost: dict[str, float | None] = about(
         "stage -> seconds; a cached stage keeps the seconds of the run that made it", factory=dict
@@ -318,6 +330,7 @@ class AnswerRecord:
     gold: str | None = about("the gold answer whose likelihood is measured", None)
     prompt_tail: str | None = about("the last 600 characters of the prompt", None)
     score: float | None = about("points, as the task's metric has it", None)
+    score_error: str | None = about("why the scorer failed; the score is 0 then", None)
     nll: float | None = about("gold answer, nats per token", None)
     prompt_tokens: int | None = about("tokens", None)
     tokens_cut: int | None = about("tokens removed from the middle of the prompt", None)

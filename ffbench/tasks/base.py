@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 logger = logging.getLogger(__name__)
 
+REASON_CHARACTERS = 200  # of a scorer's error, kept with the answer
+
 
 class TaskError(ValueError):
     """A task or its data cannot be used; the message says what and where."""
@@ -148,20 +150,24 @@ class TaskSpec:
         return self.load(RecordChoice(limit, data_dir, seed))
 
     def points(self, prediction: str, record: TaskRecord) -> float:
-        """`score`, but 0 with a warning if the scorer fails: hours of answers must not be lost to
-        one text that a scorer cannot take.
+        """The points of `graded`."""
+        return self.graded(prediction, record)[0]
+
+    def graded(self, prediction: str, record: TaskRecord) -> tuple[float, str | None]:
+        """`score` and None, or 0 and why the scorer failed, with a warning: hours of answers must
+        not be lost to one text that a scorer cannot take.
         """
         try:
-            return self.score(prediction, record)
+            return self.score(prediction, record), None
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             logger.warning(
-                "%s, record %r: the scorer failed (%s: %s); the answer counts 0 points",
+                "%s, record %r: the scorer failed (%s); the answer counts 0 points",
                 self.name,
                 record.record_id,
-                type(error).__name__,
-                error,
+                reason,
             )
-            return 0.0
+            return 0.0, reason.partition("\n")[0][:REASON_CHARACTERS]
 
     def chance_points(self, records: list[TaskRecord]) -> float | None:
         """`chance`, but None with a warning if the scorer fails."""
@@ -178,6 +184,8 @@ TASKS: dict[str, TaskSpec] = {}
 
 
 def add_task(spec: TaskSpec) -> TaskSpec:
-    """Register a task under its name."""
+    """Register a task under its name. Raises ValueError if another one has it."""
+    if spec.name in TASKS:
+        raise ValueError(f"task {spec.name!r} is registered already; choose another name")
     TASKS[spec.name] = spec
     return spec

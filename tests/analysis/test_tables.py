@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -230,6 +231,84 @@ def test_the_settings_that_differ_are_columns_and_the_others_stand_above(
     if "block_size" not in expected:
         assert "block 128" in above and "| block |" not in head
     assert "compensator surrogate (rank 128" in above and "protocol whole" in above
+
+
+OBJECTIVE = {"continuation": 0.5, "copy": 0.5, "full": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"metric": "auto"}, {"metric": "output"}, ["objective.metric"]),
+        ({"windows": 16}, {"windows": 4}, ["objective.windows"]),
+        # older results name neither; they had 16 windows and the metric of outputs
+        ({}, {"windows": 4}, ["objective.windows"]),
+        ({}, {"metric": "auto"}, ["objective.metric"]),
+        ({}, {"windows": 16, "metric": "output"}, []),
+    ],
+)
+def test_what_differs_between_objectives_is_shown(
+    first: dict, second: dict, expected: list[str], change: Callable, copied: Path
+) -> None:
+    for number, objective in ((6, first), (8, second)):
+        change(number, objective=OBJECTIVE | objective, parameters={})
+    source = Source(copied, run_keys=[f"{key:016x}" for key in (6, 8)])
+    assert settings.differing(source.runs()) == expected
+    above, _, table = report.report(source).partition("\n\n")
+    head = [text.strip() for text in table.splitlines()[0].split("|")]
+    for name in expected:
+        assert name.split(".")[1] in head and f"{name.split('.')[1]} " not in above
+    assert ("windows 16" in above) == ("objective.windows" not in expected)
+    page = report.render(source, "html")
+    assert all(f">{name.split('.')[1]}<" in page for name in expected)
+
+
+def test_failed_scorers_are_told_below_the_table(change: Callable, copied: Path) -> None:
+    keys = [f"{key:016x}" for key in (6, 7, 8)]
+    assert "note: " not in report.report(Source(copied, run_keys=keys))
+    for number, count in ((6, 0), (7, 2), (8, 1)):
+        task = {"n": 3, "scorer_failures": count}
+        change(number, scorer_failures=count, tasks={"one": task, "two": {"n": 3}})
+    source = Source(copied, run_keys=keys)
+    runs, tasks = report.report(source), report.report(source, by="task")
+    for text in (runs, tasks):
+        last = text.splitlines()[-1]
+        assert last.startswith("note: scorers failed on answers") and keys[0] not in last
+        assert f"run {keys[1]} (2), {keys[2]} (1); score_error" in last
+    assert "% note: scorers failed" in report.report(source, "latex")
+    assert "note" not in (report.task_rows(source, 30) or "note")  # once at the end of a run
+    assert "note: scorers failed on answers" in report.render(source, "html")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("location", ("a/model", "b/model")), ("revision", ("main", "v2")), ("file", ("x", "y"))],
+)
+def test_models_of_one_name_are_told_apart(
+    name: str, values: tuple[str, str], change: Callable, copied: Path
+) -> None:
+    for number, value in zip((6, 32), values, strict=True):  # two seeds of one setting
+        path = copied / "runs" / f"{number:016x}" / "config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps(config | {"model": config["model"] | {name: value}}))
+    frame = load.runs(copied, [f"{key:016x}" for key in (6, 32)])
+    assert settings.differing(frame) == [f"model.{name}", "seed"]
+    assert len(seeds.collapsed(frame)) == 2
+
+
+def test_a_branch_of_the_hub_is_shown_by_its_commits(copied: Path) -> None:
+    keys = [f"{key:016x}" for key in (6, 32)]
+    for number, key in enumerate(keys):
+        folder = copied / "runs" / key
+        config = json.loads((folder / "config.json").read_text())
+        config["model"]["revision"] = "main"
+        (folder / "config.json").write_text(json.dumps(config))
+        provenance = json.loads((folder / "provenance.json").read_text())
+        provenance["model_revision"] = f"{number}" * 40
+        (folder / "provenance.json").write_text(json.dumps(provenance))
+    frame = load.runs(copied, keys)
+    assert list(frame["model.revision"]) == ["0" * 40, "1" * 40]
+    assert settings.differing(frame) == ["model.revision", "seed"]
 
 
 def test_seeds_are_one_row_with_students_interval(recorded: Path) -> None:

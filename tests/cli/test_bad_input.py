@@ -91,6 +91,7 @@ UNKNOWN = [
     ("compensator=magic", "compensator: 'magic'"),
     ("scheduler=fair", "scheduler: 'fair'"),
     ("model.source=ftp", "model.source: 'ftp'"),
+    ("model.revision=v2", "model.revision: 'v2' is for models of the hub, and model.source is"),
     ("model.dtype=float8", "model.dtype: 'float8'"),
     ("task.tasks=[embedded_cod]", "'embedded_code'"),
     ("task.protocol=half", "task.protocol: 'half'"),

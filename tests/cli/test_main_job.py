@@ -1,10 +1,14 @@
 """The main job on a tiny model, and refusals."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_files import write_folder
 from tiny_settings import TINY as TINY_RUN
 
 from ffbench.cli.compose import jobs_of
@@ -46,6 +50,28 @@ def test_a_mixture_of_experts_runs_from_end_to_end(
     assert 0 < kl < 0.01 and sparse["speed"] is None and sparse["recall_at_k"] is None
     (plan,) = tmp_path.glob("runs/*/plan")
     assert SparsePlan.load(plan).experts == 8
+
+
+def test_a_model_of_the_hub_is_loaded_and_named_by_its_commit(tmp_path: Path) -> None:
+    folder, commit = tmp_path / "hub" / "models--org--name", "c" * 40
+    write_folder(folder / "snapshots" / commit)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    words = ["model=llama32_1b", "model.name=mine", "model.location=org/name", *TINY[1:]]
+    words = [word for word in words if not word.startswith("compensator")]
+    subprocess.run(
+        [sys.executable, "-m", "ffbench", *words, "sparsity=0", f"output_dir={tmp_path / 'out'}"],
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "HF_HUB_OFFLINE": "1",
+        },
+        check=True,
+    )
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert json.loads((run / "provenance.json").read_text())["model_revision"] == commit
+    assert json.loads((run / "config.json").read_text())["model"]["revision"] == "main"
 
 
 def test_wide_shape_is_set_by_the_main_job_and_compared_at_its_end(

@@ -97,6 +97,17 @@ def test_metrics() -> None:
     assert found["tasks"]["qa_e"]["buckets"]["8k+"]["score"] == 30
 
 
+def test_answers_that_no_scorer_could_take_are_counted() -> None:
+    dense, sparse = rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5)
+    assert task_metrics(dense, sparse, WORK)["scorer_failures"] == 0  # answers of older runs
+    sparse[0]["score_error"] = sparse[-1]["score_error"] = dense[0]["score_error"] = "ValueError: x"
+    dense[1]["score_error"] = None
+    found = task_metrics(dense, sparse, WORK)
+    counts = {name: task["scorer_failures"] for name, task in found["tasks"].items()}
+    assert counts == {"qa": 2, "qa_e": 0, "code": 0, "count": 1} and found["scorer_failures"] == 3
+    assert task_metrics(dense, dense, WORK)["scorer_failures"] == 1  # a dense run
+
+
 def test_the_mean_of_categories_counts_each_category_once() -> None:
     found = task_metrics(rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5), WORK)["category_mean"]
     assert found["score_dense"] == pytest.approx(((20 + 30) / 2 + 50) / 2)

@@ -9,9 +9,12 @@ import torch
 from tiny_stages import run_settings
 
 from ffbench import plugins
+from ffbench.experiment import identity
 from ffbench.experiment.declarations import DECLARATIONS
 from ffbench.experiment.fidelity_cases import fidelity_cases
+from ffbench.experiment.plan_cards import made_card
 from ffbench.experiment.stages import RunStages, run_key
+from ffbench.integrations.fingerprints import fingerprint
 from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.plugins import Plugin
 from ffbench.runs.stage import Stage
@@ -54,6 +57,31 @@ def graph(**changes: Any) -> dict[str, Stage]:
 
 def made_from(stage: Stage, name: str) -> bool:
     return any(part.name == name for part in stage.all())
+
+
+def test_a_branch_of_the_hub_counts_by_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = {"main": "a" * 40, "v2": "b" * 40}
+    monkeypatch.setattr(
+        identity, "commit_of", lambda location, revision: commits.get(revision, revision)
+    )
+
+    def settings(revision: str) -> RunSettings:
+        model = ModelSettings("mine", "hub", "org/name", revision=revision, dtype="float32")
+        return run_settings(model=model)
+
+    main, second = run_key(settings("main")), run_key(settings("v2"))
+    assert main == run_key(settings("a" * 40)) != second
+    assert identity.model_spec(settings("main")).revision == "a" * 40
+    assert made_card(settings("main"), "float32")["revision"] == "a" * 40
+    monkeypatch.setattr(
+        "ffbench.integrations.fingerprints.commit_of", lambda location, revision: commits["main"]
+    )
+    served = fingerprint(
+        name="mine", dtype="float32", pretrained="org/name", gguf_file=None, revision=None
+    )
+    assert served == identity.fingerprint(settings("main"))
+    commits["main"] = "b" * 40  # somebody pushed
+    assert run_key(settings("main")) == second
 
 
 def test_every_declared_stage_is_in_a_run() -> None:

@@ -66,7 +66,13 @@ def test_a_mixture_is_refused_where_it_is_not_covered() -> None:
     (problem,) = config_checks.config_problems(
         {"num_experts": 4, "model_type": "x"}, SPARSE_MIXTURES
     )
-    assert "choose olmoe or a dense model" in problem
+    assert "choose mixtral, olmoe, qwen3_moe, or a dense model" in problem
+    sound = {"model_type": "qwen3_moe", "num_experts": 4, "mlp_only_layers": []}
+    assert config_checks.config_problems(sound | {"decoder_sparse_step": 1}, SPARSE_MIXTURES) == []
+    (problem,) = config_checks.config_problems(sound | {"mlp_only_layers": [0]}, SPARSE_MIXTURES)
+    assert problem.startswith("model: qwen3_moe with mlp_only_layers=[0] has dense layers among")
+    (problem,) = config_checks.config_problems(sound | {"decoder_sparse_step": 2}, SPARSE_MIXTURES)
+    assert "with decoder_sparse_step=2 has dense layers" in problem
 
 
 def test_lengths_are_held_against_the_models_positions() -> None:

@@ -7,6 +7,7 @@ import torch
 from tiny_families import tiny_family
 from torch.utils.flop_counter import FlopCounterMode
 
+from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.loading import ModelSpec
 from ffbench.models.shapes import SHAPES
 from ffbench.models.sizes import model_sizes, sizes_of_config
@@ -29,15 +30,18 @@ def test_forward_flops_are_those_that_torch_counts(family: str) -> None:
 def test_tiny_models_have_known_sizes(family: str) -> None:
     sizes = model_sizes(ModelSpec("t", "tiny", family))
     assert sizes is not None
-    assert (sizes.layers, sizes.hidden, sizes.neurons, sizes.vocabulary) == (2, 64, 160, 259)
+    neurons = 96 if family == "qwen3_moe" else 160
+    assert (sizes.layers, sizes.hidden, sizes.neurons, sizes.vocabulary) == (2, 64, neurons, 259)
 
 
-def test_a_token_costs_the_experts_that_it_sees() -> None:
-    mixture, dense = (model_sizes(ModelSpec("t", "tiny", name)) for name in ("olmoe", "llama"))
+@pytest.mark.parametrize("family", SPARSE_MIXTURES)
+def test_a_token_costs_the_experts_that_it_sees(family: str) -> None:
+    mixture, dense = (model_sizes(ModelSpec("t", "tiny", name)) for name in (family, "llama"))
     assert mixture is not None and dense is not None
     assert (mixture.experts, mixture.chosen) == (8, 2) and (dense.experts, dense.chosen) == (1, 1)
     more = mixture.forward_flops(10, 20, 3) - dense.forward_flops(10, 20, 3)
-    assert more == 10 * 2 * 2 * 3 * 64 * 160  # layers, three matrices, two FLOPs
+    # tokens, layers, three matrices, two FLOPs; two experts against one FFN of 160 neurons
+    assert more == 10 * 2 * 2 * 3 * 64 * (2 * mixture.neurons - 160)
 
 
 def test_a_packaged_model_is_looked_up_by_name() -> None:

@@ -61,17 +61,22 @@ def tiny_qwen2(seed: int = 3) -> Any:
     return model.eval()
 
 
-def write_folder(folder: Path) -> Path:
-    """The model as `save_pretrained` writes it, with its tokenizer."""
+def write_tokenizer(folder: Path) -> None:
+    """The tokenizer of bytes: 258 tokens."""
     from transformers import GPT2Tokenizer
 
-    tiny_qwen2().save_pretrained(folder)
     words = tokens()
     GPT2Tokenizer(
         vocab={word: i for i, word in enumerate(words)},
         merges=[(alphabet()[32], "t")],
         eos_token="<|endoftext|>",
     ).save_pretrained(folder)
+
+
+def write_folder(folder: Path) -> Path:
+    """The model as `save_pretrained` writes it, with its tokenizer."""
+    tiny_qwen2().save_pretrained(folder)
+    write_tokenizer(folder)
     return folder
 
 

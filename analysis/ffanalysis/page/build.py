@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ffanalysis import seeds, settings, tables
+from ffanalysis.failures import scorer_note
 from ffanalysis.formats import column_format
 from ffanalysis.gallery import PICTURES, draw_all
 from ffanalysis.page import svg
@@ -66,6 +67,7 @@ def build(source: Source) -> str:
         rows=rows_of(frame, columns, runs, source.output_dir),
         choices=filters_of(frame, columns),
         fixed=settings.fixed(frame, leave_out),
+        note=scorer_note(runs),
         conditions=conditions(frame),
         # our own drawings; the texts in them are paths
         pictures=[

@@ -10,10 +10,12 @@ from tiny_plans import random_tiny_plan, tiny_model
 
 from benchmarks.peers import command_line
 from benchmarks.peers.arms import REFERENCE, own
+from benchmarks.peers.keys import plan_contents
 from benchmarks.peers.prompts import prompts_of
 from benchmarks.peers.session import Prompts
 from ffbench.cli.compose import jobs_of
 from ffbench.experiment import identity
+from ffbench.methods.plan import SparsePlan
 
 TINY = ["model=tiny_llama", "compensator=none", "scheduler=uniform"]
 
@@ -93,6 +95,30 @@ def test_lines_and_resuming(
     assert len(started) == count + count // 2
     assert command_line.main(arguments) == 0 and len(started) == count + count // 2
     assert "every session is there already" in capsys.readouterr().out
+
+    refitted = SparsePlan.load(plan)
+    refitted.layers[1].predictor.prior.mul_(2)
+    refitted.save(plan)
+    assert command_line.main(arguments) == 0 and len(started) == 2 * count + count // 2
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len({line["run"] for line in lines}) == 2
+
+
+def test_a_plans_card_and_place_do_not_count_but_its_contents_do(plan: Path) -> None:
+    first, made = plan_contents(plan, SparsePlan.load(plan)), SparsePlan.load(plan)
+    made.card = {"git_sha": "another"}
+    made.save(plan.parent / "copy")
+    assert plan_contents(plan.parent / "copy", made) == first
+    for change in ("tensors", "kept", "min_tokens"):
+        made = SparsePlan.load(plan)
+        if change == "tensors":
+            made.layers[0].predictor.mean[0] += 1
+        elif change == "kept":
+            made.layers[0].kept -= 1
+        else:
+            made.min_tokens += 1
+        made.save(plan.parent / change)
+        assert plan_contents(plan.parent / change, made) != first
 
 
 def test_prompts_come_once(monkeypatch: pytest.MonkeyPatch) -> None:

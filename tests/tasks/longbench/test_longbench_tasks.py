@@ -149,3 +149,4 @@ def test_a_failing_scorer_counts_nothing_and_is_named(caplog: pytest.LogCaptureF
     record = TaskRecord("r7", "qasper", "", "", ("x",))
     assert spec.points("text", record) == 0 and spec.chance_points([record]) is None
     assert "qasper, record 'r7': the scorer failed (RecursionError: too deep)" in caplog.text
+    assert spec.graded("text", record) == (0.0, "RecursionError: too deep")

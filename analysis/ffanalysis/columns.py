@@ -121,6 +121,7 @@ RUNS = (
         instruction_set="of the kernels",
         backend="kernel that ran",
         wide_shape="published shape that was timed with random weights",
+        text_part="part of the embedded text that KL was measured on: heldout or test",
         git_sha="commit",
         started="ISO time",
         command="the command that makes this run alone, or with its sweep without a sweep list",

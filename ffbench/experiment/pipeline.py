@@ -155,7 +155,8 @@ class Pipeline(Session):
             backend = self.settings.kernel.backend
             measured = measure(self.model, plan, cases, folder, backend, report)
         used = flops.whole_prompt(measured.density)
-        return summary(measured, used, stratified_interval)
+        part = {"part": self.settings.fidelity.part}
+        return part | summary(measured, used, stratified_interval)
 
     def speed(self, plan: SparsePlan) -> dict[str, Any] | None:
         """FFN and TTFT speedups with their conditions; None if speed is left out.

@@ -141,8 +141,11 @@ class FidelityRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FidelityFields:
-    """What a sparse context changes for the tokens after it, on held-out text."""
+    """What a sparse context changes for the tokens after it, on text that no plan was made from."""
 
+    part: str | None = about(
+        "part of the embedded text: heldout or test; null in older results", None
+    )
     contexts: list[int] = about("tokens of the sparse contexts", factory=list)
     tails: dict[str, TailFidelity] = about(
         "continuation (the text's own), copy (a passage of the context again) and question "

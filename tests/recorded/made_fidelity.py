@@ -60,6 +60,7 @@ def fidelity(kl: float, draw: random.Random) -> dict[str, Any]:
         return {name: tail([row for row in chosen if row["tail"] == name]) for name in TAIL_SHARE}
 
     return {
+        "part": "heldout",
         "contexts": list(CONTEXTS),
         "tails": tails(),
         "by_text": {text: tails(text=text) for text in TEXTS},

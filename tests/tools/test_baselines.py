@@ -61,7 +61,7 @@ def test_methods_are_sorted_within_flops_and_the_last_line_counts(
     lines += [line("oracle", 0.1, 16), line("weight_norm", 5.0, **cheap)]
     write(folder, "selectors.jsonl", lines)
     text = baselines.selectors(tmp_path)
-    order = ["16 held-out windows", "| oracle |", "| weight_norm |", "| cats (per token) |"]
+    order = ["16 windows", "| oracle |", "| weight_norm |", "| cats (per token) |"]
     places = [text.index(part) for part in [*order, "| trained |", "| random |"]]
     assert places == sorted(places)
     assert "0.400 (0.300 to 0.500)" in text and "0.900 (" not in text

@@ -104,5 +104,5 @@ def test_refusals(kept: Path, tmp_path: Path) -> None:
     with pytest.raises(load.LoadError, match="no runs; add some with: python -m tools.docs.take"):
         longbench.sections(tmp_path)
     write_run(kept, "a", 0.5, 4.0, mean=None)
-    with pytest.raises(load.LoadError, match="run a: its means or its config.json are missing"):
+    with pytest.raises(load.LoadError, match="run a: its means are missing"):
         longbench.sections(tmp_path)

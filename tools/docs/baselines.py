@@ -33,9 +33,9 @@ METHODS = ("selector", "compensator", "scheduler")
 def caption(rows: pd.DataFrame) -> str:
     """Settings that all rows share, windows, and where they were measured."""
     loss = common.headline_loss(rows)
-    text = f"{settings.fixed(rows)}; {common.windows_of(rows, loss)} held-out windows"
+    text = f"{settings.fixed(rows)}; {common.windows_of(rows, loss)}"
     if rows["window_tokens"].notna().any():
-        text += f" of {common.spread(rows, 'window_tokens')} tokens, half prose, half code"
+        text += f" of {common.spread(rows, 'window_tokens')} held-out tokens, half prose, half code"
     return f"{text}; {common.conditions(rows)}."
 
 
@@ -91,7 +91,7 @@ def equal_flops(root: Path) -> str:
         f"{common.spread(rows, 'flops_target')} of the dense FFN FLOPs. "
         "A bound sees exact activations, and its own cost is left out. "
         f"{settings.fixed(rows, leave_out)}; {parts} part, "
-        f"{common.windows_of(rows, 'kl_copy')} windows. {common.conditions(rows)}. "
+        f"{common.windows_of(rows, 'kl_copy')}. {common.conditions(rows)}. "
         "Brackets: 95% bootstrap over documents."
     )
 

@@ -63,9 +63,9 @@ class Run:
         return repr([self.method, result.block_size, result.group_size, result.hot_fraction])
 
 
-def longbench_runs(output_dir: Path) -> list[Run]:
-    """Finished runs on LongBench records: by prompts, dense first, then by method, protocol and
-    sparsity. Raises LoadError.
+def runs_with_data(output_dir: Path) -> list[Run]:
+    """Finished runs on records of a benchmark: by prompts, dense first, then by method, protocol
+    and sparsity. Raises LoadError.
     """
     runs = [
         Run(
@@ -77,9 +77,9 @@ def longbench_runs(output_dir: Path) -> list[Run]:
         if result.data
     ]
     for run in runs:
-        if run.result.mean is None or "task" not in run.config:
+        if "task" not in run.config:
             raise load.LoadError(
-                f"run {run.result.run_key}: its means or its config.json are missing; run it again"
+                f"run {run.result.run_key}: its config.json is missing; run it again"
             )
     return sorted(
         runs,
@@ -91,6 +91,15 @@ def longbench_runs(output_dir: Path) -> list[Run]:
             run.result.sparsity,
         ),
     )
+
+
+def longbench_runs(output_dir: Path) -> list[Run]:
+    """The runs whose answers were scored. Raises LoadError."""
+    runs = runs_with_data(output_dir)
+    for run in runs:
+        if run.result.mean is None:
+            raise load.LoadError(f"run {run.result.run_key}: its means are missing; run it again")
+    return runs
 
 
 def span(fields: dict[str, Any], name: str, digits: int, scale: float = 1) -> str:
@@ -146,7 +155,7 @@ def density(run: Run) -> str:
     return f"{run.label} {min(values):.2f} to {max(values):.2f}" if values else ""
 
 
-def conditions(runs: list[Run]) -> str:
+def where(runs: list[Run]) -> str:
     """What was run where, from the rows shown."""
     last, task = runs[-1], runs[-1].config["task"]
     commands = dict.fromkeys(
@@ -168,9 +177,15 @@ def conditions(runs: list[Run]) -> str:
         f"{task['batch_size']}. {last.result.model}, {last.result.dtype}; {last.method}; block "
         f"size {last.result.block_size}. FFN density used in the prompts, lowest to highest task: "
         f"{used or '1'}. Machine: {'; '.join(places)}. "
-        f"Commands: {', '.join(f'`{text}`' for text in commands if text)}. "
-        "`cut`: prompts shortened. `chance`: score of a guess; a dense score near it measures "
-        "nothing. Brackets: 95% paired bootstrap over records."
+        f"Commands: {', '.join(f'`{text}`' for text in commands if text)}."
+    )
+
+
+def conditions(runs: list[Run]) -> str:
+    """What was run where, and what the columns are."""
+    return (
+        f"{where(runs)} `cut`: prompts shortened. `chance`: score of a guess; a dense score near "
+        "it measures nothing. Brackets: 95% paired bootstrap over records."
     )
 
 

@@ -82,7 +82,7 @@ def conditions(frame: pd.DataFrame) -> str:
     loss = common.headline_loss(rows)
     parts = [settings.fixed(frame), f"n = {common.spread(rows, 'n')} records"]
     if rows[loss].notna().any():
-        parts.append(f"{common.windows_of(rows, loss)} held-out windows for KL")
+        parts.append(f"{common.windows_of(rows, loss)} for KL")
     if rows["ttft_speedup"].notna().any():
         tokens, brackets = (
             common.spread(rows, "ttft_tokens"),

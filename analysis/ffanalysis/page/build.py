@@ -117,6 +117,6 @@ def conditions(frame: pd.DataFrame) -> str:
     windows = common.windows_of(frame, common.headline_loss(frame))
     brackets = common.brackets(frame, "ttft_processes")
     return (
-        f"{len(frame)} rows; {common.spread(frame, 'n')} records, {windows} held-out windows; "
+        f"{len(frame)} rows; {common.spread(frame, 'n')} records, {windows}; "
         f"speedups: {brackets}; {common.conditions(frame)}."
     )

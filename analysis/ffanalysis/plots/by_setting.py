@@ -68,7 +68,7 @@ def loss_by_sparsity(frame: pd.DataFrame, path: Path) -> None:
         finish_sparsity(panels, columns, part, name)
     note = (
         f"{settings}. Methods are drawn next to each other at each sparsity. Bars: 95% bootstrap "
-        f"over {common.windows_of(rows, loss)} held-out windows (KL) and "
+        f"over {common.windows_of(rows, loss)} (KL) and "
         f"{common.spread(rows, 'n')} records (tasks and their gold answers, paired). "
         f"{common.conditions(rows)}. {claims.TEXT}"
     )
@@ -125,7 +125,7 @@ def block_size(frame: pd.DataFrame, path: Path) -> None:
     note = (
         f"{settings}. Right panel: times on {usual} only, faded the FFNs alone. Bars: 95% "
         f"bootstrap; speedups {common.brackets(rows, 'ttft_processes')}; "
-        f"{common.windows_of(rows, loss)} windows, "
+        f"{common.windows_of(rows, loss)}, "
         f"{common.spread(rows, 'n')} records. {common.conditions(rows)}."
     )
     style.save(figure, path, "Block size against loss and speed", note, entries)

@@ -82,8 +82,12 @@ def axis_title(loss: str) -> str:
 
 
 def windows_of(rows: pd.DataFrame, loss: str) -> str:
-    """How many held-out windows a KL was measured on."""
-    return spread(rows, loss.replace("kl_", "windows_"))
+    """How many windows a KL was measured on, and of which part of the text where that is known."""
+    names = {"heldout": "held-out", "test": "test"}
+    known = rows["text_part"].dropna() if "text_part" in rows else []
+    parts = " and ".join(names.get(part, part) for part in dict.fromkeys(known))
+    count = spread(rows, loss.replace("kl_", "windows_"))
+    return f"{count} {parts} windows" if parts else f"{count} windows"
 
 
 def same_settings(rows: pd.DataFrame, free: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:

@@ -55,7 +55,7 @@ def pareto(frame: pd.DataFrame, path: Path) -> None:
     note = (
         f"Lower right is better; s = sparsity; {common.caption(rows)}. A line joins runs that no "
         f"other beats, from {FRONT} such runs on. Bars: {common.brackets(rows, 'ttft_processes')} "
-        f"(speedup), 95% bootstrap over {common.windows_of(rows, loss)} windows (KL) and "
+        f"(speedup), 95% bootstrap over {common.windows_of(rows, loss)} (KL) and "
         f"{common.spread(rows, 'n')} records (tasks). {common.conditions(rows)}. "
         f"{claims.TEXT}"
     )

@@ -14,12 +14,15 @@ from ffbench.integrations.vllm.batch import CurrentBatch
 from ffbench.integrations.vllm.metrics import CountsFile, DensityCollector, counts_of_server
 
 
+def prometheus() -> Any:
+    """The library that vLLM brings; `make test-vllm` has it, the locks do not."""
+    return pytest.importorskip("prometheus_client", reason="prometheus_client comes with vLLM")
+
+
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A process that has published nothing, with a registry of its own."""
-    from prometheus_client import CollectorRegistry
-
-    registry = CollectorRegistry()
+    registry = prometheus().CollectorRegistry()
     monkeypatch.setattr(metrics, "_folder", None)
     monkeypatch.setattr(metrics, "registry", lambda: registry)
     monkeypatch.setenv(metrics.COUNTS, "")
@@ -31,9 +34,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def exposed(registry: Any) -> dict[str, float]:
     """What a server answers: names and values."""
-    from prometheus_client import generate_latest
-
-    lines = generate_latest(registry).decode().splitlines()
+    lines = prometheus().generate_latest(registry).decode().splitlines()
     pairs = (line.split() for line in lines if not line.startswith("#"))
     return {name: float(value) for name, value in pairs}
 
@@ -105,6 +106,7 @@ def test_a_server_starts_without_the_metric_where_no_file_can_be_made(
 
 
 def test_the_collector_describes_each_metric(tmp_path: Path) -> None:
+    prometheus()
     counts = CountsFile(tmp_path / "counts")
     counts.write(8, 0.25)
     families = list(DensityCollector(counts).collect())

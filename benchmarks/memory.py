@@ -4,7 +4,7 @@ python benchmarks/memory.py [--shape llama3.1-8b ...] [--selector trained_lowran
 
 Every tensor that a stage makes is counted while it lives, with a model in bfloat16. A stage runs
 with two and with four layers; the peak of all layers follows, because each layer adds the same. Not
-counted: workspaces inside of products, and what the allocator keeps.
+counted: the workspaces of matrix products, and what the allocator keeps.
 """
 
 import argparse

@@ -41,9 +41,12 @@ def problem(seen: Environment) -> str | None:
     if seen.card or seen.driver is None:
         return None
     if seen.torch is None:
-        return "a card is here, but this environment has no torch; install it or give PYTHON=..."
+        return (
+            "this machine has a card, but this environment has no torch; install it or give "
+            "PYTHON=..."
+        )
     return (
-        f"a card is here, but torch {seen.torch} does not see it; install a CUDA build "
+        f"this machine has a card, but torch {seen.torch} does not see it; install a CUDA build "
         "(docs/dependencies.md) or give PYTHON=..."
     )
 

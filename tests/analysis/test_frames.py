@@ -230,7 +230,7 @@ def test_kernel_lines_get_their_intensity(recorded: Path, tmp_path: Path) -> Non
     flops, moved = 6 * 2048 * 2048 * 8192 * 0.5, 2 * (16 * 3 * 2048 * 4096 + 2 * 2048 * 2048)
     assert row["intensity"] == pytest.approx(flops / moved)
     line = {"dtype": "int8", "d": 64, "f": 128, "tokens": 32, "block_size": 16, "density": 0.5}
-    moved = 2 * 3 * 64 * 64 + 2 * 32 * 64  # bytes
+    moved = 2 * 3 * 64 * 64 + 4 * 2 * 32 * 64  # bytes: int8 weights, float32 inputs and outputs
     assert benches.intensity(line) == pytest.approx(6 * 32 * 64 * 64 / moved)
     (tmp_path / "kernels.jsonl").write_text('{"ratio_eager": 1.5}\n')
     with pytest.raises(load.LoadError, match=r"kernels.jsonl line 1: missing ideal, gflops"):

@@ -124,7 +124,7 @@ def test_a_card_that_torch_does_not_see_is_an_error(
     fake_environment(monkeypatch, seen)
     assert command_line.main([]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: a card is here, but ") and expected in error
+    assert error.startswith("error: this machine has a card, but ") and expected in error
     assert error.count("\n") == 1
 
 

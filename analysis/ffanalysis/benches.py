@@ -48,6 +48,13 @@ SELECTION = (
     "windows_prompt",
     "windows_continuation",
 )
+# what both servers of one measurement have in common
+LOAD = (
+    *("command", "git_sha", "cpu", "vllm", "model", "plan", "round"),
+    *("input_tokens", "output_tokens", "rate", "requests", "seed"),
+)
+PERCENTILES = ("ttft_p50_s", "ttft_p90_s", "ttft_p99_s")
+THROUGHPUTS = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 TOKEN_BYTES = BYTES | {"int8": 4}  # int8 weights are benchmarked with float32 inputs
 OVERLAP = {"union": "any_token", "mass": "energy", "mass_residual": "energy_residual"}
@@ -104,6 +111,37 @@ def speeds(folder: str | Path) -> pd.DataFrame:
             # lines without a device are older than the first card
             rows.append({"device": "cpu"} | flat(line) | ttft | measured)
     return from_rows("speeds", rows, path)
+
+
+def servings(folder: str | Path) -> pd.DataFrame:
+    """One row per load of serve.jsonl that both servers answered, from `python -m ffbench
+    serve-bench`: the sparse server's line with the dense one's times.
+    """
+    path, rows = Path(folder) / "serve.jsonl", []
+    dense: dict[tuple[str, ...], dict[str, Any]] = {}
+    for line in lines(path, ("arm", "input_tokens", "rate", *PERCENTILES, *THROUGHPUTS)):
+        load = tuple(str(line.get(name)) for name in LOAD)
+        if line["arm"] == "dense":
+            dense[load] = line
+        elif load in dense:
+            rows.append(serving(dense.pop(load), line))
+    return from_rows("servings", rows, path)
+
+
+def serving(dense: dict[str, Any], sparse: dict[str, Any]) -> dict[str, Any]:
+    """One row of `servings`. The seed of the prompts is left out: it is none of a run."""
+    row = {name: value for name, value in flat(sparse).items() if name not in ("arm", "seed")}
+    row |= {f"{name}_dense": dense[name] for name in (*PERCENTILES, *THROUGHPUTS)}
+    row |= {f"{name[:-2]}_speedup": dense[name] / sparse[name] for name in PERCENTILES}
+    throughput = "total_tokens_per_s"
+    return row | {
+        "throughput_ratio": sparse[throughput] / dense[throughput],
+        "threads": (sparse.get("threads") or {}).get("torch"),
+        "server_options": " ".join(sparse.get("server_options") or []),
+        "server_environment": " ".join(
+            f"{name}={value}" for name, value in (sparse.get("server_environment") or {}).items()
+        ),
+    }
 
 
 def overlaps(folder: str | Path) -> pd.DataFrame:

@@ -82,6 +82,25 @@ def speed_columns(prefix: str, what: str) -> dict[str, str]:
     )
 
 
+def serving_times() -> dict[str, str]:
+    """Columns of the frame `servings` for times to the first token and throughput."""
+    out = {}
+    for percentile in (50, 90, 99):
+        name, what = f"ttft_p{percentile}", f"{percentile}th percentile of the time to first token"
+        out |= {
+            f"{name}_s": f"{what}, seconds",
+            f"{name}_s_dense": "the same of the dense server",
+            f"{name}_speedup": "dense / sparse",
+        }
+    for name, what in (
+        ("requests_per_s", "requests answered a second"),
+        ("output_tokens_per_s", "tokens decoded a second"),
+        ("total_tokens_per_s", "tokens of prompts and answers a second"),
+    ):
+        out |= {name: what, f"{name}_dense": "the same of the dense server"}
+    return out
+
+
 METHOD = (
     of(RunResult, "text", "run_key", "model", "dtype", "device", "task", "protocol")
     | of(RunResult, "text", "selector", "compensator", "scheduler", "blocks", "calibration_text")
@@ -226,6 +245,35 @@ FRAMES: dict[str, dict[str, Column]] = {
         break_even_tokens="sparse is never slower from here",
     )
     | {"busy": Column("flag", "other work ran during the timings")},
+    "servings": texts(
+        model="folder or hub id that was served",
+        plan="the plan's name",
+        selector="name",
+        compensator="name",
+        scheduler="name",
+        device="cpu or cuda",
+        gpu="name of the card; empty on a processor",
+        cpu="processor",
+        vllm="release",
+        server_options="of both servers",
+        server_environment="variables of vLLM's CPU servers",
+        git_sha="commit",
+        command="the serve-bench that measured it",
+    )
+    | ORIGIN
+    | numbers(
+        sparsity="share of neurons skipped",
+        block_size="tokens",
+        threads="CPU threads of torch where serve-bench ran",
+        round="turn of dense and sparse, from 0",
+        input_tokens="tokens of each prompt",
+        output_tokens="tokens of each answer",
+        rate="requests a second on average; 0: all at once",
+        requests="how many",
+        density="share of the FFN's neurons computed for prompts, as the sparse server counted",
+        **serving_times(),
+        throughput_ratio="sparse / dense total_tokens_per_s",
+    ),
     "overlaps": texts(model="name", text="kind of text", cpu="processor", git_sha="commit")
     | ORIGIN
     | numbers(

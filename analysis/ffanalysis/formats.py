@@ -111,6 +111,22 @@ FORMATS = {
     "ratio": speedup("TTFT speedup", ""),
     "ffn_ratio": ColumnFormat("FFN speedup", 2, 1, timed=True),
     "own_dense_ratio": ColumnFormat("vs own dense", 2, 1, timed=True),
+    "input_tokens": ColumnFormat("input tokens", 0),
+    "rate": ColumnFormat("requests/s", 2),
+    "requests": ColumnFormat("requests", 0),
+    "round": ColumnFormat("round", 0),
+    **{
+        name: how
+        for p in (50, 90, 99)
+        for name, how in {
+            f"ttft_p{p}_s": ColumnFormat(f"TTFT p{p}, s", 2, -1, timed=True),
+            f"ttft_p{p}_s_dense": ColumnFormat(f"dense TTFT p{p}, s", 2),
+            f"ttft_p{p}_speedup": ColumnFormat(f"p{p} speedup", 2, 1, timed=True),
+        }.items()
+    },
+    "total_tokens_per_s": ColumnFormat("tokens/s", 0, 1, timed=True),
+    "total_tokens_per_s_dense": ColumnFormat("dense tokens/s", 0),
+    "throughput_ratio": ColumnFormat("throughput vs dense", 2, 1, timed=True),
     "run_key": ColumnFormat("run"),
     "git_sha": ColumnFormat("git"),
     "tokens": ColumnFormat("tokens", 0),

@@ -12,7 +12,7 @@ from ffanalysis.source import Source
 
 STYLES = ("md", "csv", "json", "latex")
 MAX_LENGTH = "task.max_length"  # a column of runs that differ in it
-BY = ("run", "task", "length", "layer", "seed")
+BY = ("run", "task", "length", "layer", "seed", "load")
 # what an answer sees comes first; scores of small models are mostly noise
 RUN_COLUMNS = (
     "kl_continuation",
@@ -74,6 +74,25 @@ LAYER_COLUMNS = (
     "seeds",
     "run_key",
 )
+SERVING_COLUMNS = (
+    "origin",
+    "input_tokens",
+    "rate",
+    "requests",
+    "round",
+    "ttft_p50_s_dense",
+    "ttft_p50_s",
+    "ttft_p50_speedup",
+    "ttft_p90_s_dense",
+    "ttft_p90_s",
+    "ttft_p90_speedup",
+    "ttft_p99_s_dense",
+    "ttft_p99_s",
+    "ttft_p99_speedup",
+    "total_tokens_per_s_dense",
+    "total_tokens_per_s",
+    "density",
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,8 @@ def with_config(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def parts(source: Source, by: str) -> list[Part]:
     """The tables of a report. Raises LoadError with a command if the runs cannot feed any."""
+    if by == "load":
+        return [Part(servings(source), SERVING_COLUMNS)]
     runs = source.runs()
     if by in ("run", "seed"):
         return [Part(tables.ordered(without_dense_losses(runs)), run_columns(runs))]
@@ -122,6 +143,17 @@ def parts(source: Source, by: str) -> list[Part]:
     if not filled:
         raise LoadError(f"report --by {by}: no run has these values; start one with: {hint}")
     return filled
+
+
+def servings(source: Source) -> pd.DataFrame:
+    """The loads that both servers answered. Raises LoadError with a command if there is none."""
+    frame = source.frame("servings")
+    if frame.empty:
+        raise LoadError(
+            f"report --by load: {source.bench_dir or source.output_dir} has no serve.jsonl with "
+            "both servers; make one with: python -m ffbench serve-bench plan=FOLDER model=FOLDER"
+        )
+    return frame
 
 
 def by_max_length(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +193,8 @@ def without_dense_losses(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(source: Source, style: str = "md", by: str = "run") -> str:
-    """The runs as md, csv, json or latex, one row per run, or by task, length, layer or seed.
+    """The runs as md, csv, json or latex, one row per run, or by task, length, layer or seed; or
+    the servers' loads.
 
     Tables show every setting that differs between their rows; the others are named once, above
     them. Seeds are one row with mean and interval unless `by` is `seed`. csv and json hold every
@@ -237,13 +270,13 @@ def marked(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def all_tables(source: Source) -> dict[str, str]:
-    """File name -> text of the tables of runs and of tasks, in every format."""
+    """File name -> text of the tables of runs, tasks and loads, in every format."""
     endings = {"md": "md", "csv": "csv", "json": "json", "latex": "tex"}
     out = {}
-    for name, by in (("runs", "run"), ("tasks", "task")):
+    for name, by in (("runs", "run"), ("tasks", "task"), ("loads", "load")):
         for style, ending in endings.items():
             try:
                 out[f"{name}.{ending}"] = report(source, style, by)
-            except LoadError:  # runs without tasks make no table of tasks
+            except LoadError:  # runs without tasks make no table of them
                 continue
     return out

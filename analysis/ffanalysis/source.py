@@ -18,10 +18,11 @@ READERS: dict[str, Callable[..., pd.DataFrame]] = {
     "windows": load.windows,
     "kernels": benches.kernels,
     "speeds": benches.speeds,
+    "servings": benches.servings,
     "overlaps": benches.overlaps,
     "selections": benches.selections,
 }
-OF_BENCHES = ("kernels", "speeds", "overlaps", "selections")
+OF_BENCHES = ("kernels", "speeds", "servings", "overlaps", "selections")
 
 
 @dataclass

@@ -12,7 +12,7 @@ from ffbench.cli.run_keys import full_keys
 from ffbench.runs.files import make_folder, write_atomic
 
 FORMATS = ("md", "csv", "json", "latex", "html")
-BY = ("run", "task", "length", "layer", "seed")
+BY = ("run", "task", "length", "layer", "seed", "load")
 PUBLISHED = "benchmarks/results"
 
 
@@ -29,7 +29,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--by",
         choices=BY,
         default="run",
-        help="one row per run (default), or per task, length or layer; `seed` shows every seed",
+        help="one row per run (default), or per task, length or layer; `seed` shows every seed; "
+        "`load` shows what serve-bench measured",
     )
     parser.add_argument(
         "--to",
@@ -41,8 +42,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--bench-dir",
         type=expanded,
         metavar="FOLDER",
-        help="for html: the folder of kernels.jsonl, speed.jsonl, union.jsonl and selectors.jsonl "
-        "(default: the output folder)",
+        help="for html and --by load: the folder of serve.jsonl, kernels.jsonl, speed.jsonl, "
+        "union.jsonl and selectors.jsonl (default: the output folder)",
     )
     parser.add_argument(
         "--with-published",
@@ -50,7 +51,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="?",
         const=PUBLISHED,
         metavar="FOLDER",
-        help="for html: show committed benchmark lines too, marked as published "
+        help="for html and --by load: show committed benchmark lines too, marked as published "
         f"(default folder: {PUBLISHED})",
     )
     return parser.parse(arguments)
@@ -70,7 +71,8 @@ def main(arguments: list[str]) -> int:
         Path(folder) if folder else None for folder in (options.bench_dir, options.with_published)
     )
     source = Source(Path(options.output_dir), bench_dir, keys or None, published)
-    if source.frame("runs").empty:
+    of_servers = options.by == "load" and options.format != "html"  # they are no runs
+    if not of_servers and source.frame("runs").empty:
         print(load.NO_RUNS.format(options.output_dir), file=sys.stderr)
         return FAILED
     text = render(source, options.format, options.by)

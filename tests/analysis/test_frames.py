@@ -273,3 +273,21 @@ def test_recordings_are_what_their_script_makes(
     }
     there = {path.relative_to(recorded): path.read_text() for path in recorded.rglob("*.json*")}
     assert made == there
+
+
+def test_a_load_is_a_row_with_both_servers_times(copied: Path) -> None:
+    frame = benches.servings(copied)
+    assert len(frame) == 8 and frame["round"].tolist() == [0.0] * 4 + [1.0] * 4
+    row = frame.iloc[2]
+    assert row["input_tokens"] == 2048 and row["rate"] == 0.25 and row["threads"] == 2
+    assert row["ttft_p50_s_dense"] == pytest.approx(3.072) and row["density"] == 0.55
+    assert row["ttft_p50_speedup"] == pytest.approx(1 / 0.8)
+    assert row["throughput_ratio"] == pytest.approx(1 / 0.8)
+    assert row["server_options"] == "--dtype float32"
+    assert row["server_environment"] == "VLLM_CPU_KVCACHE_SPACE=1"
+    path = copied / "serve.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:6]))  # a bench that was ended: two loads lack the sparse server
+    assert benches.servings(copied)["input_tokens"].tolist() == [1024, 1024]
+    path.write_text("".join(lines[4:]))  # no dense server before the first sparse one
+    assert benches.servings(copied)["round"].tolist() == [1.0] * 4

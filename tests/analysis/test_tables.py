@@ -367,3 +367,13 @@ def test_prompt_kl_is_shown_for_old_results_only(recorded: Path) -> None:
     assert "prompt KL" not in report.report(Source(recorded))
     text = report.report(Source(PUBLISHED / "tuned"))
     assert "prompt KL" in text and "answer KL" not in text and "tune_steps" in text
+
+
+def test_a_report_by_load_needs_no_runs(recorded: Path, tmp_path: Path) -> None:
+    source = Source(tmp_path, recorded)
+    text = report.report(source, by="load")
+    assert "model recorded_model" in text and "sparsity 0.5" in text
+    assert text.count(" 1024 |") == 4 and "dense TTFT p50, s" in text and "**" not in text
+    assert len(json.loads(report.report(source, "json", "load"))) == 8
+    with pytest.raises(load.LoadError, match="has no serve.jsonl with both .* serve-bench plan="):
+        report.report(Source(tmp_path), by="load")

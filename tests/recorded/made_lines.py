@@ -82,6 +82,50 @@ def speed_lines() -> list[dict[str, Any]]:
     return rows
 
 
+def serve_lines() -> list[dict[str, Any]]:
+    """What `python -m ffbench serve-bench` appends: two lengths, two rates, two rounds."""
+    loads = [(tokens, rate) for tokens in (1024, 2048) for rate in (0.25, 0.0)]
+    return [
+        {
+            "arm": arm,
+            "round": turn,
+            "input_tokens": tokens,
+            "output_tokens": 16,
+            "rate": rate,
+            "requests": 24,
+            "seconds": 600.0,
+            "seed": seed,
+            **{f"ttft_p{p}_s": tokens * (1 + p / 100) * slow * 1e-3 for p in (50, 90, 99)},
+            "completed": 24,
+            "duration_s": 96.0,
+            "requests_per_s": 0.25 / slow,
+            "output_tokens_per_s": 4 / slow,
+            "total_tokens_per_s": (tokens + 16) / 4 / slow,
+            "density": None if arm == "dense" else 0.55,
+            "model": MODEL,
+            "plan": "plan",
+            "selector": "trained",
+            "compensator": "surrogate",
+            "scheduler": "curvature",
+            "sparsity": 0.5,
+            "block_size": 128,
+            "device": "cpu",
+            "gpu": None,
+            "cpu": CPU,
+            "threads": {"OMP_NUM_THREADS": "2", "torch": 2},
+            "torch": "2.13.0+cpu",
+            "vllm": "0.32.0",
+            "server_options": ["--dtype", "float32"],
+            "server_environment": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+            "git_sha": SHA,
+            "command": "python -m ffbench serve-bench plan=plan model=model",
+        }
+        for turn in (0, 1)
+        for arm, slow in (("dense", 1.0), ("sparse", 0.8 + turn / 20))
+        for seed, (tokens, rate) in enumerate(loads)
+    ]
+
+
 def union_lines() -> list[dict[str, Any]]:
     """How far the tokens of a block agree, by block size."""
     return [

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from made_lines import kernel_lines, selection_lines, speed_lines, union_lines
+from made_lines import kernel_lines, selection_lines, serve_lines, speed_lines, union_lines
 from made_results import CPU, DEFAULTS, MODEL, PARAMETERS, SHA, result
 
 HERE = Path(__file__).parent
@@ -170,6 +170,7 @@ def make(folder: Path) -> None:
     for name, rows in (
         ("kernels", kernel_lines()),
         ("speed", speed_lines()),
+        ("serve", serve_lines()),
         ("union", union_lines()),
         ("selectors", selection_lines()),
     ):

@@ -1,13 +1,16 @@
 """What is timed: each runtime with a precision and a format of the weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from ffbench.models.kernel_names import INT8
 
 REFERENCE = "torch eager"  # every ratio and every next token is compared with it
 STORED = "as stored"
 FLOAT32 = "float32"
+INT8_FFNS = "float32, FFNs with int8 weights and activations"
 # float32 products, no 8-bit activations, float32 keys and values
 OPENVINO_FLOAT32 = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -75,7 +78,9 @@ def peers(stored: str) -> list[Arm]:
 
 
 def own(model: dict[str, Any], backend: str, plans: Sequence[tuple[Path, float]]) -> list[Arm]:
-    """torch, and ours: `model` is a ModelSpec as a mapping, `plans` are folders with sparsities."""
+    """torch, and ours, with the model's FFN weights and with int8 ones: `model` is a ModelSpec as a
+    mapping, `plans` are folders with sparsities.
+    """
 
     def arm(name: str, mode: str, plan: Path | None = None, static: bool = False) -> Arm:
         options = {"model": model, "mode": mode, "backend": backend}
@@ -83,14 +88,22 @@ def own(model: dict[str, Any], backend: str, plans: Sequence[tuple[Path, float]]
             options["plan"] = str(plan)
         return Arm(name, "torch", FLOAT32, FLOAT32, options, static=static)
 
+    def rounded(plain: Arm) -> Arm:
+        options = plain.options | {"backend": INT8}
+        return replace(plain, name=f"{plain.name}, int8 FFNs", precision=INT8_FFNS, options=options)
+
     names = [f"ours, {sparsity:.0%} sparse" for _, sparsity in plans]
     names = [
         f"{name} ({folder.name})" if names.count(name) > 1 else name
         for name, (folder, _) in zip(names, plans, strict=True)
     ]
+    ours = [
+        arm("ours, dense", "own_dense", plans[0][0]),
+        *(arm(name, "sparse", folder) for name, (folder, _) in zip(names, plans, strict=True)),
+    ]
     return [
         arm(REFERENCE, "eager"),
         arm("torch.compile", "compile", static=True),
-        arm("ours, dense", "own_dense", plans[0][0]),
-        *(arm(name, "sparse", folder) for name, (folder, _) in zip(names, plans, strict=True)),
+        *ours,
+        *map(rounded, ours),
     ]

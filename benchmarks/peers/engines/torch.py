@@ -14,9 +14,9 @@ def load(request: dict[str, Any]) -> tuple[Callable[[list[int]], int], dict[str,
 
     from ffbench.evaluation.speed import always_dense
     from ffbench.methods.plan import SparsePlan
+    from ffbench.models.kernel_names import kernel_name
     from ffbench.models.loading import ModelSpec, load_model
     from ffbench.models.sparse_prefill import sparse_prefill
-    from ffkernels import backends
 
     torch.set_num_threads(request["threads"])
     model, _ = load_model(ModelSpec(**request["model"]))
@@ -29,7 +29,7 @@ def load(request: dict[str, Any]) -> tuple[Callable[[list[int]], int], dict[str,
         prefill = _open.enter_context(sparse_prefill(model, plan, request["backend"]))
         prefill.short_reported = True  # a dense arm is dense on purpose
         weight = model.get_input_embeddings().weight
-        facts["backend"] = backends.name_of(backends.load(request["backend"], weight))
+        facts["backend"] = kernel_name(request["backend"], weight)
     facts["instructions"] = torch.backends.cpu.get_cpu_capability()
 
     @torch.no_grad()

@@ -81,6 +81,8 @@ FORMATS = {
     "kl": with_interval("kl", "KL", 4),
     "kl_worst": ColumnFormat("worst KL", 4, -1),
     "kl_continuation": with_interval("kl_continuation", "answer KL", 4),
+    "kl_continuation_worst": ColumnFormat("answer KL, worst window", 3, -1),
+    "kl_copy_worst": ColumnFormat("copy KL, worst window", 3, -1),
     "kl_copy": with_interval("kl_copy", "copy KL", 4),
     "kl_question": with_interval("kl_question", "question KL", 4),
     "kl_prompt": with_interval("kl_prompt", "prompt KL"),

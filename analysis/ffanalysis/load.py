@@ -56,12 +56,21 @@ def runs(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
     commands = job_commands(output_dir)
     rows, configs = [], []
     for folder, result in results(output_dir, run_keys):
-        rows.append(run_row(result, folder, commands))
-        configs.append(read_config(folder, result))
+        config = read_config(folder, result)
+        rows.append(run_row(result, folder, commands) | text_part(result, config))
+        configs.append(config)
     extra = settings.config_columns(configs)
     return from_rows(
         "runs", [row | more for row, more in zip(rows, extra, strict=True)], output_dir
     )
+
+
+def text_part(result: RunResult, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the text that KL was measured on; older results leave it to the settings."""
+    if result.fidelity is None:
+        return {}
+    part = result.fidelity.part or (config.get("fidelity") or {}).get("part")
+    return {"text_part": part}
 
 
 def tasks(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:

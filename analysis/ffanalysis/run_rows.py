@@ -60,7 +60,7 @@ def fidelity_values(fields: FidelityFields | None) -> dict[str, Any]:
     """Fidelity columns of the frame `runs`."""
     if fields is None:
         return {}
-    row: dict[str, Any] = {"flops_used": fields.flops_used, "text_part": fields.part}
+    row: dict[str, Any] = {"flops_used": fields.flops_used}
     for tail, value in fields.tails.items():
         row |= tail_values(tail, value)
     return row | (tail_values("prompt", fields.prompt) if fields.prompt else {})

@@ -23,6 +23,7 @@ from tools.docs import (
 
 PARTS: dict[str, Callable[[Path], str]] = {
     "results": results.headline,
+    "test_part": results.test_part,
     "longbench": results.longbench,
     "kernel_speedups": results.kernels,
     "shape_speedups": results.speeds,

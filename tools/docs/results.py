@@ -27,6 +27,16 @@ HEADLINE = (
     "flops_used",
     "flops_ratio",
 )
+TEST_PART = (
+    "sparsity",
+    "kl_continuation",
+    "kl_continuation_worst",
+    "kl_copy",
+    "kl_copy_worst",
+    "nll_increase_copy",
+    "top1_continuation",
+    "flops_used",
+)
 LONGBENCH = (
     "method",
     "protocol",
@@ -146,8 +156,46 @@ def headline(root: Path) -> str:
             "",
             conditions(rows),
             chance_line(folder),
+            *test_line(root),
             "",
             f"![Loss against measured speedup]({PARETO})",
+        ]
+    )
+
+
+def test_runs(root: Path) -> pd.DataFrame:
+    """The default sweep's plans on the text that nothing was chosen on; empty if not measured."""
+    folder = root / RESULTS / "test_part"
+    return tables.ordered(load.runs(folder)) if folder.exists() else pd.DataFrame()
+
+
+def test_line(root: Path) -> list[str]:
+    """Their KL in a sentence."""
+    values = [
+        f"{tables.cell(row, 'kl_continuation')} and {tables.cell(row, 'kl_copy')} at "
+        f"{row['sparsity']:.0%}"
+        for _, row in test_runs(root).iterrows()
+    ]
+    if not values:
+        return []
+    return [
+        f"On the test part, which nothing was chosen on, answer and copy KL: {'; '.join(values)}."
+    ]
+
+
+def test_part(root: Path) -> str:
+    """The same as a table."""
+    folder, rows = root / RESULTS / "test_part", test_runs(root)
+    if rows.empty:
+        return "Not measured yet."
+    return "\n".join(
+        [
+            f"{commands(folder)}:",
+            "",
+            tables.markdown(rows, current_columns(TEST_PART, rows)),
+            "",
+            f"{settings.fixed(rows)}; {common.windows_of(rows, 'kl_continuation')}; "
+            f"{common.conditions(rows)}. Brackets: 95% bootstrap over documents.",
         ]
     )
 

@@ -84,7 +84,7 @@ def speed_columns(prefix: str, what: str) -> dict[str, str]:
 
 def serving_times() -> dict[str, str]:
     """Columns of the frame `servings` for times to the first token and throughput."""
-    out = {}
+    out: dict[str, str] = {}
     for percentile in (50, 90, 99):
         name, what = f"ttft_p{percentile}", f"{percentile}th percentile of the time to first token"
         out |= {

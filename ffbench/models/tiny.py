@@ -51,7 +51,8 @@ def tiny_config(family: str) -> Any:
 
     if family not in FAMILIES:
         raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
-    return CONFIG_MAPPING[family](
+    config_class: Any = CONFIG_MAPPING[family]
+    return config_class(
         vocab_size=259,
         hidden_size=64,
         intermediate_size=160,
@@ -74,6 +75,7 @@ def tiny_model(family: str) -> Any:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     config = tiny_config(family)
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+        return model_class(config)

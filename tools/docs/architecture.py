@@ -5,6 +5,7 @@ that follow from others are left out: if A imports B and B imports C, none is dr
 """
 
 import ast
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PLACES = {"ffkernels": Path("kernels/ffkernels"), "ffanalysis": Path("analysis/ffanalysis")}
@@ -93,18 +94,21 @@ def levels(uses: dict[str, set[str]]) -> dict[str, int]:
     return height
 
 
+def centre_below(used: Sequence[str], centres: Mapping[str, tuple[float, float]]) -> float:
+    """Where a package would stand above those that it uses. Equal places are equal numbers,
+    whatever the rounding of their sums: the names decide between them.
+    """
+    total = sum(centres[other][0] for other in used if other in centres)
+    return round(total / max(1, len(used)), 6)
+
+
 def places(uses: dict[str, set[str]]) -> dict[str, tuple[float, float]]:
     """Package -> centre of its box; rows are ordered by where the packages that they use are."""
     height = levels(uses)
     centres: dict[str, tuple[float, float]] = {}
     for row in range(max(height.values()) + 1):
         names = sorted(name for name in uses if height[name] == row)
-        names.sort(
-            key=lambda name: (
-                sum(centres[other][0] for other in uses[name] if other in centres)
-                / max(1, len(uses[name]))
-            )
-        )
+        names.sort(key=lambda name: centre_below(sorted(uses[name]), centres))
         for number, name in enumerate(names):
             centres[name] = ((number - (len(names) - 1) / 2) * ACROSS, row * DOWN)
     return centres
@@ -121,7 +125,8 @@ def draw(root: Path, path: Path) -> None:
     uses = edges(root)
     centres, shown = places(uses), reduced(uses)
     xs, ys = zip(*centres.values(), strict=True)
-    with mpl.rc_context({"svg.hashsalt": "architecture"}):
+    # whatever style another picture has left
+    with plt.style.context("default"), mpl.rc_context({"svg.hashsalt": "architecture"}):
         figure, axes = plt.subplots(figsize=(max(xs) - min(xs) + 4, max(ys) + 2))
         axes.set_xlim(min(xs) - WIDTH, max(xs) + WIDTH)
         axes.set_ylim(-1.0, max(ys) + 0.8)

@@ -1,6 +1,7 @@
 """Frames from run folders and benchmark lines: columns, figures, refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from ffanalysis import benches, columns, load
+from ffanalysis.plots import common
 from ffanalysis.source import READERS, Source
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,27 @@ def test_every_frame_has_its_schema_with_and_without_rows(
             if column.kind == "number"
         )
         assert frame.empty == (folder == tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("in_result", "in_config", "words"),
+    [
+        ("test", "heldout", "32 test windows"),
+        (None, "heldout", "32 held-out windows"),
+        (None, None, "32 windows"),
+    ],
+)
+def test_the_part_of_the_text_is_the_results_or_else_the_settings(
+    in_result: str | None, in_config: str | None, words: str, recorded: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / f"{6:016x}"
+    shutil.copytree(recorded / "runs" / folder.name, folder)
+    for name, part in (("result", in_result), ("config", in_config)):
+        path = folder / f"{name}.json"
+        values = json.loads(path.read_text())
+        values["fidelity"] = values.get("fidelity", {}) | {"part": part}
+        path.write_text(json.dumps(values))
+    assert common.windows_of(load.runs(tmp_path), "kl_continuation") == words
 
 
 def test_a_run_is_one_row_with_its_figures(recorded: Path) -> None:

@@ -280,7 +280,11 @@ def speeds(root: Path) -> str:
         return "Not measured yet."
     rows = rows.sort_values(["shape", "dtype"], kind="stable")
     sparsity = rows["sparsity"].map(lambda s: f", s={s:g}")
-    rows = rows.assign(method=rows["selector"] + " + " + rows["compensator"] + sparsity)
+    rounded = rows["backend"].map(lambda name: ", int8 FFNs" if name == "int8" else "")
+    rows = rows.assign(
+        method=rows["selector"] + " + " + rows["compensator"] + sparsity,
+        dtype=rows["dtype"] + rounded,
+    )
     return "\n".join(
         [
             tables.markdown(rows, SPEEDS),

@@ -15,6 +15,7 @@ VERBS = {
     "status": "runs of a sweep: done, missing, failed with the reason",
     "compare": "two runs side by side",
     "plan": "save, load or show a sparse plan",
+    "sample": "text that a model writes itself, to fit plans on",
     "speed": "time to first token, dense against sparse; shape=NAME takes random weights",
     "serve-bench": "a vLLM server with a plan against one without",
     "sweep": "a W&B sweep file's search without a server",

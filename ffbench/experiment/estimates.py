@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from ffbench.evaluation.speed import WARM_UP_TOKENS
 from ffbench.experiment import identity
 from ffbench.experiment.stages import RunStages
 from ffbench.methods.statistics import STATISTIC_AXES
@@ -95,13 +96,15 @@ def measuring_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float
             prompt = min(characters // CHARACTERS_PER_TOKEN, s.task.max_length)
             new = spec.max_new_tokens if s.task.decode else 0
             answered += sizes.forward_flops(prompt + new, prompt, 1 + new)
-    passes = s.speed.processes * (s.speed.rounds + 1) * ARMS if s.speed.rounds else 0
+    passes = s.speed.processes * ARMS if s.speed.rounds else 0
+    timed = [s.speed.rounds * sizes.forward_flops(n, n, 1) for n in s.speed.lengths]
+    warm = [min(n, WARM_UP_TOKENS) for n in s.speed.lengths]
     return {
         "answers": answered,
         "evaluate": answered,
         "dense_tails": judged,
         "fidelity": judged,
-        "speed": passes * sum(sizes.forward_flops(n, n, 1) for n in s.speed.lengths),
+        "speed": passes * (sum(timed) + sum(sizes.forward_flops(n, n, 1) for n in warm)),
     }
 
 

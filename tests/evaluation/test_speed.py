@@ -50,6 +50,23 @@ def test_fields_and_order(model: Any, plan: SparsePlan) -> None:
             assert metrics["sparse_s"] > 0 and metrics["own_dense_ratio"] > 0
 
 
+def test_a_warm_up_is_short_and_a_round_is_whole(
+    model: Any, plan: SparsePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    monkeypatch.setattr(speed, "WARM_UP_TOKENS", 40)
+    hook = model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        speed.prefill_times(model, plan, [70], 2, 1, "torch")
+    finally:
+        hook.remove()
+    arms = len(speed.ARMS)
+    # hooks are copied with the twins
+    assert lengths == [40] * arms + [70] * 2 * arms
+
+
 def test_the_final_layer_arms_are_timed_if_asked_for(model: Any, plan: SparsePlan) -> None:
     (plain,) = speed.prefill_times(model, plan, [70], 1, 1, "torch")
     assert plain.final_layer() is None and set(plain.prefill) == set(speed.ARMS)

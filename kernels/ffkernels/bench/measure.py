@@ -64,8 +64,9 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 
 def speeds(a: argparse.Namespace, case: Case, times: dict[str, list[float]]) -> dict[str, Any]:
     """Ratios, rates and seconds of a result line; `times` has seconds per round by variant."""
-    # The fastest product that torch has on a CPU is that of bfloat16 if there is AMX.
-    peaks = (torch.bfloat16,) if a.dtype == INT8 else ()
+    # The fastest product that torch has on a CPU is that of bfloat16 if there is AMX. Without, it
+    # is the slowest, and measuring it would take minutes.
+    peaks = (torch.bfloat16,) if a.dtype == INT8 and torch.cpu._is_amx_tile_supported() else ()
     sets, flops = case.sets, 6 * case.tokens * case.sets.d * case.sets.f * len(case.sets.layers)
     seconds = {name: timing.spread(values)[0] for name, values in times.items()}
     over = {name: timing.ratios(values, times["sparse"]) for name, values in times.items()}

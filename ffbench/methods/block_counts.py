@@ -1,4 +1,7 @@
-"""Share a layer's kept neurons out over the blocks of a prompt (our design)."""
+"""Share a layer's kept neurons out over the blocks of a prompt (our design).
+
+Nothing here reads a tensor's values, so on a card the host does not wait.
+"""
 
 import torch
 from torch import Tensor
@@ -21,21 +24,48 @@ def winners(values: Tensor, total: int) -> Tensor:
     return above + (total - above.sum() - before).clamp_min(0).minimum(equal)
 
 
-def whole_blocks(scores: Tensor, total: int, tile: int) -> list[int]:
+def whole_blocks(scores: Tensor, total: int) -> Tensor:
     """All neurons for the blocks with the largest sums of scores [n, f], none for the others; the
-    block at the edge of the budget gets the tiles that are left.
+    block at the edge of the budget gets what is left. int64 [n].
     """
-    f, left = scores.shape[1], total // tile * tile
-    counts = [0] * len(scores)
-    for i in scores.sum(1).argsort(descending=True, stable=True).tolist():
-        counts[i] = f if left >= f else left
-        left -= counts[i]
-    return counts
+    count, f = scores.shape
+    order = scores.sum(1).argsort(descending=True, stable=True)
+    left = total - f * torch.arange(count, device=scores.device)
+    return torch.empty_like(left).index_copy_(0, order, left.clamp(0, f))
 
 
-def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> list[int]:
-    """Neurons of each block: multiples of `tile`, or all there are, `total` rounded down to tiles
-    in all.
+def whole_tiles(won: Tensor, tiles: int, limit: int, tile: int) -> Tensor:
+    """Neurons won [n] as numbers of tiles [n], `tiles` in all, each at most `limit`.
+
+    What is left after rounding down is given out one tile at a time, in rounds over the blocks that
+    have room, those with the largest remainders first. Less than `tiles` if no block has room.
+    """
+    share = won.double() / tile
+    floor = share.floor()
+    room, left = limit - floor, tiles - floor.sum()
+    # what all blocks together take in the first 0, 1, 2, ... rounds
+    rounds = torch.arange(limit + 1, dtype=room.dtype, device=room.device)
+    taken = torch.minimum(room[:, None], rounds).sum(0)
+    fits = taken <= left
+    complete, rest = fits.sum() - 1, left - (taken * fits).amax()
+    order = (share - floor).argsort(descending=True, stable=True)
+    open_ones = (room > complete).index_select(0, order)
+    last = open_ones & (open_ones.cumsum(0) <= rest)
+    given = torch.minimum(room, complete).index_add(0, order, last.to(room.dtype))
+    return (floor + given).long()
+
+
+def neurons_shared(blocks: int, f: int, total: int, rule: str, tile: int = TILE) -> int:
+    """The sum of what `block_counts` gives to blocks of f neurons."""
+    if total == blocks * f:
+        return total
+    most = blocks * f if rule == WHOLE else blocks * (f // tile) * tile
+    return min(total // tile * tile, most)
+
+
+def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> Tensor:
+    """Neurons of each block, int64 [n]: multiples of `tile`, or all there are, `total` rounded down
+    to tiles in all.
 
     scores [n, f], not negative. The pairs of block and neuron with the largest scores win. `energy`
     compares scores as they are, `mass` after each block's are scaled to sum one: a block whose
@@ -50,22 +80,10 @@ def block_counts(scores: Tensor, total: int, rule: str, tile: int = TILE) -> lis
     if not 0 <= total <= count * f:
         raise ValueError(f"total: {total} is not in 0..{count * f}")
     if total == count * f:
-        return [f] * count
+        return torch.full((count,), f, device=scores.device)
     values = scores.float()
     if rule == WHOLE:
-        return whole_blocks(values, total, tile)
+        return whole_blocks(values, total // tile * tile)
     if rule == "mass":
         values = values / values.sum(1, keepdim=True).clamp_min(1e-30)
-    won = winners(values, total).double() / tile
-    tiles = won.floor()
-    left = total // tile - int(tiles.sum())
-    order = (won - tiles).argsort(descending=True, stable=True).tolist()
-    limit = f // tile
-    while left > 0:
-        open_ones = [i for i in order if tiles[i] < limit]
-        for i in open_ones[:left]:
-            tiles[i] += 1
-        left -= min(left, len(open_ones))
-        if not open_ones:
-            break
-    return [int(one) * tile for one in tiles]
+    return whole_tiles(winners(values, total), total // tile, f // tile, tile) * tile

@@ -18,6 +18,7 @@ from ffbench.methods.selectors import Selector, SelectorInputs
 from ffbench.methods.similar_blocks import CONSECUTIVE, SIMILAR, SORTED, sorted_order
 from ffbench.methods.similar_blocks import token_order as similar_order
 from ffbench.methods.token_scale import token_scale
+from ffbench.methods.uneven import UnevenBlocks, shared_out
 from ffbench.models.adapters import GatedFFN
 from ffkernels import block_means, keep_largest
 
@@ -147,12 +148,31 @@ class BlockChooser:
         count, rule = layer.kept - layer.hot, self.settings.scheduler.per_block
         if rule is None:
             return largest(scores, count, group, layer.hot)
-        counts = block_counts(scores, count * len(blocks), rule, max(TILE, group))
+        counts = block_counts(scores, count * len(blocks), rule, max(TILE, group)).tolist()
         if len(set(counts)) == 1:
             return largest(scores, counts[0], group, layer.hot)
         return [
             largest(row[None], kept, group, layer.hot)[0]
             for row, kept in zip(scores, counts, strict=True)
+        ]
+
+    def uneven_parts(self, before: Tensor, x: Tensor, leading: int) -> list[UnevenBlocks]:
+        """`dynamic_of` for blocks that share their neurons out, without a read on the host: the
+        leading block, the whole ones and the short one share apart.
+        """
+        layer, group, rule = self.layer, self.settings.group_size, self.settings.scheduler.per_block
+        assert rule is not None
+        return [
+            shared_out(
+                self.dynamic_scores(ahead, blocks),
+                (layer.kept - layer.hot) * len(blocks),
+                rule,
+                max(TILE, group),
+                group=group,
+                first=layer.hot,
+                tokens=blocks.shape[1],
+            )
+            for ahead, blocks in self.parts(before, x, leading)
         ]
 
     def parts(self, before: Tensor, x: Tensor, leading: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,7 +9,9 @@ from torch import Tensor
 from ffbench.methods.groups import Kept
 from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.methods.selectors import Selector
+from ffbench.methods.similar_blocks import SIMILAR
 from ffbench.methods.token_rules import TokenRule
+from ffbench.methods.uneven import table
 from ffbench.models.adapters import GatedFFN
 from ffbench.models.block_ffn import BlockChooser, SparseSpan, rectangle, sparse_span
 from ffbench.models.prefill_state import Prefill
@@ -36,6 +38,15 @@ def counts(kept: Kept) -> list[int]:
     return [len(row) for row in kept]
 
 
+def split(
+    x: Tensor, z: Tensor | None, leading: int
+) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+    """The first tokens of x [T, d] and of features z [T, r], and the others."""
+    if z is None:
+        return (x[:leading], None), (x[leading:], None)
+    return (x[:leading], z[:leading]), (x[leading:], z[leading:])
+
+
 class SparseFFN:
     """One FFN on prompts: dense at both ends, sparse blocks between."""
 
@@ -53,8 +64,25 @@ class SparseFFN:
         selector = plan.settings.selector
         if device.type != "cpu" and isinstance(selector, Selector):
             self.compensation = self.compensation.joined()
+        self.stays_on_card = (
+            device.type != "cpu"
+            and plan.settings.scheduler.per_block is not None
+            and not self.compensation.reads_kept
+        )
         self.keeps_before = isinstance(selector, Selector) and selector.reads_earlier_tokens
         self.before: dict[int, Tensor] = {}
+
+    @property
+    def waits(self) -> str | None:
+        """Why the host waits for the card in every prefill, or None."""
+        settings = self.plan.settings
+        if self.ffn.w_gate.device.type == "cpu":
+            return None
+        if settings.blocks == SIMILAR:
+            return "blocks=similar looks for similar tokens round by round; blocks=sorted does not"
+        if settings.scheduler.per_block is not None and self.compensation.reads_kept:
+            return "blocks keep different numbers of neurons, which the compensator reads"
+        return None
 
     def module_forward(self) -> Callable[[Tensor], Tensor]:
         """The dense FFN as the model computes it, one of several experts by plain products."""
@@ -113,6 +141,8 @@ class SparseFFN:
         """`by_blocks` for tokens that are in the order of their blocks, with the compensator's
         features z [T, r].
         """
+        if self.stays_on_card and self.prompt.chosen is None:
+            return self.uneven_blocks(before, x, z, leading)
         size, hot = self.plan.settings.block_size, self.layer.hot
         kept = self.chooser.dynamic_of(before, x, leading)
         if self.prompt.chosen is not None:
@@ -120,47 +150,69 @@ class SparseFFN:
         if not leading:
             y = self.kept_output(x, z, kept)
         else:
-            heads, tails = (
-                (x[:leading], x[leading:]),
-                (None, None)
-                if z is None
-                else (
-                    z[:leading],
-                    z[leading:],
-                ),
-            )
-            rows = ((heads[0], tails[0], kept[:1]), (heads[1], tails[1], kept[1:]))
+            head, rest = split(x, z, leading)
+            rows = ((*head, kept[:1]), (*rest, kept[1:]))
             y = torch.cat([self.kept_output(*part) for part in rows if len(part[0])])
         lengths = [leading] if leading else []
         lengths += [min(size, len(x) - at) for at in range(leading, len(x), size)]
         used = sum((n + hot) * tokens for n, tokens in zip(counts(kept), lengths, strict=True))
         return y, used / (len(self.layer.order) * len(x))
 
+    def uneven_blocks(
+        self, before: Tensor, x: Tensor, z: Tensor | None, leading: int
+    ) -> tuple[Tensor, float]:
+        """`ordered_blocks` on a card for blocks that share their neurons out among themselves."""
+        parts = self.chooser.uneven_parts(before, x, leading)
+        if leading:
+            head, rest = split(x, z, leading)
+            rows = ((*head, parts[:1]), (*rest, parts[1:]))
+            y = torch.cat([self.kept_by_table(a, b, *table(own)) for a, b, own in rows if own])
+        else:
+            y = self.kept_by_table(x, z, *table(parts))
+        used = self.layer.hot * len(x) + sum(part.neuron_tokens for part in parts)
+        return y, used / (len(self.layer.order) * len(x))
+
     def kept_output(self, x: Tensor, z: Tensor | None, kept: Kept) -> Tensor:
         """The kept neurons' part of x [T, d] with the compensator's estimate; dynamic neurons of
         each block in `kept`. One call of the kernel, also if blocks keep different numbers.
         """
-        size, c = self.plan.settings.block_size, self.compensation
         numbers = counts(kept)
-        same = len(set(numbers)) == 1
-        bounds = None if same else torch.tensor([0, *accumulate(numbers)], device=x.device)
+        if len(set(numbers)) == 1:
+            return self.kept_by_table(x, z, rectangle(kept), None, kept)
+        bounds = torch.tensor([0, *accumulate(numbers)], device=x.device)
+        return self.kept_by_table(x, z, torch.cat(list(kept)), bounds, kept)
+
+    def kept_by_table(
+        self,
+        x: Tensor,
+        z: Tensor | None,
+        indices: Tensor,
+        offsets: Tensor | None,
+        kept: Kept | None = None,
+    ) -> Tensor:
+        """`kept_output` for neurons as the kernel takes them; kept: the same, if the compensator
+        reads them.
+        """
+        size, c = self.plan.settings.block_size, self.compensation
         y = sparse_gated_ffn(
             x,
             self.ffn.w_gate,
             self.ffn.w_up,
             self.w_down_t,
-            rectangle(kept) if same else torch.cat(list(kept)),
+            indices,
             size,
-            offsets=bounds,
+            offsets=offsets,
             hot=self.layer.hot,
             activation=self.ffn.activation,
-            z=None if z is None else c.estimating(z),
-            v=c.activation_map if z is not None else None,
+            z=None if z is None or c.activation_map is None else c.estimating(z),
+            v=None if z is None else c.activation_map,
             c=c.mean,
+            extra=None if c.output_rows is None else z,
+            w_extra=c.output_rows,
             group=self.plan.settings.group_size,
             backend=self.backend,
         )
-        return c.add_skipped(y, x, z, kept, size)
+        return c.add_skipped(y, x, z, [] if kept is None else kept, size)
 
     def spanned(self, x: Tensor, span: SparseSpan, row: int = 0) -> Tensor:
         """FFN of a prompt's tokens x [T, d] without padding, of which those of `span` run

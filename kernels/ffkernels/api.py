@@ -25,13 +25,16 @@ def sparse_gated_ffn(
     z: Tensor | None = None,
     v: Tensor | None = None,
     c: Tensor | None = None,
+    extra: Tensor | None = None,
+    w_extra: Tensor | None = None,
     group: int = 1,
     backend: str = "auto",
 ) -> Tensor:
     """Gated FFN in which each block of tokens keeps its own neurons.
 
     With H the neurons 0..hot-1 and S the neurons that a token's block keeps:
-    y = (act(x Wg_H^T) * (x Wu_H^T)) Wd_H + (act(x Wg_S^T) * (x Wu_S^T) - (z V_S^T + c_S)) Wd_S.
+    y = (act(x Wg_H^T) * (x Wu_H^T)) Wd_H + (act(x Wg_S^T) * (x Wu_S^T) - (z V_S^T + c_S)) Wd_S
+    + extra W_extra.
 
     Args:
         x: [T, d], any strides; float32, bfloat16, float16 or float64.
@@ -50,13 +53,16 @@ def sparse_gated_ffn(
         z: [T, r] with v: [f, r], both or neither; c: [f]. Correction of the dynamic neurons only.
         v: see z.
         c: see z.
+        extra: [T, q] with w_extra: [q, d], both or neither; features of each token that are
+            multiplied into the output whatever its block keeps; q may be 0.
+        w_extra: see extra; rows contiguous.
         group: above 1 promises that every block keeps whole groups, `group` neighbours starting at
             a multiple of `group`; hot and K are multiples of it too. Backends then read rows in
             place.
         backend: auto, or a name from `available_backends`.
 
     Returns:
-        y [T, d], contiguous, dtype of x. Zeros for blocks that keep nothing.
+        y [T, d], contiguous, dtype of x. Zeros, plus what is extra, for blocks that keep nothing.
 
     Raises:
         TypeError, ValueError: an argument is outside its domain; the text names the argument, what
@@ -79,6 +85,8 @@ def sparse_gated_ffn(
             z=z,
             v=v,
             c=c,
+            extra=extra,
+            w_extra=w_extra,
             group=group,
         )
     )
@@ -95,6 +103,8 @@ def sparse_gated_ffn(
         z,
         v,
         c,
+        extra,
+        w_extra,
         group,
         backend,
     )

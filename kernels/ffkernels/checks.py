@@ -74,11 +74,7 @@ def _weights(p: Problem) -> tuple[Tensor, int]:
         w = tensor(name, w, 2)
         _shape(name, w, (f, d), "[f, d]")
         _weight_type(name, w, p)
-        if w.stride(1) != 1 and d > 1:
-            raise ValueError(
-                f"{name}: expected rows contiguous in memory (stride 1), received stride "
-                f"{w.stride(1)}; call .contiguous() once, when the model is loaded"
-            )
+        _contiguous_rows(name, w)
     return x, f
 
 
@@ -98,7 +94,9 @@ def check_meta(p: Problem) -> Problem:
     _check_index_shapes(p, f)
     _check_group(p)
     _check_correction(p, x.shape[0], f)
-    _no_grad(p.x, p.w_gate, p.w_up, p.w_down_t, p.z, p.v, p.c)
+    if p.extra is not None or p.w_extra is not None:
+        _check_extra(p)
+    _no_grad(p.x, p.w_gate, p.w_up, p.w_down_t, p.z, p.v, p.c, p.extra, p.w_extra)
     activations.canonical(p.activation)
     return p
 
@@ -141,10 +139,36 @@ def _check_group(p: Problem) -> None:
             raise ValueError(f"{name}: expected a multiple of group ({group}), received {value}")
 
 
-def _check_correction(p: Problem, tokens: int, f: int) -> None:
-    if (p.z is None) != (p.v is None):
-        given, missing = ("z", "v") if p.v is None else ("v", "z")
+def _both(first: str, a: Tensor | None, second: str, b: Tensor | None) -> None:
+    """ValueError if only one of two arguments is given."""
+    if (a is None) != (b is None):
+        given, missing = (first, second) if b is None else (second, first)
         raise ValueError(f"{missing}: expected a tensor because {given} is given, received None")
+
+
+def _contiguous_rows(name: str, w: Tensor) -> None:
+    """ValueError if the elements of a row of a weight are not neighbours in memory."""
+    if w.stride(1) != 1 and w.shape[1] > 1:
+        raise ValueError(
+            f"{name}: expected rows contiguous in memory (stride 1), received stride "
+            f"{w.stride(1)}; call .contiguous() once, when the model is loaded"
+        )
+
+
+def _check_extra(p: Problem) -> None:
+    """Check the features that are multiplied into the output, and their rows."""
+    _both("extra", p.extra, "w_extra", p.w_extra)
+    extra, rows = tensor("extra", p.extra, 2), tensor("w_extra", p.w_extra, 2)
+    tokens, d = p.x.shape
+    _shape("extra", extra, (tokens, extra.shape[1]), "[T, q]")
+    _shape("w_extra", rows, (extra.shape[1], d), "[q, d]")
+    for name, value in (("extra", extra), ("w_extra", rows)):
+        _like(name, value, p.x)
+    _contiguous_rows("w_extra", rows)
+
+
+def _check_correction(p: Problem, tokens: int, f: int) -> None:
+    _both("z", p.z, "v", p.v)
     if p.z is not None and p.v is not None:
         z, v = tensor("z", p.z, 2), tensor("v", p.v, 2)
         _shape("z", z, (tokens, z.shape[1]), "[T, r]")

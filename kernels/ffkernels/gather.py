@@ -53,7 +53,7 @@ def sparse(p: Problem) -> Tensor:
     if p.hot:
         _hot(x, p, y)
     if p.indices.numel() == 0 or len(x) == 0:
-        return y if p.hot else y.zero_()
+        return p.add_extra(y if p.hot else y.zero_())
     flat = p.indices.flatten()
     for run in p.runs():
         if run.neurons == 0 and not p.hot:
@@ -62,7 +62,7 @@ def sparse(p: Problem) -> Tensor:
         for number, (rows, contiguous) in enumerate(_slices(kept, x.dtype)):
             fresh = number == 0 and not p.hot
             _add(p, x, y, (run.start, run.end), rows, contiguous, fresh)
-    return y
+    return p.add_extra(y)
 
 
 def _slices(kept: Tensor, dtype: torch.dtype) -> list[tuple[Tensor, slice | None]]:

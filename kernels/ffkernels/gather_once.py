@@ -38,13 +38,15 @@ class Rows:
 
 @torch.no_grad()
 def sparse(p: Problem) -> Tensor:
-    """Return y [T, d] in the dtype and on the device of x; each output is rounded once."""
+    """Return y [T, d] in the dtype and on the device of x; each output is rounded once, and once
+    more if something extra is added.
+    """
     x = p.x.contiguous()
     y = torch.empty_like(x)
     kept = p.kept()
     most = max((len(one) for one in kept), default=0)
     if not len(x) or not (p.hot or most):
-        return y.zero_()
+        return p.add_extra(y.zero_())
     gate, up, down = (Rows(w, p.hot, most) for w in (p.w_gate, p.w_up, p.w_down_t))
     for block, own in enumerate(kept):
         tokens = slice(block * p.block_size, (block + 1) * p.block_size)
@@ -54,7 +56,7 @@ def sparse(p: Problem) -> Tensor:
         h = gate_(p.activation, x[tokens] @ gate.of(own).T, x[tokens] @ up.of(own).T)
         correct(p, h[:, p.hot :], tokens, own)
         torch.mm(h, down.of(own), out=y[tokens])
-    return y
+    return p.add_extra(y)
 
 
 def correct(p: Problem, h: Tensor, tokens: slice, kept: Tensor) -> None:

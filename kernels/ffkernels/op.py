@@ -14,7 +14,7 @@ from ffkernels.problem import Problem
 SCHEMA = (
     "sparse_gated_ffn(Tensor x, Tensor w_gate, Tensor w_up, Tensor w_down_t, Tensor indices, "
     "Tensor? offsets, SymInt block_size, SymInt hot, str activation, Tensor? z, Tensor? v, "
-    "Tensor? c, SymInt group, str backend) -> Tensor"
+    "Tensor? c, Tensor? extra, Tensor? w_extra, SymInt group, str backend) -> Tensor"
 )
 _library = torch.library.Library("ffkernels", "DEF")
 _library.define(SCHEMA, tags=(torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides))
@@ -33,6 +33,8 @@ def _run(
     z: Tensor | None,
     v: Tensor | None,
     c: Tensor | None,
+    extra: Tensor | None,
+    w_extra: Tensor | None,
     group: int,
     backend: str,
 ) -> Tensor:
@@ -52,6 +54,8 @@ def _run(
         z=z,
         v=v,
         c=c,
+        extra=extra,
+        w_extra=w_extra,
         group=group,
     )
     problem = problem.normalized(activations.canonical(activation))

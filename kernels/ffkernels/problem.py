@@ -35,9 +35,10 @@ class Problem:
     x [T, d]; w_gate, w_up, w_down_t [f, d] with unit stride in d. `indices` is int32 and
     contiguous: [blocks, K], or [sum of K] with `offsets` int32 [blocks + 1], where block b keeps
     the entries offsets[b] to offsets[b + 1]. blocks is ceil(T / block_size); the entries of a block
-    are strictly increasing, in [hot, f). z [T, r], v [f, r], c [f] or None. With `group` above 1 a
-    block keeps whole groups: `group` neighbours, the first a multiple of `group`. With `scales` the
-    matrices and v are int8; x, z and c are float32.
+    are strictly increasing, in [hot, f). z [T, r], v [f, r], c [f] or None; extra [T, q] with
+    w_extra [q, d], or None. With `group` above 1 a block keeps whole groups: `group` neighbours,
+    the first a multiple of `group`. With `scales` the matrices and v are int8; x, z and c are
+    float32, and there is nothing extra.
     """
 
     x: Tensor
@@ -52,6 +53,8 @@ class Problem:
     z: Tensor | None = None
     v: Tensor | None = None
     c: Tensor | None = None
+    extra: Tensor | None = None
+    w_extra: Tensor | None = None
     group: int = 1
     scales: Scales | None = None
 
@@ -66,6 +69,17 @@ class Problem:
         if self.offsets is not None or not self.indices.shape[-1]:
             return None
         return min(self.block_size, self.x.shape[0])
+
+    @property
+    def has_extra(self) -> bool:
+        """Whether features of the tokens are multiplied into the output."""
+        return self.extra is not None and self.extra.shape[1] > 0
+
+    def add_extra(self, y: Tensor) -> Tensor:
+        """Output y [T, d] with extra W_extra added in place, by torch."""
+        if self.extra is not None and self.w_extra is not None and self.has_extra:
+            y.addmm_(self.extra, self.w_extra)
+        return y
 
     def normalized(self, activation: str) -> "Problem":
         """The same call with contiguous int32 indices and the canonical name of its activation."""

@@ -19,4 +19,6 @@ def sparse(p: Problem) -> Tensor:
         if p.c is not None:
             h = h - p.c[kept].double()
         y[rows] += h @ wd[kept]
+    if p.extra is not None and p.w_extra is not None:
+        y += p.extra.double() @ p.w_extra.double()
     return y.to(p.x.dtype)

@@ -26,6 +26,7 @@ def make(
     hot: int = 0,
     rank: int = 0,
     bias: bool = False,
+    extra: int = 0,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -52,6 +53,8 @@ def make(
         args |= {"z": rand(tokens, rank), "v": rand(f, rank, scale=0.3 * rank**-0.5)}
     if bias:
         args["c"] = rand(f, scale=0.3)
+    if extra:
+        args |= {"extra": rand(tokens, extra), "w_extra": rand(extra, d, scale=extra**-0.5)}
     return args
 
 
@@ -65,6 +68,7 @@ def make_ragged(
     hot: int = 0,
     rank: int = 0,
     bias: bool = False,
+    extra: int = 0,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -72,7 +76,8 @@ def make_ragged(
 
     The last block lacks `short` tokens. Indices and offsets are int32."""
     tokens = len(counts) * block - short
-    args = make(tokens, d, f, block, 0, hot=hot, rank=rank, bias=bias, dtype=dtype, seed=seed)
+    sizes = {"hot": hot, "rank": rank, "extra": extra}
+    args = make(tokens, d, f, block, 0, **sizes, bias=bias, dtype=dtype, seed=seed)
     gen = torch.Generator().manual_seed(seed + 1)
     kept = [torch.randperm(f - hot, generator=gen)[:k].sort()[0] + hot for k in counts]
     args["indices"] = torch.cat(kept).int()
@@ -103,7 +108,10 @@ def masked_dense(args: dict[str, Any], dtype: torch.dtype, activation: str = "si
         correction += args["c"].to(dtype)
     kept = h - correction
     is_hot = torch.arange(f) < args["hot"]
-    return torch.where(is_hot, h, torch.where(dynamic, kept, torch.zeros((), dtype=dtype))) @ wd
+    y = torch.where(is_hot, h, torch.where(dynamic, kept, torch.zeros((), dtype=dtype))) @ wd
+    if args.get("extra") is not None:
+        y += args["extra"].to(dtype) @ args["w_extra"].to(dtype)
+    return y
 
 
 def assert_close(got: Tensor, args: dict[str, Any], activation: str = "silu") -> None:

@@ -27,6 +27,17 @@ SHAPES = {  # tokens, d, f, block, K, hot
     "one_neuron": (20, 16, 64, 16, 1, 0),
     "more_token_tiles_than_one_group": (300, 16, 80, 16, 70, 0),
 }
+EXTRA = {  # a shape of SHAPES, width of the features, rank
+    "odd": (16, 0),
+    "hot_and_any": (17, 6),
+    "nothing_kept": (5, 0),
+    "only_hot": (33, 0),
+    "all_hot": (32, 0),
+    "one_token": (1, 1),
+    "two_tiles_per_block": (48, 16),
+    "several_columns": (176, 64),
+    "no_tokens": (7, 0),
+}
 RAGGED = {  # tokens per block, K of each block, tokens that the last block lacks, hot, rank
     "any": (16, [13, 50, 0, 1, 50], 0, 0, 0),
     "hot": (16, [13, 30, 0, 1, 20], 3, 20, 0),
@@ -83,6 +94,34 @@ def strided(dtype: torch.dtype) -> dict:
     for name in ("w_gate", "w_up", "w_down_t"):
         args[name] = torch.cat([args[name], torch.full_like(args[name], float("nan"))], 1)[:, :24]
     return args
+
+
+def with_extra(shape: str, dtype: torch.dtype) -> dict:
+    """A problem with features that are multiplied into the output."""
+    (tokens, d, f, block, k, hot), (width, rank) = SHAPES[shape], EXTRA[shape]
+    args = ffk_cases.make(
+        tokens, d, f, block, k, hot=hot, rank=rank, bias=rank > 0, extra=width, dtype=dtype
+    )
+    if rank and width >= rank:
+        args["z"] = args["extra"][:, :rank]  # a view, as a compensator gives it
+    return args
+
+
+def strided_extra(dtype: torch.dtype) -> dict:
+    """Features in columns, and NaN in the gaps between their rows."""
+    args = ffk_cases.make(37, 24, 50, 8, 12, hot=5, extra=19, dtype=dtype)
+    args["extra"] = args["extra"].T.contiguous().T
+    rows = args["w_extra"]
+    args["w_extra"] = torch.cat([rows, torch.full_like(rows, float("nan"))], 1)[:, :24]
+    return args
+
+
+def ragged_extra(name: str, dtype: torch.dtype) -> dict:
+    """The same with a K per block, 0 included."""
+    block, counts, short, hot, _ = RAGGED[name]
+    return ffk_cases.make_ragged(
+        counts, block, 24, max(*counts, 50) + hot, short=short, hot=hot, extra=21, dtype=dtype
+    )
 
 
 def paired(args: dict) -> None:
@@ -183,6 +222,11 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"paired_strides-{name}", lambda t=dtype: paired(strided(t))
         yield f"ragged_groups-{name}", lambda t=dtype: run(ragged_groups(t))
         yield f"ragged_nan_scratch-{name}", lambda t=dtype: ragged_nan_scratch(t)
+        for shape in EXTRA:
+            yield f"extra_{shape}-{name}", lambda s=shape, t=dtype: run(with_extra(s, t))
+        for shape in ("any", "empty_edges"):
+            yield f"extra_ragged_{shape}-{name}", lambda s=shape, t=dtype: run(ragged_extra(s, t))
+        yield f"extra_strides-{name}", lambda t=dtype: run(strided_extra(t))
         yield f"strides-{name}", lambda t=dtype: run(strided(t))
         yield f"nan_scratch-{name}", lambda t=dtype: nan_scratch(t)
     yield "refuses_bfloat16", refuses_bfloat16

@@ -69,6 +69,30 @@ def ties() -> Iterator[torch.Tensor]:
     yield levels * 1e-44
 
 
+RAGGED = {  # scores per row, kept of each row, group
+    "any": (301, [129, 0, 301, 1], 1),
+    "groups": (160, [64, 0, 160, 16], 16),
+    "chunks": (5000, [2600, 4999], 1),
+    "nothing": (20, [0, 0], 1),
+    "one_row": (7, [3], 1),
+}
+
+
+def ragged(width: int, counts: list[int], group: int, **options: object) -> None:
+    """Each row keeps what it would keep alone, one row after another."""
+    scores = (random(len(counts), width) * 8).round() / 8
+    offsets = torch.tensor([0, *counts]).cumsum(0).int()
+    alone = [
+        select.keep_largest(row[None], kept, group=group, first=5, backend="torch", **options)[0]
+        for row, kept in zip(scores, counts, strict=True)
+    ]
+    for backend in ("triton", "torch"):
+        got = select.keep_largest(
+            scores, sum(counts), group=group, first=5, offsets=offsets, backend=backend, **options
+        )
+        assert got.dtype == torch.int32 and torch.equal(got, torch.cat(alone)), (backend, got)
+
+
 def cases() -> Iterator[tuple[str, Callable[[], None]]]:
     """Every case with its name."""
     for name, (rows, width, count, group) in ROWS.items():
@@ -85,6 +109,10 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
     logs, prior = (random(4, 96) * 3).round() / 2, torch.ones(96)
     prior[::5], prior[::7] = 0.0, 2.0
     yield "prior_and_limit", lambda: same(logs, 40, prior=prior, limit=2.0)
+    for name, rows in RAGGED.items():
+        yield f"ragged_{name}", lambda r=rows: ragged(*r)
+    weights = torch.ones(301)
+    yield "ragged_prior", lambda: ragged(*RAGGED["any"], prior=weights, limit=2.0)
     for name, sizes in MEANS.items():
         for dtype in (torch.float32, torch.float16):
             yield f"means_{name}_{dtype.itemsize}", lambda s=sizes, t=dtype: means(*s, t)

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import ffkernels
 from ffkernels.op import sparse_op
 
-ARGS = ffk_cases.make(37, 24, 50, 8, 13, hot=10, rank=4, bias=True)
+ARGS = ffk_cases.make(37, 24, 50, 8, 13, hot=10, rank=4, bias=True, extra=7)
 TENSORS = {name: value for name, value in ARGS.items() if isinstance(value, torch.Tensor)}
 
 
@@ -88,19 +88,23 @@ def test_torch_accepts_the_registration() -> None:
             a["z"],
             a["v"],
             a["c"],
+            a["extra"],
+            a["w_extra"],
             1,
             "torch",
         ),
     )
 
 
-RAGGED = ffk_cases.make_ragged([13, 40, 0, 7, 1], 8, 24, 50, short=3, hot=10, rank=4, bias=True)
+RAGGED = ffk_cases.make_ragged(
+    [13, 40, 0, 7, 1], 8, 24, 50, short=3, hot=10, rank=4, bias=True, extra=7
+)
 
 
 def test_torch_accepts_the_registration_with_offsets() -> None:
     a = RAGGED
     weights = (a["w_gate"], a["w_up"], a["w_down_t"])
-    correction = (a["z"], a["v"], a["c"])
+    correction = (a["z"], a["v"], a["c"], a["extra"], a["w_extra"])
     torch.library.opcheck(
         sparse_op,
         (a["x"], *weights, a["indices"], a["offsets"], 8, 10, "silu", *correction, 1, "torch"),

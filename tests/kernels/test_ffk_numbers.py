@@ -74,6 +74,19 @@ def test_correction(rank: int, bias: bool, dtype: torch.dtype) -> None:
     check(ffk_cases.make(37, 24, 50, 8, 13, rank=rank, bias=bias, dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", [F32, F64, *HALF], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_features_multiplied_into_the_output(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    tokens, d, f, block, k, hot = shape
+    args = ffk_cases.make(tokens, d, f, block, k, hot=hot, rank=5, bias=True, extra=17, dtype=dtype)
+    check(args | {"z": args["extra"][:, :5]})
+
+
+def test_features_of_width_zero_add_nothing() -> None:
+    args = ffk_cases.make(37, 24, 50, 8, 13)
+    check(args | {"extra": torch.empty(37, 0), "w_extra": torch.empty(0, 24)})
+
+
 @pytest.mark.parametrize("activation", sorted(ffk_cases.ACTS))
 def test_activations(activation: str) -> None:
     check(ffk_cases.make(37, 24, 200, 8, 83, hot=20), activation)

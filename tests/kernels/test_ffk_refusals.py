@@ -102,6 +102,36 @@ CASES = [
         "z: expected a tensor because v is given, received None",
     ),
     (change(z=torch.ones(36, 4), v=torch.ones(50, 4)), ValueError, "z: expected shape"),
+    (
+        change(extra=torch.ones(37, 4)),
+        ValueError,
+        "w_extra: expected a tensor because extra is given, received None",
+    ),
+    (
+        change(w_extra=torch.ones(4, 24)),
+        ValueError,
+        "extra: expected a tensor because w_extra is given, received None",
+    ),
+    (
+        change(extra=torch.ones(36, 4), w_extra=torch.ones(4, 24)),
+        ValueError,
+        "extra: expected shape",
+    ),
+    (
+        change(extra=torch.ones(37, 4), w_extra=torch.ones(5, 24)),
+        ValueError,
+        "w_extra: expected shape",
+    ),
+    (
+        change(extra=torch.ones(37, 4).half(), w_extra=torch.ones(4, 24)),
+        TypeError,
+        "extra: expected the dtype of x",
+    ),
+    (
+        change(extra=torch.ones(37, 4), w_extra=torch.ones(24, 4).T),
+        ValueError,
+        "w_extra: expected rows contiguous in memory",
+    ),
     (change(z=torch.ones(37, 4), v=torch.ones(50, 5)), ValueError, "v: expected shape"),
     (change(c=torch.ones(49)), ValueError, r"c: expected shape \[50\]"),
     (change(c=torch.ones(50).double()), TypeError, "c: expected the dtype of x"),

@@ -147,4 +147,6 @@ def test_the_choice_of_neurons_at_8b(arch: int) -> None:
     for group in (1, 16):
         made = aot_select.keep_largest(arch, 14336, group)
         assert made.spills <= 16 and made.shared_bytes <= 16384, made
+        made = aot_select.keep_largest(arch, 14336, group, prior=False, ragged=True)
+        assert made.spills <= 16, made
     assert aot_select.block_means(arch).spills == 0

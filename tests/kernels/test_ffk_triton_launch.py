@@ -66,7 +66,9 @@ def run(args: dict[str, Any], index_dtype: torch.dtype = torch.int32) -> list[st
         }
         with Counter() as counter:
             op._run(
-                **{name: there.get(name) for name in ("offsets", "z", "v", "c")},
+                **{
+                    name: there.get(name) for name in ("offsets", "z", "v", "c", "extra", "w_extra")
+                },
                 **{name: there[name] for name in ("x", "w_gate", "w_up", "w_down_t", "indices")},
                 block_size=there["block_size"],
                 hot=there["hot"],
@@ -75,6 +77,13 @@ def run(args: dict[str, Any], index_dtype: torch.dtype = torch.int32) -> list[st
                 backend="triton",
             )
     return counter.names
+
+
+@pytest.mark.parametrize("kernel", ["gate_up", "down"])
+def test_a_prompt_of_another_length_compiles_nothing(kernel: str) -> None:
+    lengths = {"tokens", "token_tiles", "block_size", "tiles_per_block"}
+    of_a_length = {one.name for one in getattr(kernels, kernel).params if one.do_not_specialize}
+    assert of_a_length == lengths
 
 
 RAGGED = ffk_cases.make_ragged([512, 128, 0, 512], 128, 64, 512, rank=16, bias=True, dtype=F16)
@@ -87,6 +96,12 @@ def test_a_call_reads_nothing_and_only_allocates(launches: list, hot: int) -> No
     names = run(args)
     assert set(names) == {"aten::empty.memory_format"} and len(names) <= 3
     assert [name for name, *_ in launches] == ["gate_up"] * (1 + (hot > 0)) + ["down"]
+
+
+def test_features_multiplied_into_the_output_cost_no_launch(launches: list) -> None:
+    run(ffk_cases.make(300, 64, 512, 128, 256, rank=16, bias=True, extra=48, dtype=F16))
+    assert [name for name, *_ in launches] == ["gate_up", "down"]
+    assert launches[-1][2]["HAS_EXTRA"]
 
 
 def test_all_blocks_are_in_one_grid(launches: list) -> None:

@@ -38,7 +38,9 @@ def test_cpu_tensors_are_refused_without_the_interpreter() -> None:
 def test_on_a_card(dtype: torch.dtype, group: int, block: int) -> None:
     from ffkernels.bench import shapes
 
-    args = ffk_cases.make(500, 256, 1024, block, 512, hot=96, rank=40, bias=True, dtype=dtype)
+    args = ffk_cases.make(
+        500, 256, 1024, block, 512, hot=96, rank=40, bias=True, extra=48, dtype=dtype
+    )
     args["indices"] = shapes.index_sets(
         -(-500 // block), 1024, 96, 512, group, torch.Generator().manual_seed(2)
     )

@@ -8,6 +8,7 @@ from card_counts import Counts, watched
 from simulated_card import CARD, on_card, simulated_card
 from tiny_plans import prompt, random_tiny_plan, tiny_model
 
+from ffbench.methods.block_counts import RULES
 from ffbench.models.sparse_prefill import sparse_prefill
 
 MAPPED = {"compensator": {"name": "surrogate", "output_map_rank": 4}}
@@ -15,11 +16,12 @@ MAPPED = {"compensator": {"name": "surrogate", "output_map_rank": 4}}
 # prompt's ends is 5 of them (three products, activation, product of both halves) and 2 copies; the
 # kernel is counted as one and launches two or three times itself.
 CEILING: dict[str, tuple[dict[str, Any], int]] = {
-    "the main job's plan": (MAPPED, 13),
-    "hot neurons": (MAPPED | {"hot_fraction": 0.5}, 13),
-    "groups": (MAPPED | {"group_size": 16}, 13),
-    "a low-rank predictor": (MAPPED | {"selector": {"name": "trained_lowrank", "rank": 8}}, 14),
-    "one static set": (MAPPED | {"selector": "static"}, 12),
+    "the main job's plan": (MAPPED, 12),
+    "hot neurons": (MAPPED | {"hot_fraction": 0.5}, 12),
+    "groups": (MAPPED | {"group_size": 16}, 12),
+    "a low-rank predictor": (MAPPED | {"selector": {"name": "trained_lowrank", "rank": 8}}, 13),
+    "one static set": (MAPPED | {"selector": "static"}, 11),
+    "a map of the output alone": ({"compensator": "lowrank"}, 12),
     "no compensator": ({"compensator": "none"}, 11),
 }
 
@@ -82,19 +84,41 @@ def test_padding_does_not_add_reads(cpu: Any) -> None:
     assert not inside.reads and outside.reads["_to_copy"] == 1 and not outside.reads["nonzero"]
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("tokens", [128, 133, 517])
+@pytest.mark.parametrize("blocks", ["consecutive", "sorted"])
+def test_a_number_of_neurons_per_block_is_not_read(
+    cpu: Any, rule: str, tokens: int, blocks: str
+) -> None:
+    changes = MAPPED | {"scheduler": {"name": "per_block", "rule": rule}, "blocks": blocks}
+    inside, _, layers = counted(cpu, changes, prompt(tokens))
+    assert not inside.reads and not inside.uploads, (inside.reads, inside.uploads)
+    assert sum(inside.launches.values()) <= 110 * layers, inside.launches
+
+
+def test_sorted_blocks_are_not_read(cpu: Any, caplog: pytest.LogCaptureFixture) -> None:
+    inside, _, layers = counted(cpu, MAPPED | {"blocks": "sorted"}, prompt(133))
+    assert "makes the host wait" not in caplog.text
+    assert not inside.reads and not inside.uploads, (inside.reads, inside.uploads)
+    assert sum(inside.launches.values()) <= 50 * layers, inside.launches
+
+
 @pytest.mark.parametrize(
     ("changes", "launches", "reads"),
     [
-        (MAPPED | {"scheduler": "per_block"}, 95, 17),
         (MAPPED | {"blocks": "similar"}, 180, 18),
+        ({"compensator": "rsparse", "scheduler": "per_block"}, 140, 18),
     ],
-    ids=["a number of neurons per block", "similar tokens"],
+    ids=["similar tokens", "a compensator that looks at each block's neurons"],
 )
-def test_plans_that_still_read(cpu: Any, changes: Any, launches: int, reads: int) -> None:
-    """Known and documented; not to get worse. At this length (133 tokens, 32 of them dense)."""
+def test_plans_that_still_read(
+    cpu: Any, changes: Any, launches: int, reads: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Known, documented and reported; not to get worse. At this length (133 tokens, 32 dense)."""
     inside, _, layers = counted(cpu, changes, prompt(133))
-    assert sum(inside.launches.values()) <= launches * layers
-    assert sum(inside.reads.values()) <= reads * layers
+    assert sum(inside.launches.values()) <= launches * layers, inside.launches
+    assert 0 < sum(inside.reads.values()) <= reads * layers, inside.reads
+    assert caplog.text.count("prefill makes the host wait for the card in every layer") == 1
 
 
 def test_the_counter_sees_reads_and_uploads() -> None:

@@ -72,6 +72,11 @@ def test_prefill_with_each_compensator(cpu: Any, name: str, hot: float) -> None:
     [
         {"blocks": "similar", "compensator": "surrogate"},
         {"scheduler": "per_block"},
+        {"scheduler": "per_block", "group_size": 16, "hot_fraction": 0.5},
+        {"scheduler": "per_block", "compensator": "surrogate", "first_dense": 5},
+        {"scheduler": {"name": "per_block", "rule": "energy"}, "compensator": "rsparse"},
+        {"scheduler": {"name": "per_block", "rule": "whole"}, "compensator": "lowrank"},
+        {"scheduler": "per_block", "compensator": "surrogate", "blocks": "sorted"},
         {"group_size": 16},
         {"first_dense": 5},
         {"compensator": {"name": "surrogate", "output_map_rank": 4}},

@@ -43,14 +43,20 @@ class AffineRuntime(Runtime):
         return y.add_(linear(z, self.skipped_map, self.skipped_mean))
 
     def joined(self) -> Runtime:
-        """The estimate of skipped neurons and the output map as one product."""
-        if self.projection is None or self.skipped_map is None or self.skipped_mean is None:
-            return self
-        inner, outer, bias = [self.projection], [self.skipped_map], self.skipped_mean.float()
+        """The estimate of skipped neurons and the output map as one; itself without features."""
+        inner, outer, biases = [], [], []
+        if self.projection is not None and self.skipped_map is not None:
+            inner.append(self.projection)
+            outer.append(self.skipped_map)
+        if self.skipped_mean is not None:
+            biases.append(self.skipped_mean.float())
         if self.output_map is not None:
             inner.append(self.output_map.projection)
             outer.append(self.output_map.expansion)
-            bias = bias + self.output_map.bias.float()
+            biases.append(self.output_map.bias.float())
+        if not inner:
+            return self
+        bias = torch.stack(biases).sum(0)
         return JoinedRuntime.of(self, torch.cat(inner), torch.cat(outer, 1), bias)
 
 
@@ -111,12 +117,12 @@ class AffineState(CompensatorState):
         down = w_down_t[hot:].float().T
         v, c = self.activation_map.to(device), self.mean.to(device)
         return AffineRuntime(
-            output_map,
-            v.to(dtype) if self.rank else None,
-            c.to(dtype),
-            self.projection.to(device, dtype) if self.rank else None,
-            (down @ v[hot:]).to(dtype) if self.rank else None,
-            (down @ c[hot:]).to(dtype),
+            output_map=output_map,
+            activation_map=v.to(dtype) if self.rank else None,
+            mean=c.to(dtype),
+            projection=self.projection.to(device, dtype) if self.rank else None,
+            skipped_map=(down @ v[hot:]).to(dtype) if self.rank else None,
+            skipped_mean=(down @ c[hot:]).to(dtype),
         )
 
     def flops(self, d: int, kept: int, hot: int) -> float:

@@ -74,23 +74,27 @@ class Runtime:
 
     The kernel subtracts the estimate mean + activation_map z of each kept dynamic neuron from its
     exact activation; `add_skipped` then adds the estimate of all dynamic neurons to the output.
-    This base class estimates nothing.
+    What is linear in the features can go into the kernel instead: it adds z times
+    `output_rows`. This base class estimates nothing.
     """
 
     output_map: OutputMap | None = None
     activation_map: Tensor | None = None  # V [f, r]
     mean: Tensor | None = None  # c [f]
+    output_rows: Tensor | None = None  # [q, d], one row per feature
+
+    reads_kept: ClassVar[bool] = False  # whether `add_skipped` looks at the kept neurons
 
     def features(self, x: Tensor) -> Tensor | None:
         """Features z [T, r] of inputs x [T, d], or None without any."""
         return None
 
     def estimating(self, z: Tensor) -> Tensor:
-        """The features [T, r] that the estimate reads, of those that `features` gave."""
+        """The features [T, r] that the estimate reads, of the q that `features` gave."""
         return z
 
     def joined(self) -> "Runtime":
-        """The same compensation in fewer products, if there is one; it rounds differently."""
+        """The same compensation in fewer launches, if there is one; it rounds differently."""
         return self
 
     def add_skipped(

@@ -31,6 +31,8 @@ class LowRankWeightsRuntime(Runtime):
     hot: int = 0
     act: Act = NO_ACT
 
+    reads_kept: ClassVar[bool] = True
+
     def add_skipped(
         self, y: Tensor, x: Tensor, z: Tensor | None, kept: Kept, block_size: int
     ) -> Tensor:

@@ -46,4 +46,4 @@ def sparse(p: Problem) -> Tensor:
     lib, reason = library.loaded()
     if lib is None:
         raise RuntimeError(f"native backend: {reason}")
-    return library.call(lib, instruction_sets.chosen(p.w_gate.dtype), p)
+    return p.add_extra(library.call(lib, instruction_sets.chosen(p.w_gate.dtype), p))

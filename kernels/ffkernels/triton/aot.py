@@ -25,7 +25,7 @@ from ffkernels.triton.tiles import Tile
 
 TYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 MATRIX = {"mma.sync": r"\bmma\.sync", "wgmma": r"\bwgmma\.mma_async", "tcgen05": r"\btcgen05\.mma"}
-POINTERS = ("x", "w_gate", "w_up", "w_down", "z", "v", "c", "h_hot", "h", "y")
+POINTERS = ("x", "w_gate", "w_up", "w_down", "z", "v", "c", "h_hot", "h", "extra", "w_extra", "y")
 INDEX_POINTERS = ("indices", "offsets")
 # Arguments that need not be multiples of 16.
 UNALIGNED = (
@@ -45,7 +45,7 @@ class Variant:
     """One specialisation of the kernel gate_up or down.
 
     `group_size` 0: contiguous rows, 1: any rows, else neurons per group. `ragged`: each block has
-    its own K. paired: gate and up in one product.
+    its own K. paired: gate and up in one product. extra: down takes a compensator's features.
     """
 
     kernel: str
@@ -57,6 +57,7 @@ class Variant:
     activation: str = "silu"
     correction: bool = True
     paired: bool = False
+    extra: bool = True
 
     @property
     def known(self) -> int:
@@ -87,6 +88,7 @@ class Variant:
             return shared | {
                 "HAS_HOT": True,
                 "HAS_DYNAMIC": True,
+                "HAS_EXTRA": self.extra,
                 "HOT_PAD": tiles.gate_up_tile(self.known, float32, 4096).n,
                 "PAD": tiles.gate_up_tile(self.known, float32, self.block_size).n,
             }

@@ -18,6 +18,7 @@ LARGEST = {
     "scores": "*fp16",
     "prior": "*fp32",
     "kept": "*i32",
+    "offsets": "*i32",
     "width": "i32",
     "count": "i32",
     "first": "i32",
@@ -35,10 +36,18 @@ MEANS = {
 }
 
 
-def keep_largest(arch: int, width: int, group: int = 1, prior: bool = True) -> aot.Compiled:
-    """The choice from rows of `width` scores in groups."""
+def keep_largest(
+    arch: int, width: int, group: int = 1, prior: bool = True, ragged: bool = False
+) -> aot.Compiled:
+    """The choice from rows of `width` scores in groups; ragged: each row keeps its own number."""
     block, chunk, warps = select.sizes(width // group)
-    constants = {"GROUP": group, "HAS_PRIOR": prior, "BLOCK": block, "CHUNK": chunk}
+    constants = {
+        "GROUP": group,
+        "HAS_PRIOR": prior,
+        "RAGGED": ragged,
+        "BLOCK": block,
+        "CHUNK": chunk,
+    }
     return _compiled(select_kernels.keep_largest, arch, LARGEST, constants, warps)
 
 

@@ -23,6 +23,9 @@ RELU = tl.constexpr(CODES["relu"])
 # Token tiles that run side by side before the next ones begin. With 16 tiles of 128 tokens one
 # wave of an H100 reads its 16 MB of x (d = 4096) and its weight rows once from memory, whatever T.
 TOKEN_TILES = tl.constexpr(16)
+# What differs between prompts; the hot set is one block of all tokens. Compiling anew for lengths
+# that are one or a multiple of 16 would take seconds in the middle of a request.
+OF_A_PROMPT = ["tokens", "token_tiles", "block_size", "tiles_per_block"]
 
 
 @triton.jit
@@ -132,7 +135,7 @@ def multiply_twice(zeros, x_at, gate_at, up_at, d, k, EVEN_D: tl.constexpr, BLOC
     return g, u
 
 
-@triton.jit(do_not_specialize=["tokens", "token_tiles"])
+@triton.jit(do_not_specialize=OF_A_PROMPT)
 def gate_up(
     x,
     w_gate,
@@ -252,28 +255,61 @@ def add_down(
     return y
 
 
-@triton.jit(do_not_specialize=["tokens", "token_tiles"])
+@triton.jit
+def add_extra(
+    y,
+    extra_at,
+    w_extra,
+    columns,
+    d,
+    width,
+    stride_w_extra,
+    EVEN_D: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Return y + extra W_extra over `width` features; `extra_at` points at the first ones."""
+    j = tl.arange(0, BLOCK_K)
+    w_at = w_extra + j.to(tl.int64)[:, None] * stride_w_extra + columns[None, :]
+    for start in range(0, width, BLOCK_K):
+        left = j < width - start
+        extra_tile = tl.load(extra_at + start, mask=left[None, :], other=0.0)
+        if EVEN_D:
+            w_tile = tl.load(w_at, mask=left[:, None], other=0.0)
+        else:
+            w_tile = tl.load(w_at, mask=left[:, None] & (columns < d)[None, :], other=0.0)
+        y = tl.dot(extra_tile, w_tile, y, input_precision="ieee")
+        w_at += BLOCK_K * stride_w_extra
+    return y
+
+
+@triton.jit(do_not_specialize=OF_A_PROMPT)
 def down(
     h_hot,
     h,
     w_down,
     indices,
     offsets,
+    extra,
+    w_extra,
     y,
     tokens,
     d,
     hot,
     count,
+    extra_width,
     block_size,
     tiles_per_block,
     token_tiles,
     column_tiles,
     stride_down,
+    stride_extra,
+    stride_w_extra,
     stride_y,
     RAGGED: tl.constexpr,
     GROUP: tl.constexpr,
     HAS_HOT: tl.constexpr,
     HAS_DYNAMIC: tl.constexpr,
+    HAS_EXTRA: tl.constexpr,
     EVEN_D: tl.constexpr,
     HOT_PAD: tl.constexpr,
     PAD: tl.constexpr,
@@ -281,16 +317,23 @@ def down(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """y[tokens, columns] = h_hot Wd_hot + h_S Wd_S, summed in float32 and rounded once.
+    """y[tokens, columns] = h_hot Wd_hot + h_S Wd_S + extra W_extra, summed in float32 and rounded
+    once.
 
-    h_hot [tokens, hot rounded up to HOT_PAD]; h as gate_up writes it with tiles of PAD. A grid of
-    token_tiles * column_tiles programs.
+    h_hot [tokens, hot rounded up to HOT_PAD]; h as gate_up writes it with tiles of PAD; extra
+    [tokens, extra_width] and w_extra [extra_width, d]. A grid of token_tiles * column_tiles
+    programs.
     """
     token_program, column_tile = grouped_order(tl.program_id(0), token_tiles, column_tiles)
     block, safe, own = token_tile(token_program, tokens, block_size, tiles_per_block, BLOCK_M)
     columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
     j = tl.arange(0, BLOCK_K)[None, :]
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    if HAS_EXTRA:
+        extra_at = extra + safe.to(tl.int64)[:, None] * stride_extra + j
+        total = add_extra(
+            total, extra_at, w_extra, columns, d, extra_width, stride_w_extra, EVEN_D, BLOCK_K
+        )
     if HAS_HOT:
         hot_at = h_hot + safe.to(tl.int64)[:, None] * (tl.cdiv(hot, HOT_PAD) * HOT_PAD) + j
         total = add_down(

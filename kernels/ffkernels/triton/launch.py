@@ -179,27 +179,35 @@ class Launch:
         p, tile = self.p, self.down_tile
         per_block = cdiv(p.block_size, tile.m)
         token_tiles, column_tiles = p.blocks * per_block, cdiv(self.d, tile.n)
+        # a pointer also if there is nothing extra, as in gate_up
+        extra, w_extra = (y if t is None else t for t in (unit_columns(p.extra), p.w_extra))
         kernels.down[(token_tiles * column_tiles,)](
             self.h_hot,
             self.h,
             p.w_down_t,
             p.indices,
             p.offsets if p.offsets is not None else p.indices,
+            extra,
+            w_extra,
             y,
             self.tokens,
             self.d,
             p.hot,
             self.most,
+            extra.shape[1],
             p.block_size,
             per_block,
             token_tiles,
             column_tiles,
             p.w_down_t.stride(0),
+            extra.stride(0),
+            w_extra.stride(0),
             y.stride(0),
             RAGGED=self.ragged,
             GROUP=self.group,
             HAS_HOT=p.hot > 0,
             HAS_DYNAMIC=self.most > 0,
+            HAS_EXTRA=p.has_extra,
             EVEN_D=self.d % tile.n == 0,
             HOT_PAD=self.hot_tile.n,
             PAD=self.up_tile.n,
@@ -214,7 +222,7 @@ class Launch:
 def sparse(p: Problem) -> Tensor:
     """Return y [T, d] in the dtype and on the device of x."""
     y = torch.empty(p.x.shape, dtype=p.x.dtype, device=p.x.device)
-    if not len(y) or not (p.hot or p.indices.numel()):
+    if not len(y) or not (p.hot or p.indices.numel() or p.has_extra):
         return y.zero_()
     if knobs.runtime.interpret:
         arch = min(tiles.SHARED_BYTES)

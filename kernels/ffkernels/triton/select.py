@@ -48,10 +48,17 @@ def block_means(x: Tensor, block_size: int, centre: Tensor, dtype: torch.dtype) 
 
 
 def keep_largest(
-    scores: Tensor, count: int, group: int, first: int, prior: Tensor | None, limit: float
+    scores: Tensor,
+    count: int,
+    group: int,
+    first: int,
+    prior: Tensor | None,
+    limit: float,
+    offsets: Tensor | None,
 ) -> Tensor:
     """As `ffkernels.select.keep_largest`, in one launch."""
-    kept = torch.empty(len(scores), count, dtype=torch.int32, device=scores.device)
+    shape = (len(scores), count) if offsets is None else (count,)
+    kept = torch.empty(shape, dtype=torch.int32, device=scores.device)
     rows = unit_columns(scores)
     if rows is None or not kept.numel():
         return kept
@@ -62,6 +69,7 @@ def keep_largest(
             rows,
             rows if prior is None else prior.float().contiguous(),
             kept,
+            kept if offsets is None else offsets.contiguous(),
             width,
             count // group,
             first,
@@ -69,6 +77,7 @@ def keep_largest(
             rows.stride(0),
             GROUP=group,
             HAS_PRIOR=prior is not None,
+            RAGGED=offsets is not None,
             BLOCK=block,
             CHUNK=chunk,
             num_warps=warps,

@@ -85,6 +85,7 @@ def keep_largest(
     scores,
     prior,
     kept,
+    offsets,
     width,
     count,
     first,
@@ -92,18 +93,25 @@ def keep_largest(
     stride_scores,
     GROUP: tl.constexpr,
     HAS_PRIOR: tl.constexpr,
+    RAGGED: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
     """kept[row, :] = sorted positions of the `count` groups of a row with the largest sums.
 
     Of equal sums the lowest positions are kept. width and count are in groups; one program per row.
+    RAGGED: a row keeps the positions offsets[row] to offsets[row + 1] of `kept`.
     It holds the keys of all BLOCK >= width groups while it finds the least one that is kept, then
     reads the scores again in chunks: holding the keys beside the sums of positions would spill.
     """
     row = tl.program_id(0).to(tl.int64)
     scores += row * stride_scores
-    kept += row * count * GROUP
+    if RAGGED:
+        begin = tl.load(offsets + row)
+        kept += begin
+        count = (tl.load(offsets + row + 1) - begin) // GROUP
+    else:
+        kept += row * count * GROUP
     key = group_keys(scores, prior, tl.arange(0, BLOCK), width, limit, GROUP, HAS_PRIOR)
     least = least_kept(key, count)
     # how many equal to the least are kept, and how many positions are written so far

@@ -18,6 +18,8 @@ class Prefill:
     many real tokens of each row are in the cache already. dense_from: for each row the first of its
     real tokens from which on all are dense, in place of the plan's dense tokens at the end.
     prompt_tokens: length of the whole prompt if it comes in chunks; None: a pass ends its prompt.
+    cached: tokens that the cache holds before the next pass; None: the cache is asked, which makes
+    the host wait if it keeps the number on a card.
     While `paused`, passes of several tokens are dense, as those of one token always are. If
     `chosen` is a list, each layer's number and the dynamic neurons [blocks, K] of a prompt's sparse
     blocks are appended to it.
@@ -27,6 +29,7 @@ class Prefill:
     offsets: list[int] = field(default_factory=list)
     dense_from: Sequence[int] | None = None
     prompt_tokens: int | None = None
+    cached: int | None = None
     paused: bool = False
     used: int = 0
     total: int = 0
@@ -59,10 +62,10 @@ def cached_tokens(kwargs: dict[str, Any]) -> int:
 
 
 def real_tokens(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
+    args: tuple[Any, ...], kwargs: dict[str, Any], cached: int | None = None
 ) -> tuple[list[slice | Tensor] | None, list[int]]:
     """Each row's real tokens in a prompt's pass [batch, T], and those that are in the cache; None
-    if the pass decodes one token.
+    if the pass decodes one token. cached: as in `Prefill`.
 
     A slice where padding is on one side or both, which costs no copy; indices where it is between.
     """
@@ -72,7 +75,8 @@ def real_tokens(
     batch, length = tokens.shape[:2]
     if length == 1:
         return None, []
-    mask, cached = kwargs.get("attention_mask"), cached_tokens(kwargs)
+    mask = kwargs.get("attention_mask")
+    cached = cached_tokens(kwargs) if cached is None else cached
     if mask is None:
         return [slice(0, length)] * batch, [cached] * batch
     if mask.dim() != 2:

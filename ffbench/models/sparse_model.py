@@ -1,5 +1,6 @@
 """A model with its plan, prepared once and entered as often as one likes."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
@@ -20,6 +21,7 @@ from ffbench.models.sparse_experts import SparseExperts
 from ffbench.models.sparse_ffn import SparseFFN
 
 ACTIVE = "_ffbench_sparse_prefill"
+logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -117,6 +119,8 @@ class SparseModel:
         check_ffns(model, ffns)
         self.prepared: dict[int, SparseFFN] = {}
         self.versions: dict[int, tuple[object, ...]] = {}
+        self.current: Prefill | None = None  # while entered
+        self.waits_reported = False
 
     @contextmanager
     def ffn_entered(self, number: int, ffn: GatedFFN, prompt: Prefill) -> Iterator[SparseFFN]:
@@ -149,7 +153,9 @@ class SparseModel:
 
         def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             paused = prompt.paused
-            prompt.real, prompt.offsets = (None, []) if paused else real_tokens(args, kwargs)
+            prompt.real, prompt.offsets = (
+                (None, []) if paused else real_tokens(args, kwargs, prompt.cached)
+            )
 
         with ExitStack() as stack:
             stack.enter_context(attribute(self.model, ACTIVE, True))
@@ -164,4 +170,14 @@ class SparseModel:
             stack.enter_context(attribute(self.model, "generate", generate))
             hook = self.model.model.register_forward_pre_hook(watch, with_kwargs=True)
             stack.callback(hook.remove)
+            self.report_waits()
+            self.current = prompt
+            stack.callback(setattr, self, "current", None)
             yield prompt
+
+    def report_waits(self) -> None:
+        """Say once per model if its FFNs make the host wait for a card."""
+        waits = next((ffn.waits for ffn in self.prepared.values() if ffn.waits), None)
+        if waits and not self.waits_reported:
+            self.waits_reported = True
+            logger.warning("prefill makes the host wait for the card in every layer: %s", waits)

@@ -79,6 +79,13 @@ def run(args: dict[str, Any], index_dtype: torch.dtype = torch.int32) -> list[st
     return counter.names
 
 
+@pytest.mark.parametrize("kernel", ["gate_up", "down"])
+def test_a_prompt_of_another_length_compiles_nothing(kernel: str) -> None:
+    lengths = {"tokens", "token_tiles", "block_size", "tiles_per_block"}
+    of_a_length = {one.name for one in getattr(kernels, kernel).params if one.do_not_specialize}
+    assert of_a_length == lengths
+
+
 RAGGED = ffk_cases.make_ragged([512, 128, 0, 512], 128, 64, 512, rank=16, bias=True, dtype=F16)
 
 

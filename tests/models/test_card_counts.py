@@ -96,8 +96,9 @@ def test_a_number_of_neurons_per_block_is_not_read(
     assert sum(inside.launches.values()) <= 110 * layers, inside.launches
 
 
-def test_sorted_blocks_are_not_read(cpu: Any) -> None:
+def test_sorted_blocks_are_not_read(cpu: Any, caplog: pytest.LogCaptureFixture) -> None:
     inside, _, layers = counted(cpu, MAPPED | {"blocks": "sorted"}, prompt(133))
+    assert "makes the host wait" not in caplog.text
     assert not inside.reads and not inside.uploads, (inside.reads, inside.uploads)
     assert sum(inside.launches.values()) <= 50 * layers, inside.launches
 
@@ -110,11 +111,14 @@ def test_sorted_blocks_are_not_read(cpu: Any) -> None:
     ],
     ids=["similar tokens", "a compensator that looks at each block's neurons"],
 )
-def test_plans_that_still_read(cpu: Any, changes: Any, launches: int, reads: int) -> None:
+def test_plans_that_still_read(
+    cpu: Any, changes: Any, launches: int, reads: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """Known, documented and reported; not to get worse. At this length (133 tokens, 32 dense)."""
     inside, _, layers = counted(cpu, changes, prompt(133))
     assert sum(inside.launches.values()) <= launches * layers, inside.launches
     assert 0 < sum(inside.reads.values()) <= reads * layers, inside.reads
+    assert caplog.text.count("prefill makes the host wait for the card in every layer") == 1
 
 
 def test_the_counter_sees_reads_and_uploads() -> None:

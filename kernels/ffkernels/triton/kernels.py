@@ -23,6 +23,9 @@ RELU = tl.constexpr(CODES["relu"])
 # Token tiles that run side by side before the next ones begin. With 16 tiles of 128 tokens one
 # wave of an H100 reads its 16 MB of x (d = 4096) and its weight rows once from memory, whatever T.
 TOKEN_TILES = tl.constexpr(16)
+# What differs between prompts; the hot set is one block of all tokens. Compiling anew for lengths
+# that are one or a multiple of 16 would take seconds in the middle of a request.
+OF_A_PROMPT = ["tokens", "token_tiles", "block_size", "tiles_per_block"]
 
 
 @triton.jit
@@ -132,7 +135,7 @@ def multiply_twice(zeros, x_at, gate_at, up_at, d, k, EVEN_D: tl.constexpr, BLOC
     return g, u
 
 
-@triton.jit(do_not_specialize=["tokens", "token_tiles"])
+@triton.jit(do_not_specialize=OF_A_PROMPT)
 def gate_up(
     x,
     w_gate,
@@ -279,7 +282,7 @@ def add_extra(
     return y
 
 
-@triton.jit(do_not_specialize=["tokens", "token_tiles"])
+@triton.jit(do_not_specialize=OF_A_PROMPT)
 def down(
     h_hot,
     h,

@@ -179,8 +179,8 @@ class Launch:
         p, tile = self.p, self.down_tile
         per_block = cdiv(p.block_size, tile.m)
         token_tiles, column_tiles = p.blocks * per_block, cdiv(self.d, tile.n)
-        # placeholders if there is nothing extra, as in gate_up
-        extra, w_extra = (y, y) if p.extra is None else (unit_columns(p.extra), p.w_extra)
+        # a pointer also if there is nothing extra, as in gate_up
+        extra, w_extra = (y if t is None else t for t in (unit_columns(p.extra), p.w_extra))
         kernels.down[(token_tiles * column_tiles,)](
             self.h_hot,
             self.h,

@@ -25,26 +25,13 @@ from ffbench.models.device import AUTO, DTYPES, resolve_device, resolve_dtype
 from ffbench.models.errors import ModelError
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.load_errors import explanation
+from ffbench.models.tiny import ByteTokenizer, tiny_config, tiny_model
 from ffbench.suggestions import unknown_name
 
 __all__ = ["DTYPES", "ModelError", "ModelSpec", "load_model", "weight_files"]
 
 SOURCES = ("gguf_package", "hub", "folder", "tiny")
 CPU = torch.device("cpu")  # tiny models always run there
-# tiny families, by model_type, with what only they have
-FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "qwen2": {},
-    "qwen3": {"head_dim": 16},
-    "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2},
-    "olmoe": {"num_experts": 8, "num_experts_per_tok": 2},
-    "qwen3_moe": {
-        "num_experts": 8,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": 96,
-        "norm_topk_prob": True,
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -219,14 +206,21 @@ def planned_dtype(spec: ModelSpec) -> str:
     device = resolve_device(spec.device)
     if spec.dtype != AUTO or spec.source in ("tiny", "gguf_package"):
         return resolve_dtype(spec.dtype, device if spec.source != "tiny" else CPU, None)
-    location, arguments = load_arguments(spec)
+    _, arguments = load_arguments(spec)
     if "gguf_file" in arguments:
         return resolve_dtype(spec.dtype, device, None)
+    return resolve_dtype(spec.dtype, device, checkpoint_dtype(fetched_config(spec), arguments))
+
+
+def fetched_config(spec: ModelSpec) -> Any:
+    """A model's configuration as transformers has it, fetched if it is a hub model's that is not on
+    this machine. Raises ModelError if it cannot be had.
+    """
     from transformers import AutoConfig
 
+    location, arguments = load_arguments(spec)
     with explained(spec), quiet_transformers():
-        config = AutoConfig.from_pretrained(location, **arguments)
-    return resolve_dtype(spec.dtype, device, checkpoint_dtype(config, arguments))
+        return AutoConfig.from_pretrained(location, **arguments)
 
 
 def model_class() -> Any:
@@ -266,58 +260,8 @@ def checkpoint_dtype(config: Any, arguments: dict[str, Any]) -> str | None:
     return None if stored is None else str(stored).removeprefix("torch.")
 
 
-class ByteTokenizer:
-    """UTF-8 bytes shifted by three special ids; serves the tiny random models of tests."""
-
-    pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
-    all_special_ids = (0, 1, 2)
-    chat_template = None
-
-    def __len__(self) -> int:
-        return 259
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of `text`, with the begin token when asked for."""
-        ids = [byte + 3 for byte in text.encode("utf-8")]
-        return [self.bos_token_id] + ids if add_special_tokens else ids
-
-    def decode(self, ids: Any, skip_special_tokens: bool = True) -> str:
-        """Text of token ids; special ids are dropped."""
-        return bytes(int(i) - 3 for i in ids if 3 <= int(i) < 259).decode("utf-8", errors="replace")
-
-
-def tiny_config(family: str) -> Any:
-    """Configuration of a tiny model: d = 64, f = 160 (96 in an expert of qwen3_moe), two layers.
-    Raises ModelError.
-    """
-    from transformers import CONFIG_MAPPING
-
-    if family not in FAMILIES:
-        raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
-    return CONFIG_MAPPING[family](
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        tie_word_embeddings=True,
-        **FAMILIES[family],
-    )
-
-
 def load_tiny(spec: ModelSpec) -> tuple[Any, ByteTokenizer]:
-    """Tiny random model of one family of FAMILIES, seed 0, as `tiny_config` has it."""
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    config = tiny_config(spec.location)
+    """Tiny random model of one family of `tiny.FAMILIES`, and its tokenizer."""
     device = resolve_device(spec.device)
     dtype = DTYPES[resolve_dtype(spec.dtype, CPU, None)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
-    return model.to(device, dtype).eval().requires_grad_(False), ByteTokenizer()
+    return tiny_model(spec.location).to(device, dtype), ByteTokenizer()

@@ -6,7 +6,7 @@ import pytest
 from small_tokenizers import byte_level, sentencepiece
 
 from ffbench.data.encoding import encode_with_boundaries, shared_start, special_head
-from ffbench.models.loading import ByteTokenizer
+from ffbench.models.tiny import ByteTokenizer
 
 TEXT = "The value of x is 12, naïve café.\n\n    return x  # 好的 \U0001f600 end"
 

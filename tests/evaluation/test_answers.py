@@ -13,9 +13,10 @@ from ffbench.evaluation.answers import Protocol, evaluate
 from ffbench.evaluation.chat_template import PromptError
 from ffbench.evaluation.decoding import Decoder, Ending
 from ffbench.evaluation.prompts import PromptIds, gold_ids, prompt_ids
-from ffbench.models.loading import FAMILIES, ModelSpec, load_model
+from ffbench.models.loading import ModelSpec, load_model
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.models.tiny import FAMILIES
 from ffbench.runs.answers import AnswerLog
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
@@ -187,6 +188,8 @@ def test_a_scorer_that_fails_does_not_end_the_evaluation(tiny: tuple, tmp_path: 
     work = [(replace(spec(), score=fails), RECORDS[:2])]
     found = evaluate(*tiny, None, work, log, Protocol(400, 1, "whole", "torch"))
     assert [row["score"] for row in found] == [0.0, 0.0]
+    reason = "RecursionError: maximum recursion depth exceeded"
+    assert [row["score_error"] for row in found] == [reason, reason]
 
 
 def test_more_positions_than_the_model_knows_are_refused(tiny: tuple, tmp_path: Path) -> None:

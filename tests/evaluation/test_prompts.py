@@ -21,7 +21,7 @@ from ffbench.evaluation.prompts import (
     prompt_ids,
     stop_ids,
 )
-from ffbench.models.loading import ByteTokenizer
+from ffbench.models.tiny import ByteTokenizer
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
 

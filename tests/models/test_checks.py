@@ -10,7 +10,8 @@ from torch import nn
 from ffbench.models import checks
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.errors import ModelError, UnsupportedModelError
-from ffbench.models.loading import FAMILIES, ModelSpec, load_model
+from ffbench.models.loading import ModelSpec, load_model
+from ffbench.models.tiny import FAMILIES
 
 
 def test_missing_and_unexpected_weights_are_named() -> None:

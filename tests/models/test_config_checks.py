@@ -7,7 +7,8 @@ import pytest
 
 from ffbench.models import config_checks
 from ffbench.models.experts import SPARSE_MIXTURES
-from ffbench.models.loading import FAMILIES, ModelSpec, load_model
+from ffbench.models.loading import ModelSpec, load_model
+from ffbench.models.tiny import FAMILIES
 
 CONFIGS = [
     ({"model_type": "gpt2"}, "has no gate"),

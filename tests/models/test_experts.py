@@ -16,7 +16,8 @@ from ffbench.models.config_checks import config_problems
 from ffbench.models.errors import ModelError, UnsupportedModelError
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.forward import check_logits
-from ffbench.models.loading import ModelSpec, load_model, tiny_config
+from ffbench.models.loading import ModelSpec, load_model
+from ffbench.models.tiny import tiny_config
 
 
 @pytest.mark.parametrize("family", SPARSE_MIXTURES)

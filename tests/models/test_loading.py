@@ -12,14 +12,13 @@ from tiny_plans import DENSE_FAMILIES
 
 from ffbench.models.adapters import UnsupportedModelError, gated_ffns
 from ffbench.models.loading import (
-    FAMILIES,
-    ByteTokenizer,
     ModelError,
     ModelSpec,
     load_model,
     locate_gguf,
     weight_files,
 )
+from ffbench.models.tiny import FAMILIES, ByteTokenizer
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,9 +8,10 @@ from tiny_families import tiny_family
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffbench.models.experts import SPARSE_MIXTURES
-from ffbench.models.loading import FAMILIES, ModelSpec
+from ffbench.models.loading import ModelSpec
 from ffbench.models.shapes import SHAPES
 from ffbench.models.sizes import model_sizes, sizes_of_config
+from ffbench.models.tiny import FAMILIES
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "phi3", "gemma2"])

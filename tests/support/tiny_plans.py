@@ -12,8 +12,9 @@ from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.experts import SPARSE_MIXTURES
-from ffbench.models.loading import FAMILIES, ModelSpec, load_tiny
+from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.shapes import random_plan
+from ffbench.models.tiny import FAMILIES
 from ffbench.training.statistics import quantile_levels
 
 BLOCK = 16

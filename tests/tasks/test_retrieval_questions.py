@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ffbench.models.loading import ByteTokenizer
+from ffbench.models.tiny import ByteTokenizer
 from ffbench.tasks.base import TaskError
 from ffbench.tasks.embedded import LABELS
 from ffbench.tasks.retrieval_questions import retrieval_questions

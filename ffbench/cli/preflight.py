@@ -2,12 +2,16 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ffbench.cli.compose import Job
 from ffbench.experiment.lengths import used_lengths
 from ffbench.settings import RunSettings
+
+if TYPE_CHECKING:
+    from ffbench.models.loading import ModelSpec
 
 
 def folder_problems(jobs: list[Job]) -> list[str]:
@@ -20,6 +24,28 @@ def folder_problems(jobs: list[Job]) -> list[str]:
         "runs "
         "are told apart by their keys: give one output_dir, or start one command per folder"
     ]
+
+
+@lru_cache(maxsize=64)
+def hub_config(spec: "ModelSpec") -> tuple[dict[str, Any] | None, str | None]:
+    """A hub model's configuration, fetched if it is not on this machine, and why it cannot be had.
+    Asked once per process.
+    """
+    from ffbench.models.errors import ModelError
+    from ffbench.models.loading import fetched_config, known_config
+
+    try:
+        return known_config(spec) or dict(fetched_config(spec).to_dict()), None
+    except ModelError as error:
+        return None, str(error)
+
+
+def unavailable(settings: RunSettings) -> str | None:
+    """Why the configuration of a hub model cannot be had; None for any other model."""
+    from ffbench.experiment.identity import model_spec
+
+    spec = model_spec(settings)
+    return hub_config(spec)[1] if spec.source == "hub" else None
 
 
 def model_problems(settings: RunSettings) -> list[str]:
@@ -37,9 +63,13 @@ def model_problems(settings: RunSettings) -> list[str]:
     try:
         spec = model_spec(settings)
         files = weight_files(spec)
-        config = known_config(spec)
+        config = None if spec.source == "hub" else known_config(spec)
     except ModelError as error:
         return [str(error)]
+    if spec.source == "hub":
+        config, problem = hub_config(spec)
+        if problem:
+            return [problem]
     problems: list[Any] = [device_problem(spec.device) or kernel_problem(settings)]
     problems += width_problems(settings)
     if config is not None:

@@ -1,6 +1,7 @@
 """`python -m ffbench speed`: time to first token, dense against sparse, in one process."""
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from ffbench.cli.compose import Job, jobs_of
 from ffbench.cli.errors import DONE, refuse
 from ffbench.cli.options import Parser, expanded
-from ffbench.cli.preflight import job_problems
+from ffbench.cli.preflight import job_problems, unavailable
 from ffbench.runs.files import disk_errors, make_folder
 from ffbench.runs.progress import log_line
 
@@ -92,7 +93,9 @@ def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
     if request.shape is not None and request.plan is not None:
         problems.append("plan: a saved plan belongs to its model; give model= instead of shape=")
     jobs = jobs_of(request.overrides)
-    problems += job_problems(jobs)
+    for problem in job_problems(jobs):
+        names = [job.settings.model.name for job in jobs if unavailable(job.settings) == problem]
+        problems.append(problem + (shape_hint(names[0]) if names else ""))
     for s in (job.settings for job in jobs):
         if s.dense:
             problems.append("sparsity: 0 is the dense model; choose a value between 0 and 1")
@@ -107,13 +110,23 @@ def jobs_and_problems(request: Request) -> tuple[list[Job], list[str]]:
     return jobs, problems
 
 
+def shape_hint(model: str) -> str:
+    """What to measure in place of a model that cannot be had, if its shape is known."""
+    from ffbench.models.shapes import shape_of
+
+    near = shape_of(model)
+    if near is None:
+        return ""
+    return f"; shape={near} in place of model= times the same shape with random weights"
+
+
 def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     """Model, plan, and what they are. Raises ModelError or PlanError if one cannot be loaded."""
     from ffbench.experiment import identity as keys
     from ffbench.methods.plan import SparsePlan
     from ffbench.models.device import resolve_device, resolve_dtype
     from ffbench.models.loading import ModelError, load_model
-    from ffbench.models.shapes import build_shape, random_plan, shape_of, shown_name
+    from ffbench.models.shapes import build_shape, random_plan, shown_name
 
     s = job.settings
     plan = None if request.plan is None else SparsePlan.load(request.plan, keys.fingerprint(s))
@@ -126,13 +139,7 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
         try:
             model = load_model(keys.model_spec(s))[0]
         except ModelError as error:
-            near = shape_of(s.model.name)
-            hint = (
-                f"; shape={near} in place of model= times the same shape with random weights"
-                if near
-                else ""
-            )
-            raise ModelError(f"{error}{hint}") from error
+            raise ModelError(f"{error}{shape_hint(s.model.name)}") from error
         facts = {
             "shape": s.model.name,
             "weights": "random" if s.model.source == "tiny" else "loaded",
@@ -147,6 +154,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     """
     import torch
 
+    from ffbench.evaluation.machine_state import machine_state
     from ffbench.evaluation.speed import break_even, prefill_times
     from ffbench.experiment.plan_cards import command_text, speed_card
     from ffbench.methods.flops import flops_of
@@ -163,6 +171,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     backend = kernel_name(s.kernel.backend, weight, even)
     log_line(start_line(model.device, model.dtype, backend))
     threads = s.kernel.threads or torch.get_num_threads()
+    before = os.getloadavg()[0]
     times = prefill_times(
         model,
         plan,
@@ -173,11 +182,12 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         final_layer=request.final_layer,
         compile_dense=request.compiled,
     )
+    state = machine_state(before, threads)
     ttft = [one.metrics(one.prefill) for one in times]
     least = break_even(ttft)
     if request.plan:
         plan.min_tokens = least if least is not None else max(s.speed.lengths) + 1
-        where = {"cpu": cpu_name(), "threads": threads, "backend": backend}
+        where = {"cpu": cpu_name(), "threads": threads, "backend": backend} | state
         plan.card["speed"] = speed_card(where, ttft)
         save_header(plan, request.plan)
     return facts | {
@@ -207,6 +217,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "baselines": [one.baseline_metrics() for one in times],
         "peak_bytes": [one.peak_bytes for one in times] if model.device.type == "cuda" else None,
         **machine.card_facts(model.device),
+        **state,
         "cpu": cpu_name(),
         "torch": torch.__version__,
         "git_sha": git_state()[0],
@@ -246,6 +257,8 @@ def describe(line: dict[str, Any]) -> str:
         if least
         else f"break-even: none; dense is faster at the longest measured length, {longest} tokens"
     )
+    if line["busy"]:
+        text.append("other work ran on this machine: measure again when it is quiet")
     if line["plan"] != "random":
         text.append(f"the plan now runs prompts below {least or longest + 1} tokens dense")
     return "\n".join(text)

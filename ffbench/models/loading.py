@@ -208,14 +208,21 @@ def planned_dtype(spec: ModelSpec) -> str:
     device = resolve_device(spec.device)
     if spec.dtype != AUTO or spec.source in ("tiny", "gguf_package"):
         return resolve_dtype(spec.dtype, device if spec.source != "tiny" else CPU, None)
-    location, arguments = load_arguments(spec)
+    _, arguments = load_arguments(spec)
     if "gguf_file" in arguments:
         return resolve_dtype(spec.dtype, device, None)
+    return resolve_dtype(spec.dtype, device, checkpoint_dtype(fetched_config(spec), arguments))
+
+
+def fetched_config(spec: ModelSpec) -> Any:
+    """A model's configuration as transformers has it, fetched if it is a hub model's that is not on
+    this machine. Raises ModelError if it cannot be had.
+    """
     from transformers import AutoConfig
 
+    location, arguments = load_arguments(spec)
     with explained(spec), quiet_transformers():
-        config = AutoConfig.from_pretrained(location, **arguments)
-    return resolve_dtype(spec.dtype, device, checkpoint_dtype(config, arguments))
+        return AutoConfig.from_pretrained(location, **arguments)
 
 
 def model_class() -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 from tiny_settings import EXPERTS, SMALL, TINY
 
+from ffbench.cli import preflight
 from ffbench.cli.compose import jobs_of
 from ffbench.cli.estimate import past_runs
 from ffbench.cli.main import main
 from ffbench.experiment import session
+from ffbench.models.errors import ModelError
+from ffbench.models.loading import ModelSpec
+from ffbench.models.tiny import tiny_config
 from ffbench.runs.store import RunStore
 
 
@@ -71,6 +76,42 @@ def test_what_a_mixture_of_experts_cannot_have_is_named_at_once(
     assert "speed.rounds: the speed of experts is not measured yet" in capsys.readouterr().err
     folder = f"output_dir={tmp_path}"
     assert main(["model=tiny_olmoe", *SMALL, *EXPERTS, "sparsity=0.5", folder, "--dry-run"]) == 0
+
+
+HUB = ["model=llama32_1b", "model.dtype=float32", "tracker=none", "sparsity=0,0.5", "--dry-run"]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A hub that does not tell commits."""
+    monkeypatch.setattr("ffbench.experiment.identity.commit_of", lambda location, revision: None)
+    preflight.hub_config.cache_clear()
+    yield monkeypatch
+    preflight.hub_config.cache_clear()
+
+
+def test_a_hub_model_that_cannot_be_had_is_named_before_any_work(
+    hub: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    asked = []
+
+    def fails(spec: ModelSpec) -> Any:
+        asked.append(spec.location)
+        raise ModelError("model: its weights are gated")
+
+    hub.setattr("ffbench.models.loading.fetched_config", fails)
+    message = refused([*HUB, f"output_dir={tmp_path}"], capsys)
+    assert message == "error: model: its weights are gated\n"
+    assert len(asked) == 1
+
+
+def test_a_hub_models_configuration_is_fetched_for_the_checks(
+    hub: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = tiny_config("llama")
+    hub.setattr("ffbench.models.loading.fetched_config", lambda spec: config)
+    words = [*HUB, f"output_dir={tmp_path}", "speed.lengths=[5000]"]
+    assert "speed.lengths: 5000 tokens, but the model has 4096" in refused(words, capsys)
 
 
 def test_a_full_disk(

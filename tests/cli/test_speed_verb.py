@@ -1,15 +1,17 @@
 """`python -m ffbench speed` on the tiny models and a small shape; no assertion on speed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from tiny_plans import random_tiny_plan, tiny_model
 
-from ffbench.cli import speed
+from ffbench.cli import preflight, speed
 from ffbench.cli.main import main
 from ffbench.methods.plan import SparsePlan
 from ffbench.models import shapes
+from ffbench.models.tiny import tiny_config
 
 TINY = [
     "model=tiny_llama",
@@ -49,6 +51,10 @@ FIELDS = {
     "gpu",
     "peak_bytes",
     "baselines",
+    "load_before",
+    "load_after",
+    "busy",
+    "clock_mhz",
     "cpu",
     "torch",
     "git_sha",
@@ -61,7 +67,7 @@ def lines(folder: Path) -> list[dict]:
 
 
 def test_a_line_per_job_is_printed_and_appended(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = [*TINY, "speed.lengths=[70,40]", "sparsity=0.3,0.5", f"output_dir={tmp_path}"]
     assert main(["speed", *overrides, "--json"]) == 0
@@ -76,9 +82,11 @@ def test_a_line_per_job_is_printed_and_appended(
     assert [one["tokens"] for one in printed[0]["ttft"]] == [70, 40] and printed[0][
         "backend"
     ] == "torch"
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.5, 0.0, 0.0))
     assert main(["speed", *overrides[:-2], f"output_dir={tmp_path}"]) == 0
     text = capsys.readouterr().out
     assert "TTFT speedup" in text and "break-even" in text and len(lines(tmp_path)) == 3
+    assert "other work ran on this machine" in text and lines(tmp_path)[-1]["busy"] is True
 
 
 @pytest.mark.parametrize("form", [["shape=small"], ["--shape", "small"]], ids=str)
@@ -192,17 +200,22 @@ def test_refusals(
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["fetched_config", "load_model"])
 def test_a_model_that_cannot_be_loaded_names_its_shape(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     from ffbench.models import loading
 
     def unreachable(spec: loading.ModelSpec) -> None:
         raise loading.ModelError("model: 'meta-llama/Llama-3.2-1B-Instruct' could not be loaded")
 
-    monkeypatch.setattr(loading, "load_model", unreachable)
+    preflight.hub_config.cache_clear()
+    monkeypatch.setattr("ffbench.experiment.identity.commit_of", lambda location, revision: None)
+    monkeypatch.setattr(loading, "fetched_config", lambda spec: tiny_config("llama"))
+    monkeypatch.setattr(loading, name, unreachable)
     assert main(["speed", "model=llama32_1b", f"output_dir={tmp_path}"]) == 2
     assert "shape=llama3.2-1b in place of model=" in capsys.readouterr().err
+    preflight.hub_config.cache_clear()
 
 
 def test_overrides_are_split() -> None:

@@ -188,6 +188,8 @@ def test_a_scorer_that_fails_does_not_end_the_evaluation(tiny: tuple, tmp_path: 
     work = [(replace(spec(), score=fails), RECORDS[:2])]
     found = evaluate(*tiny, None, work, log, Protocol(400, 1, "whole", "torch"))
     assert [row["score"] for row in found] == [0.0, 0.0]
+    reason = "RecursionError: maximum recursion depth exceeded"
+    assert [row["score_error"] for row in found] == [reason, reason]
 
 
 def test_more_positions_than_the_model_knows_are_refused(tiny: tuple, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def conditions(request: Request) -> dict[str, Any]:
     import torch
 
     from ffbench.experiment.plan_cards import command_text
+    from ffbench.integrations.vllm.servers import server_environment
     from ffbench.methods.plan import SparsePlan
     from ffbench.runs.provenance import cpu_name, git_state, gpu_name, masked, thread_counts
 
@@ -155,6 +156,7 @@ def conditions(request: Request) -> dict[str, Any]:
         "torch": torch.__version__,
         "vllm": vllm_version(),
         "server_options": list(request.options),
+        "server_environment": server_environment(),
         "git_sha": git_state()[0],
         "command": command_text(sys.argv),
     }
@@ -172,7 +174,15 @@ def vllm_version() -> str | None:
 
 def measurements(request: Request, folder: Path) -> Iterator[dict[str, Any]]:
     """One line per round, arm, length and rate. Raises ServingError."""
-    from ffbench.integrations.vllm.servers import Load, free_port, measured, server, server_words
+    from ffbench.integrations.vllm.servers import (
+        Load,
+        density_since,
+        free_port,
+        measured,
+        prompt_counts,
+        server,
+        server_words,
+    )
 
     for number in range(request.rounds):
         for arm in ARMS:
@@ -189,17 +199,21 @@ def measurements(request: Request, folder: Path) -> Iterator[dict[str, Any]]:
                         seconds=request.seconds,
                         seed=seed,
                     )
+                    before = prompt_counts(port)
                     result = measured(request.model, port, load, folder / "client.json")
+                    result["density"] = density_since(before, prompt_counts(port))
                     yield {"arm": arm, "round": number} | asdict(load) | result
 
 
 def describe(line: dict[str, Any]) -> str:
     """One measurement for a reader."""
     rate = f"{line['rate']:g}/s" if line["rate"] else "at once"
+    density = line["density"]
     return (
         f"{line['arm']:6}  {line['input_tokens']:6} tokens, {line['requests']} requests {rate}: "
         f"TTFT p50 {line['ttft_p50_s']:.3f} s, p90 {line['ttft_p90_s']:.3f} s, "
         f"p99 {line['ttft_p99_s']:.3f} s; {line['total_tokens_per_s']:.0f} tokens/s"
+        + ("" if density is None else f"; FFN density {density:.3f}")
     )
 
 

@@ -18,8 +18,8 @@ from ffbench.methods.selectors import Selector, SelectorInputs
 from ffbench.methods.similar_blocks import CONSECUTIVE, SIMILAR, SORTED, sorted_order
 from ffbench.methods.similar_blocks import token_order as similar_order
 from ffbench.methods.token_scale import token_scale
-from ffbench.methods.uneven import UnevenBlocks, shared_out
 from ffbench.models.adapters import GatedFFN
+from ffbench.models.uneven_blocks import UnevenBlocks, shared_out
 from ffkernels import block_means, keep_largest
 
 LAYER_SEED = (

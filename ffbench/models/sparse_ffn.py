@@ -11,11 +11,11 @@ from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.methods.selectors import Selector
 from ffbench.methods.similar_blocks import SIMILAR
 from ffbench.methods.token_rules import TokenRule
-from ffbench.methods.uneven import table
 from ffbench.models.adapters import GatedFFN
 from ffbench.models.block_ffn import BlockChooser, SparseSpan, rectangle, sparse_span
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.token_ffn import token_forward
+from ffbench.models.uneven_blocks import table
 from ffkernels import dense_gated_ffn, sparse_gated_ffn
 
 

@@ -27,6 +27,7 @@ def write_checkpoint(folder: Path, model: Any, tokenizer: Any) -> None:
     config = deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
+    config.architectures = [type(model).__name__]  # a GGUF file does not name it; vLLM needs it
     first_names = dict(model.named_parameters())
     second_names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     tensors = {

@@ -36,6 +36,12 @@ if words[0] == "serve":
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200); self.end_headers()
+            if self.path == "/metrics" and "--additional-config" in words:
+                Handler.asked = getattr(Handler, "asked", 0) + 1
+                tokens = 100.0 * Handler.asked
+                text = f"ffbench_prompt_tokens_total {{tokens}}\\n"
+                text += f"ffbench_ffn_prompt_tokens_total {{tokens * 0.625}}\\n"
+                self.wfile.write(text.encode())
         def log_message(self, *_): pass
     HTTPServer((value("--host"), int(value("--port"))), Handler).serve_forever()
 tokens, rate = int(value("--random-input-len")), value("--request-rate")
@@ -89,8 +95,9 @@ def runs(pid: int) -> bool:
 
 
 def test_dense_and_sparse_in_turn_under_the_same_load(
-    tmp_path: Path, vllm: Path, capsys: Any
+    tmp_path: Path, vllm: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     assert run(tmp_path, "input_tokens=16,32", "rate=0,2", "requests=4", "rounds=2") == 0
     lines = [json.loads(line) for line in (tmp_path / "serve.jsonl").read_text().splitlines()]
     loads = [(16, 0.0), (16, 2.0), (32, 0.0), (32, 2.0)]
@@ -101,6 +108,9 @@ def test_dense_and_sparse_in_turn_under_the_same_load(
     assert lines[2]["ttft_p99_s"] == pytest.approx(0.131)
     assert lines[2]["total_tokens_per_s"] == 64 and lines[2]["completed"] == 4
     assert {"cpu", "torch", "vllm", "git_sha", "command", "sparsity", "threads"} <= set(lines[0])
+    assert {line["density"] for line in lines if line["arm"] == "dense"} == {None}
+    assert {line["density"] for line in lines if line["arm"] == "sparse"} == {0.625}
+    assert lines[0]["server_environment"]["VLLM_CPU_KVCACHE_SPACE"] == "1"
     servers_started = [line for line in starts(vllm) if line[1] == "serve"]
     with_plan = [json.dumps(line).count("ffbench_plan") for line in servers_started]
     assert with_plan == [0, 1, 0, 1]
@@ -109,7 +119,8 @@ def test_dense_and_sparse_in_turn_under_the_same_load(
     seeds = [line[line.index("--seed") + 1] for line in clients]
     assert seeds == ["0", "1", "2", "3"] * 4  # the same prompts for both, others for each load
     assert_stopped(vllm)
-    assert capsys.readouterr().out.count("TTFT p50") == 16
+    said = capsys.readouterr().out
+    assert said.count("TTFT p50") == 16 and said.count("FFN density 0.625") == 8
 
 
 @pytest.mark.parametrize(

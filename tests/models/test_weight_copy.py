@@ -1,5 +1,6 @@
 """The copy of GGUF weights that measuring processes load."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ def test_a_copy_of_gguf_weights_loads_as_the_same_model(loaded: tuple) -> None:
     model, tokenizer = loaded
     with quick_to_load(GGUF, model, tokenizer) as spec:
         assert spec.source == "folder" and Path(spec.location).is_dir()
+        config = json.loads((Path(spec.location) / "config.json").read_text())
+        assert config["architectures"] == ["LlamaForCausalLM"]
         again, same_tokenizer = load_model(spec)
     assert not Path(spec.location).exists()
     state = again.state_dict()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ HOST = "127.0.0.1"
 POLL_SECONDS, STOP_SECONDS = 1.0, 30.0
 PERCENTILES = (50, 90, 99)
 ERROR_LINES = 5
+COMPUTED, PROMPT_TOKENS = "ffbench_ffn_prompt_tokens_total", "ffbench_prompt_tokens_total"
+VARIABLES = "VLLM_CPU_"  # what vLLM's CPU servers are set with beside their options
 
 
 class ServingError(RuntimeError):
@@ -36,6 +39,14 @@ class Load:
     output_tokens: int
     seconds: float
     seed: int
+
+
+@dataclass(frozen=True)
+class PromptCounts:
+    """Prompt tokens that a server with a plan ran, and their sum of computed shares of the FFN."""
+
+    tokens: float = 0.0
+    computed: float = 0.0
 
 
 def vllm_command() -> list[str]:
@@ -124,7 +135,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     server that died.
     """
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # scripts start commands in the background with SIGINT ignored
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):  # nothing of it is left
@@ -149,6 +160,32 @@ def measured(model: str, port: int, load: Load, result: Path) -> dict[str, Any]:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise ServingError(f"the benchmark client failed: {lines[-1] if lines else 'no message'}")
     return metrics_of(json.loads(result.read_bytes()))
+
+
+def density_since(earlier: PromptCounts, later: PromptCounts) -> float | None:
+    """Share of the FFN's neurons computed for the prompts between two counts; None without any."""
+    tokens = later.tokens - earlier.tokens
+    return (later.computed - earlier.computed) / tokens if tokens > 0 else None
+
+
+def prompt_counts(port: int) -> PromptCounts:
+    """What a server's /metrics says about its prompts; zeros if it does not count them.
+
+    Raises ServingError if it does not answer.
+    """
+    try:
+        address = f"http://{HOST}:{port}/metrics"
+        with urllib.request.urlopen(address, timeout=STOP_SECONDS) as answer:
+            text = answer.read().decode()
+    except OSError as error:
+        raise ServingError(f"the server does not answer /metrics: {error}") from error
+    values = dict(re.findall(r"^(ffbench_\w+) (\S+)$", text, re.MULTILINE))
+    return PromptCounts(float(values.get(PROMPT_TOKENS, 0)), float(values.get(COMPUTED, 0)))
+
+
+def server_environment() -> dict[str, str]:
+    """The variables of this process that change how vLLM's CPU servers run."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, Any]:

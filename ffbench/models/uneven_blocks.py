@@ -37,7 +37,8 @@ def shared_out(
     `block_counts`; scores [n, m] of the neurons from `first` on, in groups.
     """
     counts = block_counts(scores, total, rule, tile)
-    kept = neurons_shared(*scores.shape, total, rule, tile)
+    blocks, neurons = scores.shape
+    kept = neurons_shared(blocks, neurons, total, rule, tile)
     offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int()
     positions = keep_largest(scores, kept, group=group, first=first, offsets=offsets)
     return UnevenBlocks(positions, offsets, tokens)

@@ -17,6 +17,7 @@ from tools.docs import (
     peers,
     prefill_time,
     results,
+    serving,
     stages,
 )
 
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "triton": kernels.triton,
     "peers": peers.table,
     "growth": growth.table,
+    "serving": serving.table,
     "prefill_profile": prefill_time.profile,
     "stage_rates": prefill_time.stage_rates,
     **baselines.PARTS,

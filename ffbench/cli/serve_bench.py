@@ -147,6 +147,11 @@ def conditions(request: Request) -> dict[str, Any]:
         "selector": settings.selector.name,
         "compensator": settings.compensator.name,
         "scheduler": settings.scheduler.name,
+        "parameters": {
+            "selector": settings.selector.parameters(),
+            "compensator": settings.compensator.parameters(),
+            "scheduler": settings.scheduler.parameters(),
+        },
         "sparsity": settings.sparsity,
         "block_size": settings.block_size,
         "device": device,
@@ -222,16 +227,18 @@ def main(arguments: list[str]) -> int:
     request = parse(arguments)
     if problems := environment_problems():
         return refuse(problems)
+    from ffbench.cli.run import stoppable
     from ffbench.integrations.vllm.servers import ServingError
 
     common = conditions(request)
     folder = make_folder(request.output_dir / "serving")
     path = request.output_dir / "serve.jsonl"
     try:
-        for line in measurements(request, folder):
-            with disk_errors("append to", path), path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line | common) + "\n")
-            print(describe(line), flush=True)
+        with stoppable():  # a server outlives this process otherwise
+            for line in measurements(request, folder):
+                with disk_errors("append to", path), path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line | common) + "\n")
+                print(describe(line), flush=True)
     except ServingError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED

@@ -38,7 +38,7 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "TORCH_NUM_THREADS",
 )
-SECRET = re.compile(r"(?i)((?:api_?key|token(?!s=\d+$)|secret|password)[\w.]*=)\S+")
+SECRET = re.compile(r"(?i)((?:api_?key|token(?!s=[\d,]+$)|secret|password)[\w.]*=)\S+")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -1,8 +1,11 @@
 """`serve-bench` against a program that stands in for vLLM: bad input, lines, failures and ends."""
 
 import json
+import os
+import signal
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,7 @@ def test_dense_and_sparse_in_turn_under_the_same_load(
     assert {"cpu", "torch", "vllm", "git_sha", "command", "sparsity", "threads"} <= set(lines[0])
     assert {line["density"] for line in lines if line["arm"] == "dense"} == {None}
     assert {line["density"] for line in lines if line["arm"] == "sparse"} == {0.625}
+    assert set(lines[0]["parameters"]) == {"selector", "compensator", "scheduler"}
     assert lines[0]["server_environment"]["VLLM_CPU_KVCACHE_SPACE"] == "1"
     servers_started = [line for line in starts(vllm) if line[1] == "serve"]
     with_plan = [json.dumps(line).count("ffbench_plan") for line in servers_started]
@@ -142,6 +146,18 @@ def test_failures_end_in_one_line_and_leave_no_server(
     assert said.startswith("error: ") and text in said and said.count("\n") == 1
     assert_stopped(vllm)
     assert time.monotonic() - begin < 300  # far below the 600 s that a server has by default
+
+
+def test_a_termination_ends_the_server_too(tmp_path: Path, vllm: Path) -> None:
+    def terminate() -> None:
+        wait_until(vllm.exists, 60)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    assert run(tmp_path, "options=--slow") == 130
+    thread.join()
+    assert_stopped(vllm)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def test_no_names_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         "WANDB_API_KEY=k",
         "x=1",
         "calibration.tokens=2048",
+        "input_tokens=1024,2048",
         "my.tokens=a1",
     ]
     found = provenance.collect(words)
@@ -45,6 +46,7 @@ def test_no_names_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         "WANDB_API_KEY=***",
         "x=1",
         "calibration.tokens=2048",
+        "input_tokens=1024,2048",
         "my.tokens=***",
     ]
     text = json.dumps(found)

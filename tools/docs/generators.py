@@ -18,6 +18,7 @@ from tools.docs import (
     peers,
     prefill_time,
     results,
+    serving,
     stages,
 )
 
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "triton": kernels.triton,
     "peers": peers.table,
     "growth": growth.table,
+    "serving": serving.table,
     "prefill_profile": prefill_time.profile,
     "stage_rates": prefill_time.stage_rates,
     **baselines.PARTS,

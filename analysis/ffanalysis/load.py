@@ -13,7 +13,7 @@ import pandas as pd
 
 from ffanalysis import settings
 from ffanalysis.answer_files import answer_rows, answers_path
-from ffanalysis.columns import FRAMES, METHOD
+from ffanalysis.columns import METHOD, RUN_FRAMES
 from ffanalysis.frames import LoadError, checked, from_rows
 from ffanalysis.run_folders import (
     NO_RUNS,
@@ -88,7 +88,7 @@ def tasks(output_dir: str | Path, run_keys: Keys = None) -> pd.DataFrame:
 
 def task_values(fields: TaskFields) -> dict[str, Any]:
     """Columns of one task."""
-    names = FRAMES["tasks"].keys() - METHOD.keys()
+    names = RUN_FRAMES["tasks"].keys() - METHOD.keys()
     own = {name: getattr(fields, name) for name in names if hasattr(fields, name)}
     return own | losses(fields)
 

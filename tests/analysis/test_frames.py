@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ffanalysis import benches, columns, load
+from ffanalysis import bench_columns, benches, load
 from ffanalysis.plots import common
 from ffanalysis.source import READERS, Source
 
@@ -24,7 +24,7 @@ def test_every_frame_has_its_schema_with_and_without_rows(
 ) -> None:
     for folder in (recorded, tmp_path):
         frame = READERS[name](folder)
-        known = columns.FRAMES[name]
+        known = bench_columns.FRAMES[name]
         assert list(frame.columns)[: len(known)] == list(known)
         assert all(
             frame[title].dtype == "float64"

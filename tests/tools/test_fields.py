@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ffanalysis.columns import FRAMES
+from ffanalysis.bench_columns import FRAMES
 from ffbench.experiment.declarations import DECLARATIONS
 from ffbench.runs import legacy
 from tools.docs import fields, stages

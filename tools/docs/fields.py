@@ -5,7 +5,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
-from ffanalysis.columns import FRAMES, METHOD
+from ffanalysis.bench_columns import FRAMES
+from ffanalysis.columns import METHOD
 from ffanalysis.tables import grid
 from ffbench.runs import legacy, schema
 from ffbench.runs.records import types_of

@@ -7,6 +7,14 @@ import torch
 from ffbench.models.errors import ModelError
 from ffbench.suggestions import unknown_name
 
+SIZES = {
+    "vocab_size": 259,  # the tokenizer's: bytes and three special ids
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 # tiny families, by model_type, with what only they have
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -53,12 +61,7 @@ def tiny_config(family: str) -> Any:
         raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
     config_class: Any = CONFIG_MAPPING[family]
     return config_class(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **SIZES,
         max_position_embeddings=4096,
         pad_token_id=0,
         bos_token_id=1,

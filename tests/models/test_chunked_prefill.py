@@ -10,6 +10,7 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.errors import UnsupportedModelError
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.models.tiny import SIZES
 
 TOKENS = 7 * BLOCK + 5
 PREVIOUS = {"name": "griffin", "block": "previous"}
@@ -106,16 +107,7 @@ def normed_model() -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return AutoModelForCausalLM.from_config(
-            BitNetConfig(
-                vocab_size=259,
-                hidden_size=64,
-                intermediate_size=160,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                hidden_act="silu",
-                pad_token_id=0,
-            )
+            BitNetConfig(**SIZES, hidden_act="silu", pad_token_id=0)
         ).eval()
 
 

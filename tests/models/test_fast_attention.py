@@ -8,6 +8,7 @@ from torch.nn import functional
 from ffbench.models import fast_attention as module
 from ffbench.models.fast_attention import SDPA, attention, chunked_attention, fast_attention
 from ffbench.models.loading import ModelSpec, load_tiny
+from ffbench.models.tiny import SIZES
 from ffbench.training.token_mixing import token_mixing_scores
 
 pytestmark = needs_onednn
@@ -171,16 +172,7 @@ def test_a_tail_after_a_cached_prompt(chunked):
 def test_a_sliding_window(chunked):
     from transformers import MistralConfig, MistralForCausalLM
 
-    config = MistralConfig(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=16,
-        attn_implementation=SDPA,
-    )
+    config = MistralConfig(**SIZES, sliding_window=16, attn_implementation=SDPA)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = MistralForCausalLM(config).eval()

@@ -7,6 +7,8 @@ from typing import Any
 import gguf
 import torch
 
+from ffbench.models.tiny import SIZES
+
 WORDS = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}
 LAYER_WORDS = {
     "input_layernorm": "attn_norm",
@@ -40,12 +42,7 @@ def tiny_qwen2(seed: int = 3) -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        vocab_size=len(tokens()),
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **SIZES | {"vocab_size": len(tokens())},
         max_position_embeddings=4096,
         rope_theta=10000.0,
         rms_norm_eps=1e-6,

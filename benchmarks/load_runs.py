@@ -17,7 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ffbench.runs import schema
+from ffbench.runs import schema, score_fields
 from ffbench.runs.provenance import cpu_name, git_state
 
 LIMIT_SECONDS, LIMIT_GIGABYTES = 10.0, 2.0
@@ -45,7 +45,7 @@ print(json.dumps({
 
 def losses(draw: random.Random) -> dict[str, Any]:
     """Losses of one task or mean."""
-    names = [field.name for field in fields(schema.LossFields) if field.name != "power"]
+    names = [field.name for field in fields(score_fields.LossFields) if field.name != "power"]
     return {name: draw.random() for name in names} | {"n": 25}
 
 
@@ -110,8 +110,10 @@ def result(key: str, draw: random.Random) -> dict[str, Any]:
         speed=speed(),
         layers=layers,
         flops=schema.FlopsFields(ratio=0.6, ideal=0.5, selector=0.0, compensator=0.1),
-        tasks={f"task_{i}": schema.TaskFields(metric="f1", **losses(draw)) for i in range(TASKS)},
-        mean=schema.LossFields(**losses(draw)),
+        tasks={
+            f"task_{i}": score_fields.TaskFields(metric="f1", **losses(draw)) for i in range(TASKS)
+        },
+        mean=score_fields.LossFields(**losses(draw)),
         cost={"fit": 100.0},
     ).to_json()
 

@@ -12,13 +12,12 @@ from ffbench.runs.schema import (
     FidelityRow,
     FlopsFields,
     LayerFields,
-    LossFields,
     PromptFidelity,
     RunResult,
     SpeedRatio,
     TailFidelity,
-    TaskFields,
 )
+from ffbench.runs.score_fields import LossFields, TaskFields
 
 
 @dataclass(frozen=True)

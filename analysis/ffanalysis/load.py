@@ -24,13 +24,8 @@ from ffanalysis.run_folders import (
     results,
 )
 from ffanalysis.run_rows import losses, named, run_row
-from ffbench.runs.schema import (
-    FidelityFields,
-    LossFields,
-    RunResult,
-    TailFidelity,
-    TaskFields,
-)
+from ffbench.runs.schema import FidelityFields, RunResult, TailFidelity
+from ffbench.runs.score_fields import LossFields, TaskFields
 
 __all__ = [
     "NO_RUNS",

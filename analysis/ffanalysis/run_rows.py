@@ -12,12 +12,12 @@ from ffanalysis.run_folders import read_optional
 from ffbench.runs.legacy import processor
 from ffbench.runs.schema import (
     FidelityFields,
-    LossFields,
     PromptFidelity,
     RunResult,
     SpeedRatio,
     TailFidelity,
 )
+from ffbench.runs.score_fields import LossFields
 
 
 def named(result: RunResult) -> dict[str, Any]:

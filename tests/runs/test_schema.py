@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ffbench.runs import schema
+from ffbench.runs import schema, score_fields
 from ffbench.runs.records import SchemaError, meanings, parse
 
 HEAD = {"schema_version": 2, "run_key": "0" * 16, "model": "m", "sparsity": 0.5}
@@ -25,11 +25,11 @@ ROW = {
 }
 RECORDS = (
     schema.RunResult,
-    schema.LossFields,
-    schema.GoldFields,
-    schema.GoldSummary,
-    schema.Power,
-    schema.TaskFields,
+    score_fields.LossFields,
+    score_fields.GoldFields,
+    score_fields.GoldSummary,
+    score_fields.Power,
+    score_fields.TaskFields,
     schema.TailFidelity,
     schema.PromptFidelity,
     schema.FidelityRow,

@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 from ffanalysis.bench_columns import FRAMES
 from ffanalysis.columns import METHOD
 from ffanalysis.tables import grid
-from ffbench.runs import legacy, schema
+from ffbench.runs import legacy, schema, score_fields
 from ffbench.runs.records import types_of
 
 RECORDS = (
@@ -21,11 +21,11 @@ RECORDS = (
     schema.SpeedFields,
     schema.SpeedRatio,
     schema.WideSpeed,
-    schema.LossFields,
-    schema.GoldFields,
-    schema.GoldSummary,
-    schema.Power,
-    schema.TaskFields,
+    score_fields.LossFields,
+    score_fields.GoldFields,
+    score_fields.GoldSummary,
+    score_fields.Power,
+    score_fields.TaskFields,
     schema.LayerFields,
     schema.FlopsFields,
     schema.AnswerRecord,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ffanalysis.tables import grid
-from ffbench.runs.schema import GoldFields
+from ffbench.runs.score_fields import GoldFields
 from tools.docs import longbench
 from tools.docs.longbench import Run, span
 

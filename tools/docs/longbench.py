@@ -7,7 +7,8 @@ from typing import Any
 from ffanalysis import load
 from ffanalysis.run_folders import read_optional, results
 from ffanalysis.tables import grid
-from ffbench.runs.schema import LossFields, RunResult
+from ffbench.runs.schema import RunResult
+from ffbench.runs.score_fields import LossFields
 
 RESULTS = Path("benchmarks") / "results" / "longbench"
 BLOCKS = {"similar": ", blocks of similar tokens", "sorted": ", blocks of sorted tokens"}

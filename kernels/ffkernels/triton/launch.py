@@ -93,7 +93,7 @@ def options(tile: Tile) -> dict[str, Any]:
 class Launch:
     """One call: its tiles, its scratch buffers and the launches on them.
 
-    h_hot [tokens, hot rounded up to whole tiles]; h is flat, see `ffkernels.triton.kernels`.
+    h_hot [tokens, hot rounded up to whole tiles]; h is flat, see `ffkernels.triton.layout`.
     """
 
     def __init__(self, p: Problem, arch: int) -> None:

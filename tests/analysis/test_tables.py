@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ffanalysis import formats, load, machines, report, seeds, settings, tables
+from ffanalysis import formats, machines, report, tables
 from ffanalysis.source import Source
 
 PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -203,66 +203,6 @@ def test_all_formats_tell_the_same(recorded: Path) -> None:
             report.report(source, style, by)
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        ((6, 22, 25), ["block_size"]),
-        ((6, 26), ["group_size"]),
-        ((6, 32), ["seed"]),
-        ((6, 8), ["compensator.output_map_rank", "compensator.tune_steps"]),
-        ((16, 17), ["selector.block"]),
-        ((6, 7), ["selector"]),
-        ((1, 6), ["sparsity"]),
-        ((1, 2, 6), ["sparsity"]),
-        ((6,), []),
-    ],
-)
-def test_the_settings_that_differ_are_columns_and_the_others_stand_above(
-    keys: tuple[int, ...], expected: list[str], recorded: Path
-) -> None:
-    source = Source(recorded, run_keys=[f"{key:016x}" for key in keys])
-    assert settings.differing(source.runs()) == expected
-    above, _, table = report.report(source, by="seed").partition("\n\n")
-    head = table.splitlines()[0]
-    for name in expected:
-        assert settings.title(name).split(".")[-1] in head
-        # a method that differs may still have parameters that its rows share
-        assert name == "selector" or f"{settings.title(name)} " not in above
-    if "block_size" not in expected:
-        assert "block 128" in above and "| block |" not in head
-    assert "compensator surrogate (rank 128" in above and "protocol whole" in above
-
-
-OBJECTIVE = {"continuation": 0.5, "copy": 0.5, "full": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        ({"metric": "auto"}, {"metric": "output"}, ["objective.metric"]),
-        ({"windows": 16}, {"windows": 4}, ["objective.windows"]),
-        # older results name neither; they had 16 windows and the metric of outputs
-        ({}, {"windows": 4}, ["objective.windows"]),
-        ({}, {"metric": "auto"}, ["objective.metric"]),
-        ({}, {"windows": 16, "metric": "output"}, []),
-    ],
-)
-def test_what_differs_between_objectives_is_shown(
-    first: dict, second: dict, expected: list[str], change: Callable, copied: Path
-) -> None:
-    for number, objective in ((6, first), (8, second)):
-        change(number, objective=OBJECTIVE | objective, parameters={})
-    source = Source(copied, run_keys=[f"{key:016x}" for key in (6, 8)])
-    assert settings.differing(source.runs()) == expected
-    above, _, table = report.report(source).partition("\n\n")
-    head = [text.strip() for text in table.splitlines()[0].split("|")]
-    for name in expected:
-        assert name.split(".")[1] in head and f"{name.split('.')[1]} " not in above
-    assert ("windows 16" in above) == ("objective.windows" not in expected)
-    page = report.render(source, "html")
-    assert all(f">{name.split('.')[1]}<" in page for name in expected)
-
-
 def test_failed_scorers_are_told_below_the_table(change: Callable, copied: Path) -> None:
     keys = [f"{key:016x}" for key in (6, 7, 8)]
     assert "note: " not in report.report(Source(copied, run_keys=keys))
@@ -280,100 +220,7 @@ def test_failed_scorers_are_told_below_the_table(change: Callable, copied: Path)
     assert "note: scorers failed on answers" in report.render(source, "html")
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [("location", ("a/model", "b/model")), ("revision", ("main", "v2")), ("file", ("x", "y"))],
-)
-def test_models_of_one_name_are_told_apart(
-    name: str, values: tuple[str, str], change: Callable, copied: Path
-) -> None:
-    for number, value in zip((6, 32), values, strict=True):  # two seeds of one setting
-        path = copied / "runs" / f"{number:016x}" / "config.json"
-        config = json.loads(path.read_text())
-        path.write_text(json.dumps(config | {"model": config["model"] | {name: value}}))
-    frame = load.runs(copied, [f"{key:016x}" for key in (6, 32)])
-    assert settings.differing(frame) == [f"model.{name}", "seed"]
-    assert len(seeds.collapsed(frame)) == 2
-
-
-def test_a_branch_of_the_hub_is_shown_by_its_commits(copied: Path) -> None:
-    keys = [f"{key:016x}" for key in (6, 32)]
-    for number, key in enumerate(keys):
-        folder = copied / "runs" / key
-        config = json.loads((folder / "config.json").read_text())
-        config["model"]["revision"] = "main"
-        (folder / "config.json").write_text(json.dumps(config))
-        provenance = json.loads((folder / "provenance.json").read_text())
-        provenance["model_revision"] = f"{number}" * 40
-        (folder / "provenance.json").write_text(json.dumps(provenance))
-    frame = load.runs(copied, keys)
-    assert list(frame["model.revision"]) == ["0" * 40, "1" * 40]
-    assert settings.differing(frame) == ["model.revision", "seed"]
-
-
-def test_seeds_are_one_row_with_students_interval(recorded: Path) -> None:
-    frame = load.runs(recorded, [f"{key:016x}" for key in (6, 32, 33)])
-    (row,) = [row for _, row in seeds.collapsed(frame).iterrows()]
-    values = frame["kl_continuation"]
-    half = 4.30 * values.std() / 3**0.5  # t, 2 degrees of freedom
-    assert row["seeds"] == 3 and row["kl_continuation"] == pytest.approx(values.mean())
-    assert row["kl_continuation_low"] == pytest.approx(values.mean() - half)
-    assert row["kl_continuation_worst"] == frame["kl_continuation_worst"].max()
-    assert row["run_key"] == f"{6:016x} and 2 more" and row["run_keys"].split()[2] == f"{33:016x}"
-    assert row["compensator.rank"] == 128 and row["selector"] == "trained"
-
-
-def test_times_of_different_machines_have_no_mean(recorded: Path) -> None:
-    frame = load.runs(recorded, [f"{key:016x}" for key in (6, 32, 33)])
-    (same,) = [row for _, row in seeds.collapsed(frame).iterrows()]
-    assert same["ttft_speedup"] == pytest.approx(frame["ttft_speedup"].mean())
-    assert same["cpu"] == frame["cpu"].iloc[0] and same["threads"] == frame["threads"].iloc[0]
-    frame["threads"] = [1.0, 1.0, 2.0]
-    (row,) = [row for _, row in seeds.collapsed(frame).iterrows()]
-    for name in ("threads", "ttft_speedup", "ttft_p20", "ttft_p80", "ffn_speedup"):
-        assert tables.missing(row[name])
-    assert row["cpu"] == same["cpu"] and row["kl_continuation"] == same["kl_continuation"]
-
-
-def test_runs_of_one_seed_are_never_merged(recorded: Path) -> None:
-    frame = load.runs(recorded)
-    one_seed = frame[frame["seed"] == 0]
-    assert seeds.collapsed(one_seed) is one_seed
-    again = pd.concat([one_seed, frame[frame["seed"] > 0], one_seed.iloc[[5]]])
-    assert len(seeds.collapsed(again)) == len(one_seed) + 3  # a repeated seed is not a new one
-
-
-@pytest.mark.parametrize(
-    ("by", "texts"),
-    [
-        ("task", ("embedded_code", "gov_report", "chance")),
-        ("length", ("512", "1536", "0-4k", "copy")),
-        ("layer", ("| layer |", "recall")),
-        ("seed", ("| seed |",)),
-    ],
-)
-def test_a_report_by_something_else(by: str, texts: tuple[str, ...], recorded: Path) -> None:
-    text = report.report(Source(recorded), by=by)
-    assert all(part in text for part in texts)
-
-
-def test_a_report_without_such_values_names_a_command(recorded: Path) -> None:
-    source = Source(recorded, run_keys=[f"{1:016x}"])
-    with pytest.raises(load.LoadError, match="report --by layer: no run has .*scheduler"):
-        report.report(source, by="layer")
-
-
 def test_prompt_kl_is_shown_for_old_results_only(recorded: Path) -> None:
     assert "prompt KL" not in report.report(Source(recorded))
     text = report.report(Source(PUBLISHED / "tuned"))
     assert "prompt KL" in text and "answer KL" not in text and "tune_steps" in text
-
-
-def test_a_report_by_load_needs_no_runs(recorded: Path, tmp_path: Path) -> None:
-    source = Source(tmp_path, recorded)
-    text = report.report(source, by="load")
-    assert "model recorded_model" in text and "sparsity 0.5" in text
-    assert text.count(" 1024 |") == 4 and "dense TTFT p50, s" in text and "**" not in text
-    assert len(json.loads(report.report(source, "json", "load"))) == 8
-    with pytest.raises(load.LoadError, match="has no serve.jsonl with both .* serve-bench plan="):
-        report.report(Source(tmp_path), by="load")

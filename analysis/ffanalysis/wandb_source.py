@@ -112,9 +112,10 @@ def result_of(
     numbers |= {name: value for name, value in sent.items() if name in known and value == 0}
     speed, fidelity = sent.get("speed"), sent.get("fidelity")
     cpu = (sent.get("provenance") or {}).get("cpu")
+    part = (config.get("fidelity") or {}).get("part")
     lists = {
         "speed": speed | {"ttft": tables["ttft"], "cpu": cpu} if speed else None,
-        "fidelity": fidelity | {"rows": tables["windows"]} if fidelity else None,
+        "fidelity": fidelity | {"rows": tables["windows"], "part": part} if fidelity else None,
         "layers": tables["layers"] or None,
         "tasks": {
             row["task"]: {name: value for name, value in row.items() if name != "task"}

@@ -22,7 +22,7 @@ if "torch" in seen["packages"]:
         seen["card"] = card.name
         seen["capability"] = f"{card.major}.{card.minor}"
         seen["memory_gib"] = round(card.total_memory / 2**30, 1)
-    seen["uuid"] = str(card.uuid)
+        seen["uuid"] = str(card.uuid)
 if "triton" in seen["packages"]:
     import triton
     seen["triton"] = triton.__version__

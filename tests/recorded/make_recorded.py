@@ -106,6 +106,7 @@ def config(s: dict[str, Any]) -> dict[str, Any]:
         "sparsity": s["sparsity"],
         "blocks": "consecutive",
         "objective": {"continuation": 1.0, "copy": 1.0, "full": 0.0},
+        "fidelity": {"part": "heldout"},
         "block_size": s["block_size"],
         "group_size": s["group_size"],
         "seed": s["seed"],

@@ -79,7 +79,7 @@ def test_lines_and_resuming(
     assert command_line.main(arguments) == 0
     printed = capsys.readouterr().out
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert {line["session"] for line in lines} == {0, 1} and len({x["key"] for x in lines}) == 20
+    assert {line["session"] for line in lines} == {0, 1} and len({x["key"] for x in lines}) == 24
     half = next(line for line in lines if line["peer"] == "ours, 50% sparse")
     assert half["seconds"] == [1.0, 1.0] and half["next_tokens"] == [7] * 4
     assert half["precision"] == half["weights"] == "float32" and half["threads"] > 0
@@ -152,4 +152,6 @@ def test_plans_of_the_same_sparsity_have_names_of_their_own() -> None:
     plans = [(Path("a/one"), 0.5), (Path("b/two"), 0.5), (Path("c"), 0.7)]
     names = [arm.name for arm in own({}, "auto", plans)]
     assert names[0] == REFERENCE
-    assert names[3:] == ["ours, 50% sparse (one)", "ours, 50% sparse (two)", "ours, 70% sparse"]
+    ours = ["ours, 50% sparse (one)", "ours, 50% sparse (two)", "ours, 70% sparse"]
+    assert names[3:6] == ours
+    assert names[6:] == [f"{name}, int8 FFNs" for name in ("ours, dense", *ours)]

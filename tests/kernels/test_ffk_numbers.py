@@ -29,6 +29,7 @@ SHAPES = [  # tokens, d, f, block, K, hot
     (0, 24, 50, 8, 13, 10),
     (33, 40, 210, 256, 100, 3),
     (129, 16, 700, 128, 350, 0),
+    (20, 1024, 40, 16, 21, 3),  # float rows 4096 bytes apart are copied before they are multiplied
 ]
 
 

@@ -1,8 +1,9 @@
 // One work item of the FFN in float arithmetic. Compiled once per instruction set with LANES, ROWS and ENTRY defined.
 //
 // Gate and up: X^T is packed once per work item in panels of W tokens. A panel of KC inputs stays near the core while
-// the weight rows pass by and are broadcast; float rows are read in place, others are widened first. The
-// results h are [neurons][tokens], and the down product broadcasts them against panels of W columns of down rows.
+// the weight rows pass by and are broadcast; float rows are read in place unless a tile of them would not fit into one
+// set of L1, others are widened first. The results h are [neurons][tokens], and the down product broadcasts them
+// against panels of W columns of down rows.
 #include "ffn.h"
 
 #include <algorithm>
@@ -24,10 +25,10 @@ constexpr int KC = 512;       // most inputs of a pass: a panel of X^T stays in 
 constexpr int LDW = KC + 16;  // row stride of widened weights, off the power of two
 constexpr int NC = 128;       // most neurons of a pass: their h and weights stay in L2
 constexpr int JC = 8 * W;     // columns of the down rows copied at a time
+constexpr int WAY = 4096, WAYS = 8;  // bytes after which addresses share a set of L1 again, and lines that it holds
 
 template <class T>
 struct Worker {
-    static constexpr bool IN_PLACE = std::is_same<T, float>::value;
     const FfnCall &call;
     const WorkItem &item;
     int64_t m, mp, ldh;  // tokens, padded to panels of W, row stride of h
@@ -92,24 +93,26 @@ struct Worker {
         for (int64_t k0 = 0; k0 < d; k0 += pass) {
             const int64_t kc = std::min(pass, d - k0), left = std::min(pass, d - k0 - pass);
             const Window<T> now = window(w, ld, n0, k0, kc);
-            if (!IN_PLACE)
+            const bool copied = !std::is_same<T, float>::value || (ROWS > WAYS && now.ld * sizeof(float) % WAY == 0);
+            if (copied)
                 for (int64_t i = 0; i < n; i++) widen(now.row(i), wide + i * LDW, kc);
             prefetcher.start(left > 0 ? window(w, ld, n0, k0 + pass, left) : next,
                       parts * (mp / W) * std::max<int64_t>(kc / SEGMENT, 1));
             for (int64_t t0 = 0; t0 < mp; t0 += W, packed += kc * W)
                 for (int64_t s = 0; s < parts; s++)
-                    project_tile(now, n * s / parts, n * (s + 1) / parts, packed, kc, out + t0, k0 > 0);
+                    project_tile(now, copied, n * s / parts, n * (s + 1) / parts, packed, kc, out + t0, k0 > 0);
         }
     }
 
-    // Rows [start, end) of `now`, at most ROWS, for one panel of tokens.
-    void project_tile(const Window<T> &now, int64_t start, int64_t end, const float *packed, int64_t kc, float *out,
-                      bool add) {
+    // Rows [start, end) of `now`, at most ROWS, in place or `copied` to `wide`, for one panel of tokens.
+    void project_tile(const Window<T> &now, bool copied, int64_t start, int64_t end, const float *packed, int64_t kc,
+                      float *out, bool add) {
         Rows rows;
         for (int64_t i = 0; i < ROWS; i++) {
             const int64_t row = std::min(start + i, end - 1);
-            if constexpr (IN_PLACE) rows.row[i] = now.row(row);
-            else rows.row[i] = wide + row * LDW;
+            rows.row[i] = wide + row * LDW;
+            if constexpr (std::is_same<T, float>::value)
+                if (!copied) rows.row[i] = now.row(row);
         }
         tile_of(static_cast<int>(end - start), rows, packed, static_cast<int>(kc), out + start * ldh, ldh, add, prefetcher);
     }

@@ -2,7 +2,9 @@
 the sparse model's inputs (our design).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,29 +58,44 @@ def whole_blocks(windows: Tensor, block_size: int) -> Tensor:
     return windows[:, :length]
 
 
-def residual_moments(
-    layer: Any, sparse: TrainableFFN, hidden: list[Tensor], given: dict[str, Any]
-) -> tuple[Moments, list[Tensor]]:
-    """Moments of a layer's FFN inputs and of what its sparse blocks miss, dense output less sparse
-    output; and the sparse outputs [1, T, d] of each window.
+@dataclass
+class FirstPass:
+    """What a layer's pass over the windows gives: moments of its FFN inputs and of what its sparse
+    blocks miss (dense output less sparse output); by window its FFN's outputs [1, T, d] and what
+    its attention returned (nothing for a layer without `self_attn`).
     """
-    seen: list[tuple[Tensor, Tensor]] = []
-    module = sparse.ffn.module
-    hook = module.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
+
+    moments: Moments
+    outputs: list[Tensor] = field(default_factory=list)
+    attended: list[Any] = field(default_factory=list)
+
+
+def first_pass(
+    layer: Any, sparse: TrainableFFN, hidden: list[Tensor], given: dict[str, Any]
+) -> FirstPass:
+    """Run a layer with its FFN sparse, as yet without a map, over hidden states [1, T, d]."""
     d = sparse.ffn.w_gate.shape[1]
-    moments, outputs = Moments.zeros(d, d, sparse.ffn.w_gate.device), []
+    result = FirstPass(Moments.zeros(d, d, sparse.ffn.w_gate.device))
+    seen: list[tuple[Tensor, Tensor]] = []
+    module, attention = sparse.ffn.module, getattr(layer, "self_attn", None)
+    hooks = [module.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))]
+    if attention is not None:
+        hooks.append(
+            attention.register_forward_hook(lambda _, args, out: result.attended.append(out))
+        )
     try:
         for states in hidden:
             seen.clear()
             layer_forward(layer, states, given)
             x, output = seen[0]
-            outputs.append(output)
+            result.outputs.append(output)
             first = sparse.first(x.shape[1])
             missing = sparse.dense_forward(x) - output
-            moments.add(x[0, first:], missing[0, first:])
+            result.moments.add(x[0, first:], missing[0, first:])
     finally:
-        hook.remove()
-    return moments, outputs
+        for hook in hooks:
+            hook.remove()
+    return result
 
 
 def mapped_again(
@@ -97,6 +114,19 @@ def mapped_again(
         return output
 
     return forward
+
+
+@contextmanager
+def attended_again(layer: Any, attended: list[Any]) -> Iterator[None]:
+    """The layer's attention gives what it gave for the same windows before: it reads nothing of the
+    FFN after it.
+    """
+    if not attended:
+        yield
+        return
+    before = iter(attended)
+    with attribute(layer.self_attn, "forward", lambda *args, **kwargs: next(before)):
+        yield
 
 
 @torch.no_grad()
@@ -122,12 +152,15 @@ def fit_output_maps(
     with trainable(model, plan) as sparse:
         layers = list(zip(decoder_layers(model), sparse, arguments, strict=True))
         for i, (layer, ffn, given) in enumerate(progress_bar(layers, desc="fit: output maps")):
-            moments, outputs = residual_moments(layer, ffn, hidden, given)
+            seen = first_pass(layer, ffn, hidden, given)
             counts = None if metric is None else metric[i]
-            maps.append(fit_output_map(moments, rank, metric=counts))
-            again = mapped_again(ffn, maps[-1], outputs)
+            maps.append(fit_output_map(seen.moments, rank, metric=counts))
+            again = mapped_again(ffn, maps[-1], seen.outputs)
             forward = ffn.dense_forward if dense_inputs else again
-            with attribute(ffn.ffn.module, "forward", forward):
+            with (
+                attribute(ffn.ffn.module, "forward", forward),
+                attended_again(layer, seen.attended),
+            ):
                 hidden = [layer_forward(layer, states, given) for states in hidden]
     return maps
 

@@ -1,5 +1,6 @@
 """Maps of the output: the closed form against least squares, and what they do to a plan's error."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from tiny_text import windows
 
 from ffbench.methods.linalg import Moments
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.adapters import gated_ffns
+from ffbench.models.adapters import decoder_layers, gated_ffns
 from ffbench.models.forward import last_hidden
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffbench.training import output_map
 from ffbench.training.layer_fit import build_plan, fit_layer
 from ffbench.training.layer_walk import walk_layers
 from ffbench.training.output_map import fit_output_map, fit_output_maps, load_maps, save_maps
@@ -42,15 +44,15 @@ def test_full_rank_is_ridge_regression_and_less_is_its_best_approximation() -> N
     expected = ones @ torch.linalg.lstsq(ones, missing).solution
     errors = []
     for rank in range(1, 7):
-        output_map = fit_output_map(moments, rank, ridge=1e-9)
-        estimate = output_map.of(x)
+        fitted = fit_output_map(moments, rank, ridge=1e-9)
+        estimate = fitted.of(x)
         errors.append((estimate - missing).square().sum().item())
     torch.testing.assert_close(estimate, expected, atol=1e-3, rtol=1e-3)
     assert errors == sorted(errors, reverse=True)
     # Eckart and Young: rank r loses exactly the discarded singular values of the fitted values
     lost = torch.linalg.svdvals((expected - expected.mean(0)).double())[3:].square().sum().item()
     assert errors[2] - errors[5] == pytest.approx(lost, rel=1e-2)
-    assert torch.equal(fit_output_map(moments, 9, ridge=1e-9).expansion, output_map.expansion)
+    assert torch.equal(fit_output_map(moments, 9, ridge=1e-9).expansion, fitted.expansion)
     with pytest.raises(ValueError, match=r"compensator\.output_map_rank: 0 is too small"):
         fit_output_map(moments, 0)
 
@@ -94,6 +96,29 @@ def test_maps_survive_their_file(model: Any, tmp_path: Path) -> None:
     for before, after in zip(maps, load_maps(tmp_path), strict=True):
         x = torch.randn(5, 64)
         assert torch.equal(before.of(x), after.of(x))
+
+
+def test_attention_runs_once_per_layer_and_window(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, text, runs = plan_of(model), windows(3, 6 * BLOCK, 2), [0]
+    attention = type(decoder_layers(model)[0].self_attn)
+    plain = attention.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        runs[0] += 1
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(attention, "forward", counted)
+    once = fit_output_maps(model, plan, text, 12)
+    # one more window is read for the arguments that layers get
+    assert runs[0] == (len(text) + 1) * len(plan.layers)
+    monkeypatch.setattr(output_map, "attended_again", lambda layer, attended: nullcontext())
+    twice = fit_output_maps(model, plan, text, 12)
+    assert runs[0] == (3 * len(text) + 2) * len(plan.layers)
+    for one, other in zip(once, twice, strict=True):
+        assert torch.equal(one.expansion, other.expansion)
+        assert torch.equal(one.bias, other.bias)
 
 
 def test_windows_must_hold_two_blocks(model: Any) -> None:

@@ -75,7 +75,7 @@ def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
         "token_mixing": 2 * sizes.forward_flops(MIXING_WINDOWS * MIXING_TOKENS, MIXING_TOKENS),
         "sensitivity": training(SENSITIVITY_WINDOWS) * layers / 2,
         "curvature": training(s.objective.windows) * (1 + 2 * losses),
-        "output_map": 3 * mapped,
+        "output_map": 2 * mapped,
         "teacher": training(TUNING_WINDOWS),
         "tune": 4 * steps * training(TUNING_STEP_WINDOWS),
     } | measuring_flops(s, sizes)

@@ -79,6 +79,8 @@ def shape_of(model: str) -> str | None:
     return plain.get("".join(filter(str.isalnum, model)))
 
 
+DRAWN = 1_000_003  # random numbers; a prime, so that no two rows of a matrix are the same
+SPREAD = 0.02  # standard deviation of most models' first weights
 RESERVE = 4 * 10**9  # bytes for activations, the key-value cache and the card's own context
 
 
@@ -198,12 +200,13 @@ def build_shape(
     device: torch.device = CPU,
     layers: int | None = None,
 ) -> Any:
-    """Model in eval mode with random weights made on `device`, attention by SDPA; `layers` instead
-    of as many as the device measures.
+    """Model in eval mode with random weights made on `device` (`fill_randomly`), attention by SDPA;
+    `layers` instead of as many as the device measures.
 
     Raises ModelError for an unknown shape or dtype.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
 
     if dtype not in DTYPES:
         raise ModelError(f"model.dtype: {dtype!r} is unknown; valid: {', '.join(DTYPES)}")
@@ -212,13 +215,29 @@ def build_shape(
     config = shape_config(name, None if is_file(name) else layers)
     if layers is not None:
         config.num_hidden_layers = layers
-    cards = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cards), device:
-        torch.manual_seed(seed)
+    with no_init_weights(), device:
         model = AutoModelForCausalLM.from_config(
             config, dtype=DTYPES[dtype], attn_implementation="sdpa"
         )
+    model.tie_weights()
+    fill_randomly(model, seed)
     return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def fill_randomly(model: Any, seed: int) -> None:
+    """Normal numbers of the usual spread for every matrix, one for every scale, zero for every
+    bias. The same numbers are repeated: a processor takes seconds to draw the 10^8 numbers of an
+    embedding, and speed does not depend on them.
+    """
+    drawn = torch.randn(DRAWN, generator=torch.Generator().manual_seed(seed)) * SPREAD
+    for name, weight in model.named_parameters():
+        if weight.dim() < 2:
+            weight.fill_(0.0 if name.endswith("bias") else 1.0)
+            continue
+        numbers, flat = drawn.to(weight), weight.view(-1)
+        for part in flat.split(DRAWN):
+            part.copy_(numbers[: len(part)])
 
 
 def random_predictor(

@@ -69,6 +69,23 @@ def test_unknown_names() -> None:
         shapes.build_shape("smollm2-135m", "f8")
 
 
+def test_random_weights_repeat_numbers_but_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = shapes.ModelShape("qwen2", 64, 160, 2, 2, 4, 2, 16, 300, 1e6, True)
+    monkeypatch.setitem(shapes.SHAPES, "small", small)
+    monkeypatch.setattr(shapes, "DRAWN", 1009)
+    model, again, other = (shapes.build_shape("small", seed=seed) for seed in (3, 3, 4))
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    ffn, attention = model.model.layers[1].mlp, model.model.layers[1].self_attn
+    assert torch.equal(ffn.up_proj.weight, again.model.layers[1].mlp.up_proj.weight)
+    assert not torch.equal(ffn.up_proj.weight, other.model.layers[1].mlp.up_proj.weight)
+    for weight in (model.lm_head.weight, ffn.up_proj.weight, ffn.down_proj.weight):
+        assert len(weight.unique(dim=0)) == len(weight)
+        # 1009 draws: their spread is known to 1 in 45, so five times that
+        assert weight.std().item() == pytest.approx(0.02, rel=5 / 45)
+    assert torch.equal(model.model.norm.weight, torch.ones(64))
+    assert torch.equal(attention.q_proj.bias, torch.zeros(64))
+
+
 MAPPED = {"name": "surrogate", "output_map_rank": 4}
 
 

@@ -27,6 +27,7 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.models.adapters import decoder_layers
 from ffbench.models.loading import load_model
 from ffbench.models.sparse_prefill import sparse_prefill
+from ffkernels.host_memory import keep_freed_memory
 
 SCRIPT = "prefill_profile.py"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj")
@@ -103,6 +104,7 @@ def profile(arms: dict[str, Any], ids: torch.Tensor, rounds: int) -> dict[str, d
 
 def measured(plan: SparsePlan, settings: Any, tokens: int, rounds: int) -> dict[str, Any]:
     """`profile` of the three arms on one model."""
+    keep_freed_memory()
     model, tokenizer = load_model(identity.model_spec(settings))
     ids = heldout_windows(tokenizer, tokens, tokens)["prose"][:1]
     sparse = twin_of(model, own_storage=True)

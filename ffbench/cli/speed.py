@@ -127,7 +127,9 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     from ffbench.models.device import resolve_device, resolve_dtype
     from ffbench.models.loading import ModelError, load_model
     from ffbench.models.shapes import build_shape, random_plan, shown_name
+    from ffkernels.host_memory import keep_freed_memory
 
+    keep_freed_memory()
     s = job.settings
     plan = None if request.plan is None else SparsePlan.load(request.plan, keys.fingerprint(s))
     if request.shape is not None:

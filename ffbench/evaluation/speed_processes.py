@@ -19,6 +19,7 @@ from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.plan_files import plan_settings
 from ffbench.models.loading import ModelSpec, load_model
 from ffbench.models.shapes import build_shape, random_plan
+from ffkernels.host_memory import keep_freed_memory
 
 MODULE = "ffbench.evaluation.speed_processes"
 
@@ -29,8 +30,9 @@ class SpeedError(RuntimeError):
 
 def run_worker(request: dict[str, Any]) -> list[dict[str, Any]]:
     """Measure in this process; `request` as `measured_in_processes` or `measured_at_shape` writes
-    it.
+    it. The process keeps the memory that it frees.
     """
+    keep_freed_memory()
     if "shape" in request:
         model = build_shape(request["shape"], request["dtype"], layers=request["layers"])
         model = model.to(request["device"])

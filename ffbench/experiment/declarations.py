@@ -35,9 +35,9 @@ DECLARATIONS: dict[str, Declaration] = {
     "plan": Declaration(1, "the sparse plan", stored=False),
     "answers": Declaration(1, "dense answers to the scored prompts", resumable=True),
     "dense_tails": Declaration(2, "dense hidden states of the fidelity windows"),
-    "speed": Declaration(1, "times of dense and sparse prefill on one machine"),
-    "wide_speed": Declaration(1, "times at a published wide shape with random weights"),
-    "run": Declaration(3, "result.json", stored=False),
+    "speed": Declaration(2, "times of dense and sparse prefill on one machine"),
+    "wide_speed": Declaration(2, "times at a published wide shape with random weights"),
+    "run": Declaration(4, "result.json", stored=False),
 }
 
 

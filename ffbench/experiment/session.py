@@ -20,6 +20,7 @@ from ffbench.runs.cache import StageCache
 from ffbench.runs.machine import Machine
 from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
+from ffkernels.host_memory import keep_freed_memory
 
 
 def loaded(spec: ModelSpec) -> tuple[Any, Any]:
@@ -31,10 +32,13 @@ def loaded(spec: ModelSpec) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=1)
 def loaded_once(spec: ModelSpec, files: StampedFiles) -> tuple[Any, Any]:
-    """`loaded`, by the model's files with their times of change (ns)."""
+    """`loaded`, by the model's files with their times of change (ns). The process keeps the memory
+    that it frees from now on.
+    """
     from ffbench.models.fast_products import use_fast_products
     from ffbench.models.forward import check_logits
 
+    keep_freed_memory()
     model, tokenizer = load_model(spec)
     use_fast_products(model)
     check_logits(model)

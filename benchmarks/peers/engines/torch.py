@@ -17,7 +17,9 @@ def load(request: dict[str, Any]) -> tuple[Callable[[list[int]], int], dict[str,
     from ffbench.models.kernel_names import kernel_name
     from ffbench.models.loading import ModelSpec, load_model
     from ffbench.models.sparse_prefill import sparse_prefill
+    from ffkernels.host_memory import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(request["threads"])
     model, _ = load_model(ModelSpec(**request["model"]))
     forward, facts = model, {"runtime": "torch", "version": torch.__version__}

@@ -9,11 +9,13 @@ from ffkernels.bench import options
 from ffkernels.bench.cases import CaseError
 from ffkernels.bench.measure import measure
 from ffkernels.bench.report import describe, rounded
+from ffkernels.host_memory import keep_freed_memory
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the result as text unless --json, then as JSON; 2 if the plan cannot be used."""
     a = options.parse(argv)
+    keep_freed_memory()
     try:
         with torch.no_grad():
             result = measure(a)

@@ -1,8 +1,8 @@
 """Measure a plan's speed now: in fresh processes, on real text, with the machine's state noted."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,38 @@ from ffbench.experiment.calibration import heldout_windows
 from ffbench.methods.plan import PlanSettings
 from ffbench.models.kernel_names import kernel_name
 from ffbench.models.weight_copy import quick_to_load
+from ffbench.runs.cache import StageCache
+from ffbench.runs.files import read_json, write_json
+from ffbench.runs.machine import Machine
 from ffbench.runs.provenance import cpu_name
+from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
 
 TEXT_TOKENS, WINDOW = 4096, 512  # per text; longer prompts repeat them
 # Layers of a wide shape that are timed: they cost alike, so a few give the ratio of the whole.
 WIDE_LAYERS = 4
+
+
+def measured_once(
+    cache: StageCache,
+    machine: Machine | None,
+    stage: Stage,
+    measure: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """What `measure` gives with the machine to itself, kept as the stage's file.
+
+    The machine is taken before the stage's lock. The other way round, a job that waits for the lock
+    would count as working, and whoever holds the lock would wait for that job.
+    """
+
+    def make(folder: Path) -> None:
+        write_json(folder / f"{stage.name}.json", measure())
+
+    if not cache.has(stage.name, stage.key):
+        with machine.alone() if machine else nullcontext():
+            cache.get_or_make(stage.name, stage.key, make)
+    kept: dict[str, Any] = read_json(cache.path(stage.name, stage.key) / f"{stage.name}.json")
+    return kept
 
 
 def prompt_text(tokenizer: Any, tokens: int) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """The stages of one run, and its result; what is done already is read, not repeated."""
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ffbench.runs.progress import log_line
 from ffbench.runs.provenance import cpu_name, gpu_name
 from ffbench.runs.run_folder import RunFolder
 from ffbench.runs.schema import SCHEMA_VERSION
+from ffbench.runs.stage import Stage
 from ffbench.settings import RunSettings
 from ffbench.tracking.base import Tracker
 from ffbench.tracking.mirror import objective
@@ -166,7 +167,6 @@ class Pipeline(Session):
         import torch
 
         from ffbench.experiment.measured_speed import measured_speed
-        from ffbench.runs.files import read_json, write_json
 
         s = self.settings
         if not s.speed.rounds or untimed(plan.settings):
@@ -178,20 +178,11 @@ class Pipeline(Session):
             "threads": threads,
             "backend": s.kernel.backend,
         }
-
-        def make(folder: Path) -> None:
-            alone = self.machine.alone() if self.machine else nullcontext()
-            with alone:
-                plan_folder = self.run.path / "plan"
-                measured = measured_speed(s, self.model, self.tokenizer, plan_folder, threads)
-                write_json(folder / "speed.json", measured)
-
-        self.yield_to_measurements()
-        key = self.stages.speed(where)
-        # not through `cached`: a measurement must not count as a stage that others may wait for
-        folder = self.cache.get_or_make(key.name, key.key, make)
-        self.cost["speed"] = self.cache.seconds(key.name, key.key)
-        measured: dict[str, Any] = read_json(folder / "speed.json")
+        folder = self.run.path / "plan"
+        measured = self.measured(
+            self.stages.speed(where),
+            lambda: measured_speed(s, self.model, self.tokenizer, folder, threads),
+        )
         return measured | self.wide_speed(where, plan.settings)
 
     def wide_speed(self, where: dict[str, Any], settings: PlanSettings) -> dict[str, Any]:
@@ -199,24 +190,25 @@ class Pipeline(Session):
         settings.
         """
         from ffbench.experiment.measured_speed import measured_wide_speed
-        from ffbench.runs.files import read_json, write_json
 
         if not self.settings.speed.wide_shape:
             return {}
         dtype = str(self.model.dtype).removeprefix("torch.")
-        key = self.stages.wide_speed(where | {"dtype": dtype})
+        measured = self.measured(
+            self.stages.wide_speed(where | {"dtype": dtype}),
+            lambda: measured_wide_speed(self.settings, settings, self.model, where["threads"]),
+        )
+        return {"wide": measured}
 
-        def make(folder: Path) -> None:
-            with self.machine.alone() if self.machine else nullcontext():
-                measured = measured_wide_speed(
-                    self.settings, settings, self.model, where["threads"]
-                )
-                write_json(folder / "wide_speed.json", measured)
+    def measured(self, stage: Stage, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A measurement of this machine, made once."""
+        from ffbench.experiment.measured_speed import measured_once
 
+        # not through `cached`: a measurement must not count as a stage that others may wait for
         self.yield_to_measurements()
-        folder = self.cache.get_or_make(key.name, key.key, make)
-        self.cost["wide_speed"] = self.cache.seconds(key.name, key.key)
-        return {"wide": read_json(folder / "wide_speed.json")}
+        measured = measured_once(self.cache, self.machine, stage, measure)
+        self.cost[stage.name] = self.cache.seconds(stage.name, stage.key)
+        return measured
 
     def head(self) -> dict[str, Any]:
         """The fields that name the run."""

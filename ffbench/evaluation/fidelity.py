@@ -214,19 +214,32 @@ def measure(
 Interval = Callable[[list[np.ndarray]], tuple[float | None, float | None]]
 
 
+def document_means(rows: Sequence[Row], value: Callable[[Row], float]) -> list[float]:
+    """A value of each document, mean over its contexts, which share its text."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(row.document, []).append(value(row))
+    return [sum(several) / len(several) for several in values.values()]
+
+
 def tail_summary(rows: Sequence[Row], interval: Interval) -> dict[str, Any]:
-    """One tail over windows: means over texts of each text's mean, intervals over documents drawn
-    within texts, and the worst window.
+    """One tail: means over texts of the mean over each text's documents, intervals over documents
+    drawn within texts, and the worst window.
     """
     texts = [
         [row for row in rows if row.text == text] for text in dict.fromkeys(r.text for r in rows)
     ]
 
-    def mean(value: Callable[[Row], float]) -> float:
-        return sum(sum(map(value, group)) / len(group) for group in texts) / len(texts)
+    def by_text(value: Callable[[Row], float]) -> list[list[float]]:
+        return [document_means(group, value) for group in texts]
 
-    kl_low, kl_high = interval([np.array([row.kl for row in group]) for group in texts])
-    nll_low, nll_high = interval([np.array([row.nll_increase for row in group]) for group in texts])
+    def mean(value: Callable[[Row], float]) -> float:
+        return sum(sum(group) / len(group) for group in by_text(value)) / len(texts)
+
+    kl_low, kl_high = interval([np.array(group) for group in by_text(lambda row: row.kl)])
+    nll_low, nll_high = interval(
+        [np.array(group) for group in by_text(lambda row: row.nll_increase)]
+    )
     return {
         "n": len(rows),
         "kl": mean(lambda row: row.kl),

@@ -268,6 +268,8 @@ class RunStages:
             parameters["kernel"] = asdict(s.kernel)
         if s.kernel.backend == INT8:
             parameters["ffn_weights"] = INT8
+        if len(s.fidelity.contexts) > 1:  # runs with one context keep the keys that they had
+            parameters["interval_units"] = "documents"
         return declared("run", parameters, self.plan, self.answers, self.prompts, self.dense_tails)
 
 

@@ -22,15 +22,15 @@ FORMER_METRIC, FORMER_WINDOWS = "output", 16  # of the objective, before they we
 class TailFidelity:
     """Next-token distributions at dense tail positions after a sparse context, against dense."""
 
-    n: int = about("windows, one per document")
+    n: int = about("windows, one per document and context")
     kl: float | None = about("KL(dense || sparse), nats per token", None)
-    kl_low: float | None = about("95% bootstrap over windows within texts", None)
-    kl_high: float | None = about("95% bootstrap over windows within texts", None)
+    kl_low: float | None = about("95% bootstrap over documents within texts", None)
+    kl_high: float | None = about("95% bootstrap over documents within texts", None)
     kl_worst: float | None = about("of the worst window", None)
     nll_dense: float | None = about("dense, nats per token", None)
     nll_increase: float | None = about("sparse - dense, nats per token", None)
-    nll_increase_low: float | None = about("95% bootstrap over windows within texts", None)
-    nll_increase_high: float | None = about("95% bootstrap over windows within texts", None)
+    nll_increase_low: float | None = about("95% bootstrap over documents within texts", None)
+    nll_increase_high: float | None = about("95% bootstrap over documents within texts", None)
     nll_increase_worst: float | None = about("of the worst window", None)
     top1_agreement: float | None = about("share of positions with the same first choice", None)
 
@@ -41,8 +41,8 @@ class PromptFidelity:
 
     n: int = about("windows")
     kl: float | None = about("KL(dense || sparse), nats per token", None)
-    kl_low: float | None = about("95% bootstrap over windows", None)
-    kl_high: float | None = about("95% bootstrap over windows", None)
+    kl_low: float | None = about("95% bootstrap over documents", None)
+    kl_high: float | None = about("95% bootstrap over documents", None)
     top1_agreement: float | None = about("share of positions with the same first choice", None)
     ppl_ratio: float | None = about("perplexity, sparse / dense", None)
     ppl_dense: float | None = about("perplexity, dense", None)

@@ -264,6 +264,13 @@ def test_a_local_models_template_and_tokenizer_are_in_its_keys(tmp_path: Path) -
     assert len(set(keys)) == len(keys) - 1 and keys[-1] == keys[-2]
 
 
+def test_runs_with_one_context_keep_the_keys_that_they_had() -> None:
+    """With several, windows of one document once counted as independent."""
+    for contexts in ([512], [512, 1536]):
+        run = RunStages(run_settings(fidelity=FidelitySettings(contexts=contexts))).run
+        assert ("interval_units" in run.parameters) == (len(contexts) > 1)
+
+
 def test_other_dense_ends_are_judged_on_the_same_passages() -> None:
     tokenizer = load_tiny(ModelSpec("tiny", "tiny", "llama"))[1]
     fidelity = FidelitySettings(windows=2, contexts=[1536], tails=["copy"])

@@ -4,7 +4,7 @@ A stage's key holds its version, its parameters and the keys of its inputs, so a
 raised re-keys everything made from it, the run included.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,15 @@ from ffbench.training.plan_stages import (
 )
 from ffbench.training.tails import CONTEXT_TOKENS, COPY_TOKENS, TAIL_TOKENS
 from ffbench.training.token_mixing import FAR_TOKENS, MIXING_TOKENS
+
+
+def plugin_sources(named: Iterable[str]) -> dict[str, Any]:
+    """Hashes of the source of methods and tasks that are not ours, which no version of a stage
+    follows; empty without any.
+    """
+    found = {name: source_of(name) for name in sorted(named)}
+    sources = {name: source for name, source in found.items() if source}
+    return {"plugins": sources} if sources else {}
 
 
 class RunStages:
@@ -50,8 +59,9 @@ class RunStages:
 
     @cached_property
     def prompts(self) -> Stage:
-        """Identity of the scored prompts."""
-        return declared("prompts", identity.prompts_identity(self.settings))
+        """Identity of the scored prompts, and of the code that scores them if it is not ours."""
+        sources = plugin_sources(f"task {name}" for name in self.settings.task.tasks)
+        return declared("prompts", identity.prompts_identity(self.settings) | sources)
 
     @cached_property
     def fit(self) -> Stage:
@@ -65,13 +75,8 @@ class RunStages:
         return declared("fit", parameters | self.plugins("compensator"), self.model, self.text)
 
     def plugins(self, *kinds: str) -> dict[str, Any]:
-        """Hashes of the source of methods that are not ours, which no version of a stage follows;
-        empty without any.
-        """
-        named = {f"{kind} {getattr(self.plan_settings, kind).name}" for kind in kinds}
-        found = {method: source_of(method) for method in sorted(named)}
-        sources = {method: source for method, source in found.items() if source}
-        return {"plugins": sources} if sources else {}
+        """`plugin_sources` of the plan's methods."""
+        return plugin_sources(f"{kind} {getattr(self.plan_settings, kind).name}" for kind in kinds)
 
     @cached_property
     def neuron_order(self) -> Stage | None:

@@ -32,7 +32,6 @@ add_task(
         load=load,
         score=lambda text, record: 10.0 + len(text),
         chance=lambda records: None,
-        definition="1",
     )
 )
 """

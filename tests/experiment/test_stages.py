@@ -192,6 +192,22 @@ def test_another_source_of_a_plugins_method_is_another_key(
     assert (without.run.key, without.fit.key) == plain
 
 
+def test_another_source_of_a_plugins_task_is_scored_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def keys(task: str, source: str) -> tuple[str, str, str]:
+        monkeypatch.setattr(plugins, "_loaded", {"mine": Plugin("mine", source, (task,))})
+        run = RunStages(run_settings(task=TASK))
+        assert run.answers is not None
+        return run.run.key, run.answers.key, run.plan.key
+
+    plain = keys("task of_nobody", "a" * 64)
+    first, second = keys("task embedded_code", "a" * 64), keys("task embedded_code", "b" * 64)
+    for one, other, third in zip(plain[:2], first[:2], second[:2], strict=True):
+        assert len({one, other, third}) == 3
+    assert plain[2] == first[2] == second[2]
+
+
 def test_the_rank_of_another_method_is_refused_not_ignored() -> None:
     """A method without a rank has none in its settings, so none can be in its keys."""
     run = RunStages(run_settings(compensator="bias"))

@@ -14,7 +14,7 @@ from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings, block_problem
 from ffbench.methods.registry import MethodError, at_least, one_of
 from ffbench.methods.schedulers import SCHEDULERS
-from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE, SIMILAR
+from ffbench.methods.similar_blocks import BLOCKS, CONSECUTIVE
 from ffbench.methods.token_rules import TokenRule
 from ffbench.models.device import AUTO, DTYPES
 from ffbench.models.loading import SOURCES
@@ -68,7 +68,7 @@ def token_rule_problems(plan: PlanSettings) -> list[str]:
         problems.append(f"hot_fraction: {plan.hot_fraction}, but {name}; set hot_fraction=0")
     if plan.group_size != 1:
         problems.append(f"group_size: {plan.group_size}, but {name}; set group_size=1")
-    if plan.blocks == SIMILAR:
+    if plan.blocks != CONSECUTIVE:
         problems.append(f"blocks: {plan.blocks!r}, but {name}; choose {CONSECUTIVE}")
     compensator = plan.compensator
     refined = any(vars(compensator.refinements()).values())

@@ -20,6 +20,7 @@ TINY = ["model=tiny_llama", *SMALL, "task=none", "speed.rounds=1"]
         ("selector=cats compensator=rsparse", "compensator=none, bias or a plain"),
         ("selector=wina_rule compensator=none group_size=32", "group_size: 32, but"),
         ("selector=cats blocks=similar", "blocks: 'similar', but"),
+        ("selector=cats blocks=sorted", "blocks: 'sorted', but"),
         ("compensator=none blocks=similar", "choose consecutive, or compensator=surrogate"),
         (
             "selector=griffin selector.block=previous blocks=similar",

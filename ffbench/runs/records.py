@@ -150,7 +150,7 @@ def scalar_reader(kind: type) -> Reader:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if kind is float and is_number:
             return float(value)
-        if kind is int and is_number and value == int(value):
+        if kind is int and is_number and float(value).is_integer():
             return int(value)
         if kind in (str, bool) and isinstance(value, kind):
             return value

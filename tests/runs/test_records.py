@@ -1,5 +1,6 @@
 """Typed records of JSON: values by type, and the place of one that does not fit."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,8 @@ def test_values_get_the_types_of_their_fields() -> None:
         ([], "file: expected an object, got []"),
         ({}, "file: missing count"),
         ({"count": 1.5}, "file: count: expected a whole number, got 1.5"),
+        ({"count": math.inf}, "file: count: expected a whole number, got inf"),
+        ({"count": math.nan}, "file: count: expected a whole number, got nan"),
         ({"count": True}, "file: count: expected a whole number, got True"),
         ({"count": None}, "file: count: expected a whole number, got None"),
         ({"count": 1, "flag": 1}, "file: flag: expected true or false, got 1"),

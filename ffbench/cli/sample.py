@@ -1,6 +1,7 @@
 """`python -m ffbench sample`: text that a model writes itself, to fit plans on."""
 
 import shlex
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ python -m ffbench sample FOLDER model=NAME               write calibration.token
 python -m ffbench model=NAME calibration.folder=FOLDER   fit plans on it
 
 Documents are drawn from the model's own distribution, half of them as a user's first words if
-there is a chat template; the same seed gives the same text. A command that was stopped goes on
+there is a chat template; the same seed gives the same text. A command that was stopped resumes
 where it was. Files of your own may be added to the folder."""
 TEXT, SETTINGS = "samples.jsonl", "samples.json"
 
@@ -44,8 +45,8 @@ def write_text(folder: Path, job: Job, words: str) -> int:
     from ffbench.experiment.session import loaded
 
     s = job.settings
-    model = fingerprint(s)
-    what = SelfText(model["model"], model["name"], s.seed, s.calibration.window)
+    named = fingerprint(s)
+    what = SelfText(named["model"], named["name"], s.seed, s.calibration.window)
     problems = job_problems([job]) + folder_problems(folder, what.as_dict())
     if problems:
         return refuse(problems)
@@ -57,7 +58,7 @@ def write_text(folder: Path, job: Job, words: str) -> int:
         with disk_errors("write", folder):
             make_folder(folder)
         write_json(folder / SETTINGS, what.as_dict())
-        with progress_bar(total=wanted - tokens, desc="sample: tokens") as bar:
+        with closing(log), progress_bar(total=wanted - tokens, desc="sample: tokens") as bar:
             for document in documents(model, tokenizer, what, len(known)):
                 log.append(document)
                 known.append(document)
@@ -65,7 +66,6 @@ def write_text(folder: Path, job: Job, words: str) -> int:
                 tokens += document["tokens"]
                 if tokens >= wanted:
                     break
-        log.close()
     print(f"{folder / TEXT}: {len(known)} documents, {tokens} tokens of {what.name}")
     print(f"next: python -m ffbench {words} calibration.folder={shlex.quote(str(folder))}")
     return 0

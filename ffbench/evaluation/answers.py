@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,7 @@ def evaluate(
     )
     bar = progress_bar(total=missing, desc="evaluate: " + ("dense" if plan is None else "sparse"))
     with (
+        closing(log),
         bar,
         sparse_prefill(model, plan, protocol.backend)
         if plan is not None
@@ -166,5 +167,4 @@ def evaluate(
                         log.append(row)
                         bar.update()
         decoder.warn_about_dense_prompts("task")
-    log.close()
     return log.read()

@@ -43,7 +43,7 @@ from ffbench.training.plan_stages import (
 from ffbench.training.tails import TailWindow, block_tail_windows, tail_windows, window_length
 from ffbench.training.token_mixing import load_scores, save_scores, token_mixing_scores
 from ffbench.training.tuning.teacher import save_teacher
-from ffbench.training.tuning.tune import tune
+from ffbench.training.tuning.tune import forget_state, tune
 
 logger = logging.getLogger(__name__)
 
@@ -242,6 +242,7 @@ class PlanBuilder:
             layers = tune(self.model, plan, windows, weights, teacher, steps, folder)
             fits = [LayerFit(one.compensation, one.predictor, one.statistics) for one in layers]
             save_fits(fits, folder)
+            forget_state(folder)
 
         fits = load_fits(self.cache(stage, make), self.settings.compensator)
         return replace(

@@ -1,6 +1,7 @@
 """Answers of tiny models: against generate and one forward pass, batched against alone, stopped and
 taken up again."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from small_plans import small_settings
 
+from ffbench.evaluation import answers as module
 from ffbench.evaluation.answers import Protocol, evaluate
 from ffbench.evaluation.chat_template import PromptError
 from ffbench.evaluation.decoding import Decoder, Ending
@@ -190,6 +192,22 @@ def test_a_scorer_that_fails_does_not_end_the_evaluation(tiny: tuple, tmp_path: 
     assert [row["score"] for row in found] == [0.0, 0.0]
     reason = "RecursionError: maximum recursion depth exceeded"
     assert [row["score_error"] for row in found] == [reason, reason]
+
+
+def test_an_evaluation_that_fails_leaves_no_file_open(
+    tiny: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [module.answer]  # one that works
+
+    def failing(*given: Any) -> list[dict[str, Any]]:
+        return calls.pop()(*given)
+
+    monkeypatch.setattr(module, "answer", failing)
+    opened = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(IndexError):
+        answers(tiny, tmp_path)
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
+    assert len(os.listdir("/proc/self/fd")) == opened
 
 
 def test_more_positions_than_the_model_knows_are_refused(tiny: tuple, tmp_path: Path) -> None:

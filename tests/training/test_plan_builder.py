@@ -117,7 +117,10 @@ def test_fits_are_shared_by_selectors_sparsities_and_block_sizes(cache: FolderCa
     assert cache.made[3:] == ["fit"]
 
 
-def test_each_method_makes_its_own_stages(cache: FolderCache) -> None:
+def test_each_method_makes_its_own_stages(
+    cache: FolderCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ffbench.training.tuning.tune.SAVE_EVERY", 1)
     model = tiny_model()
     built_plan(model, cache, compensator="lowrank")
     assert cache.made == ["fit", "refit"]
@@ -126,6 +129,8 @@ def test_each_method_makes_its_own_stages(cache: FolderCache) -> None:
     assert sorted(cache.made[2:]) == ["curvature", "fit", "output_map", "teacher", "tune"]
     built_plan(model, cache, compensator=tuned, scheduler="curvature")
     assert len(cache.made) == 7
+    kept = [path.name for path in (cache.folder / "tune").glob("*/*")]
+    assert sorted(kept) == ["layers.safetensors", "losses.json"], "the state is of no use any more"
 
 
 @pytest.mark.parametrize("scheduler", ["uniform", "sensitivity"])

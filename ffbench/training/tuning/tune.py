@@ -117,6 +117,11 @@ class Checkpoint:
         return found
 
 
+def forget_state(folder: Path) -> None:
+    """Remove the state of a tuning whose result is kept; it takes three times what was tuned."""
+    (folder / STATE).unlink(missing_ok=True)
+
+
 def tune(
     model: Any,
     plan: SparsePlan,
@@ -132,7 +137,8 @@ def tune(
     positions that read the window's sparse context. The backbone is frozen; the predictor changes
     only if it is the plan's selector. Windows are taken in turn; `teacher` holds what
     `save_teacher` wrote for them. State goes into `folder` now and then, and a later call resumes
-    from it. Writes losses.json. Raises ValueError if a context does not hold whole blocks.
+    from it, until `forget_state`. Writes losses.json. Raises ValueError if a context does not hold
+    whole blocks.
     """
     size = plan.settings.block_size
     if any((window.end - window.first) % size for window in windows):

@@ -144,14 +144,7 @@ def conditions(request: Request) -> dict[str, Any]:
     return {
         "model": masked(request.model),
         "plan": request.plan.name,
-        "selector": settings.selector.name,
-        "compensator": settings.compensator.name,
-        "scheduler": settings.scheduler.name,
-        "parameters": {
-            "selector": settings.selector.parameters(),
-            "compensator": settings.compensator.parameters(),
-            "scheduler": settings.scheduler.parameters(),
-        },
+        **settings.method_fields(),
         "sparsity": settings.sparsity,
         "block_size": settings.block_size,
         "device": device,

@@ -195,14 +195,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     return facts | {
         "dtype": str(model.dtype).removeprefix("torch."),
         "layers": len(plan.layers),
-        "selector": p.selector.name,
-        "compensator": p.compensator.name,
-        "scheduler": p.scheduler.name,
-        "parameters": {
-            "selector": p.selector.parameters(),
-            "compensator": p.compensator.parameters(),
-            "scheduler": p.scheduler.parameters(),
-        },
+        **p.method_fields(),
         "sparsity": p.sparsity,
         "block_size": p.block_size,
         "blocks": p.blocks,

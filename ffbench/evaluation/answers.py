@@ -1,7 +1,7 @@
 """Score a model, dense or sparse, on task records; answers are written one by one."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,10 @@ from ffbench.methods.plan import SparsePlan
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.progress import progress_bar
-from ffbench.tasks.base import TaskRecord, TaskSpec
+from ffbench.tasks.base import TaskRecord, TaskSpec, Work
 
 PROTOCOLS = ("whole", "context")  # the part of a prompt that runs sparse; see `Decoder`
 TAIL_CHARACTERS = 600  # of the prompt's end, kept with each answer for a reader
-Work = list[tuple[TaskSpec, list[TaskRecord]]]
 Batch = list[tuple[TaskRecord, PromptIds]]
 
 
@@ -131,7 +130,7 @@ def evaluate(
     model: Any,
     tokenizer: Any,
     plan: SparsePlan | None,
-    work: Iterable[tuple[TaskSpec, list[TaskRecord]]],
+    work: Work,
     log: AnswerLog,
     protocol: Protocol,
 ) -> list[dict[str, Any]]:
@@ -144,7 +143,6 @@ def evaluate(
     done: dict[str, set[str]] = {}
     for known in log.read():
         done.setdefault(known["task"], set()).add(known["record_id"])
-    work = list(work)
     missing = sum(
         record.record_id not in done.get(spec.name, ())
         for spec, records in work

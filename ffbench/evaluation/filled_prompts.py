@@ -4,9 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from ffbench.evaluation.prompts import prompt_size
-from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec
-
-Work = list[tuple[TaskSpec, list[TaskRecord]]]
+from ffbench.tasks.base import TaskError, TaskRecord, TaskSpec, Work
 
 
 @lru_cache(maxsize=8)  # every run of a sweep asks

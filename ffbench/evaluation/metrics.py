@@ -1,19 +1,17 @@
 """Metrics of a run from paired answers: per task, category and length bucket, and their means."""
 
 import logging
-from collections.abc import Mapping
 
 import numpy as np
 
 from ffbench.evaluation.group_metrics import Answers, Group, Metrics, gold_metrics, group_metrics
-from ffbench.tasks.base import TaskRecord, TaskSpec
+from ffbench.methods.flops import PlanFlops
+from ffbench.tasks.base import TaskRecord, TaskSpec, Work
 
 logger = logging.getLogger(__name__)
 
 # LongBench-E's buckets: words below the bound, as the record states them.
 BUCKETS = {"0-4k": 4000, "4-8k": 8000, "8k+": None}
-
-Work = list[tuple[TaskSpec, list[TaskRecord]]]
 
 
 def bucket_of(length: int) -> str:
@@ -28,17 +26,6 @@ def data_name(work: Work) -> str | None:
     suites = sorted({spec.suite for spec, _ in work if spec.suite})
     part = any(len(records) < (spec.published or 0) for spec, records in work if spec.suite)
     return ("subset of " if part else "") + " and ".join(suites) if suites else None
-
-
-def flops_used(density_used: float, flops: Mapping[str, float] | None) -> float | None:
-    """FFN FLOPs of whole prompts over dense ones, selector and compensator included.
-
-    `flops` holds `ratio`, the FLOPs of sparse blocks over dense ones, and `ideal`, their density.
-    """
-    if flops is None or flops["ideal"] >= 1:
-        return None
-    sparse_share = (1 - density_used) / (1 - flops["ideal"])
-    return 1 - sparse_share * (1 - flops["ratio"])
 
 
 class PairedAnswers:
@@ -106,13 +93,12 @@ class PairedAnswers:
             "record_mean": gold_metrics([Group(sparse, dense, None)], None),
         }
 
-    def task(
-        self, spec: TaskSpec, records: list[TaskRecord], flops: Mapping[str, float] | None
-    ) -> Metrics:
+    def task(self, spec: TaskSpec, records: list[TaskRecord], flops: PlanFlops | None) -> Metrics:
         """Metrics of one task."""
         group = self.of(spec, records)
         cut = [answer["tokens_cut"] for answer in group.sparse if answer["tokens_cut"]]
         density = float(group.column("density").mean()) if self.measured else 1.0
+        used = flops.whole_prompt(density) if flops else None
         buckets = {
             name: group_metrics([self.of(spec, part)])
             for name in BUCKETS
@@ -127,7 +113,7 @@ class PairedAnswers:
             "tokens_cut": sum(cut) / len(cut) if cut else 0.0,
             "prompt_tokens": float(group.column("prompt_tokens").mean()),
             "density_used": density,
-            "flops_used": flops_used(density, flops) if self.measured else 1.0,
+            "flops_used": used if self.measured else 1.0,
             "buckets": buckets if spec.length_buckets else None,
             "scorer_failures": self.scorer_failures(group),
         }
@@ -139,13 +125,13 @@ class PairedAnswers:
 
 
 def task_metrics(
-    dense: Answers, sparse: Answers, work: Work, flops: Mapping[str, float] | None = None
+    dense: Answers, sparse: Answers, work: Work, flops: PlanFlops | None = None
 ) -> Metrics:
     """The fields of the result schema that come from paired answers: `data`, `tasks`,
     `categories`, `buckets`, `mean`, `category_mean`, `gold`, `at_chance` and `scorer_failures`.
 
-    `flops`: `ratio` and `ideal` of the plan's sparse blocks, for `flops_used`. For a dense run pass
-    the same list twice.
+    `flops`: of the plan's sparse blocks, for `flops_used`. For a dense run pass the same list
+    twice.
     """
     paired = PairedAnswers(dense, sparse, work)
     if paired.at_chance:

@@ -18,13 +18,11 @@ from ffbench.models.hub import commit_of
 from ffbench.models.loading import ModelSpec, planned_dtype, weight_files
 from ffbench.runs.identity import content_key, file_hash
 from ffbench.settings import RunSettings
-from ffbench.tasks.base import TaskRecord, TaskSpec
+from ffbench.tasks.base import TaskRecord, TaskSpec, Work
 from ffbench.tasks.registry import get_spec
 
 EMBEDDED = "embedded"
 RECORD_CHOICE = "even_by_length"  # ffbench.tasks.base.choose_evenly
-
-Work = list[tuple[TaskSpec, list[TaskRecord]]]
 
 
 def model_spec(settings: RunSettings) -> ModelSpec:

@@ -259,16 +259,13 @@ class Pipeline(Session):
         plan.card |= measured_card(fidelity, speed)
         save_header(plan, self.run.path / "plan")
         flops = flops_of(plan)
-        metrics = task_metrics(dense, self.sparse_answers(plan), self.work, asdict(flops))
+        metrics = task_metrics(dense, self.sparse_answers(plan), self.work, flops)
         p = plan.settings
-        methods = {"selector": p.selector, "compensator": p.compensator, "scheduler": p.scheduler}
-        plain: dict[str, Any] = {name: method.name for name, method in methods.items()}
         return (
             self.head()
             | dict.fromkeys(UNMEASURED)
-            | plain
+            | p.method_fields()
             | {
-                "parameters": {name: m.parameters() for name, m in methods.items()},
                 "block_size": s.block_size,
                 "blocks": s.blocks,
                 "calibration_text": identity.calibration_name(s),

@@ -22,13 +22,12 @@ class PlanFlops:
     selector: float
     compensator: float
 
-    def whole_prompt(self, density_used: float, ideal: float | None = None) -> float:
+    def whole_prompt(self, density_used: float) -> float:
         """Ratio for a prompt of which `density_used` of all neurons were computed.
 
         The sparse share of the prompt is worked out from it: dense tokens use density 1.
         """
-        kept = self.ideal if ideal is None else ideal
-        sparse = (1 - density_used) / (1 - kept) if kept < 1 else 0.0
+        sparse = (1 - density_used) / (1 - self.ideal) if self.ideal < 1 else 0.0
         return 1 - sparse * (1 - self.ratio)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.compensators import Compensator, CompensatorState
+from ffbench.methods.registry import Method
 from ffbench.methods.schedulers import Scheduler
 from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
@@ -61,11 +62,23 @@ class PlanSettings:
         ]
         return problems + ([] if self.blocks in BLOCKS else [f"blocks is {self.blocks!r}"])
 
+    def methods(self) -> dict[str, Method]:
+        """The methods by kind."""
+        return {kind: getattr(self, kind) for kind in METHODS}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values; each method as a mapping of its name and parameters."""
         plain = {name: value for name, value in vars(self).items() if name not in METHODS}
-        methods = {name: getattr(self, name) for name in METHODS}
-        return {n: {"name": m.name, **m.parameters()} for n, m in methods.items()} | plain
+        methods = self.methods().items()
+        return {kind: {"name": m.name, **m.parameters()} for kind, m in methods} | plain
+
+    def method_fields(self) -> dict[str, Any]:
+        """The methods as results and benchmark lines have them: a name by kind, and `parameters`
+        by kind.
+        """
+        names = {kind: method.name for kind, method in self.methods().items()}
+        parameters = {kind: method.parameters() for kind, method in self.methods().items()}
+        return names | {"parameters": parameters}
 
 
 METHODS = ("selector", "compensator", "scheduler")

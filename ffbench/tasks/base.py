@@ -180,6 +180,7 @@ class TaskSpec:
             return None
 
 
+Work = list[tuple[TaskSpec, list[TaskRecord]]]  # tasks with the records that are scored
 TASKS: dict[str, TaskSpec] = {}
 
 

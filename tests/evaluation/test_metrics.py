@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ffbench.evaluation.metrics import PairedAnswers, bucket_of, data_name, flops_used, task_metrics
+from ffbench.evaluation.metrics import PairedAnswers, bucket_of, data_name, task_metrics
+from ffbench.methods.flops import PlanFlops
 from ffbench.tasks.base import TaskRecord, TaskSpec
 
 
@@ -192,18 +193,12 @@ def test_what_a_claim_of_under_6_percent_needs() -> None:
     assert needed(0.08)["records_if_loss_is_as_measured"] is None
 
 
-@pytest.mark.parametrize(
-    ("density", "flops", "expected"),
-    [
-        (0.5, {"ideal": 0.5, "ratio": 0.6}, 0.6),  # all tokens sparse
-        (1.0, {"ideal": 0.5, "ratio": 0.6}, 1.0),
-        (0.5625, {"ideal": 0.5, "ratio": 0.594}, 0.594 * 14 / 16 + 2 / 16),
-        (1.0, {"ideal": 1.0, "ratio": 1.0}, None),
-        (0.7, None, None),
-    ],
-)
-def test_flops_of_whole_prompts(density: float, flops: dict | None, expected: float | None) -> None:
-    assert flops_used(density, flops) == (None if expected is None else pytest.approx(expected))
+def test_flops_of_a_task_count_its_dense_tokens() -> None:
+    dense, sparse = rows(WORK, DENSE, 2.0), rows(WORK, SPARSE, 2.5)
+    found = task_metrics(dense, sparse, WORK, PlanFlops(0.6, 0.5, 0.05, 0.05))["tasks"]["qa"]
+    # density 0.75: half of the tokens are sparse
+    assert found["density_used"] == 0.75 and found["flops_used"] == pytest.approx(0.5 + 0.5 * 0.6)
+    assert task_metrics(dense, sparse, WORK)["tasks"]["qa"]["flops_used"] is None
 
 
 def test_a_dense_run_is_measured_against_itself() -> None:

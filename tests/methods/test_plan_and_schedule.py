@@ -11,7 +11,7 @@ import torch
 from tiny_plans import random_tiny_plan, tiny_model
 
 from ffbench.methods.compensators import OutputMap
-from ffbench.methods.flops import flops_of
+from ffbench.methods.flops import PlanFlops, flops_of
 from ffbench.methods.plan import PlanError, SparsePlan
 from ffbench.methods.schedulers import SCHEDULERS, LayerMeasurements, schedule
 from ffbench.methods.schedulers.budget import allot, keep_most_valuable, whole_layers
@@ -198,3 +198,5 @@ def test_flops_of_a_whole_prompt() -> None:
     expected = 0.5 + 0.5 * flops.ratio
     np.testing.assert_allclose(flops.whole_prompt(0.75), expected)
     assert flops.whole_prompt(1.0) == 1
+    assert flops.whole_prompt(0.5) == pytest.approx(flops.ratio)  # all tokens are sparse
+    assert PlanFlops(1.0, 1.0, 0.0, 0.0).whole_prompt(1.0) == 1  # every layer is whole

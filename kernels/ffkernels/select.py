@@ -5,6 +5,8 @@ operations elsewhere: `ffkernels::block_means` and `ffkernels::keep_largest`. Ne
 on the host.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -62,7 +64,7 @@ def keep_largest(
             f"{list(offsets.shape)}"
         )
     return torch.ops.ffkernels.keep_largest(  # type: ignore[no-any-return]
-        scores, count, group, first, prior, limit, offsets, backend
+        scores, count, offsets, group, first, prior, limit, backend
     )
 
 
@@ -139,21 +141,14 @@ def _runs_in_triton(x: Tensor, backend: str) -> bool:
     return reason is None
 
 
-def _keep_largest(
-    scores: Tensor,
-    count: int,
-    group: int,
-    first: int,
-    prior: Tensor | None,
-    limit: float,
-    offsets: Tensor | None,
-    backend: str,
-) -> Tensor:
+def _keep_largest(scores: Tensor, count: int, offsets: Tensor | None, *options: Any) -> Tensor:
+    """The operator; options: group, first, prior, limit, backend."""
+    *ranking, backend = options
     if _runs_in_triton(scores, backend):
         from ffkernels.triton import select
 
-        return select.keep_largest(scores, count, group, first, prior, limit, offsets)
-    return torch_keep_largest(scores, count, group, first, prior, limit, offsets)
+        return select.keep_largest(scores, count, *ranking, offsets)
+    return torch_keep_largest(scores, count, *ranking, offsets)
 
 
 def _block_means(
@@ -166,16 +161,7 @@ def _block_means(
     return torch_block_means(x, block_size, centre, dtype)
 
 
-def _fake_largest(
-    scores: Tensor,
-    count: int,
-    group: int,
-    first: int,
-    prior: Tensor | None,
-    limit: float,
-    offsets: Tensor | None,
-    backend: str,
-) -> Tensor:
+def _fake_largest(scores: Tensor, count: int, offsets: Tensor | None, *_: object) -> Tensor:
     shape = (scores.shape[0], count) if offsets is None else (count,)
     return scores.new_empty(shape, dtype=torch.int32)
 
@@ -185,8 +171,8 @@ def _fake_means(x: Tensor, block_size: int, centre: Tensor, dtype: torch.dtype, 
 
 
 _library.define(
-    "keep_largest(Tensor scores, SymInt count, SymInt group, SymInt first, Tensor? prior, "
-    "float limit, Tensor? offsets, str backend) -> Tensor",
+    "keep_largest(Tensor scores, SymInt count, Tensor? offsets, SymInt group, SymInt first, "
+    "Tensor? prior, float limit, str backend) -> Tensor",
     tags=TAGS,
 )
 _library.define(

@@ -53,7 +53,7 @@ class TaskSettings:
 
 @dataclass
 class KernelSettings:
-    """Backend of `ffkernels`, and CPU threads of the whole process (0: torch's own choice)."""
+    """Backend of `ffkernels`, and CPU threads of the timings (0: as many as torch takes)."""
 
     backend: str = "auto"
     threads: int = 0

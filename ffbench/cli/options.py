@@ -77,8 +77,7 @@ class Parser(argparse.ArgumentParser):
             known = [option for option in self._option_string_actions if option.startswith("--")]
             return (
                 f"{named}{word}: no such option{suggestion(word.partition('=')[0], known)} "
-                "Options: "
-                f"{', '.join(known)}"
+                f"Options: {', '.join(known)}"
             )
         if "=" in word:
             return f"{named}{word}: of settings only output_dir=FOLDER is taken here"

@@ -10,8 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ffbench.cli.launchers.settings import PACKAGES, installed
 from ffbench.cli.method_settings import is_parameter, parameter_keys
 from ffbench.settings import MISSING, RunSettings
-from ffbench.suggestions import nearest as nearest_name
-from ffbench.suggestions import paper_override, suggestion
+from ffbench.suggestions import nearest, paper_override, suggestion
 
 PACKAGED = ("sweep", "experiment")
 
@@ -40,11 +39,6 @@ def inside_mapping(key: str) -> bool:
     """
     mappings = [name for name, kind in setting_types().items() if get_origin(kind) is dict]
     return not is_parameter(key) and any(key.startswith(f"{name}.") for name in mappings)
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """A hint with the nearest of `names`, or a full stop."""
-    return suggestion(name, names)
 
 
 def values_of(override: Override) -> list[Any]:
@@ -153,7 +147,9 @@ def value_problems(override: Override, keys: list[str]) -> list[str]:
         value = values_of(override)[0]
         return [f"{key}: a {group} is chosen by its name alone: {group}={value}"]
     if key not in keys and not inside_mapping(key):
-        return [f"{key}: no such setting{nearest(key, keys)} `python -m ffbench --help` lists all"]
+        return [
+            f"{key}: no such setting{suggestion(key, keys)} `python -m ffbench --help` lists all"
+        ]
     if is_parameter(key):  # typed by the chosen method, which is known later
         return []
     kind = setting_types().get(key)
@@ -183,7 +179,7 @@ def key_problem(override: Override, keys: list[str], groups: dict[str, list[str]
         return None
     if other := paper_override(name):
         return f"{name}: no such setting; did you mean {other!r}?"
-    near = nearest_name(name, [*groups, *keys])
+    near = nearest(name, [*groups, *keys])
     if near not in groups:
         return None
     return f"{name}: no such group; did you mean {near!r}? Groups: {', '.join(groups)}"

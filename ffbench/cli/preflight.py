@@ -21,8 +21,7 @@ def folder_problems(jobs: list[Job]) -> list[str]:
         return []
     return [
         f"output_dir: the jobs of one command share one folder, received {', '.join(folders)}; "
-        "runs "
-        "are told apart by their keys: give one output_dir, or start one command per folder"
+        "runs are told apart by their keys: give one output_dir, or start one command per folder"
     ]
 
 

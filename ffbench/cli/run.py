@@ -74,8 +74,8 @@ def show(options: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def checked(jobs: list[Job], overrides: list[str], dry_run: bool, name: str | None) -> int:
-    """Check every job, then list the jobs (`dry_run`) or do what is missing under the sweep "
-    "name.
+    """Check every job, then list the jobs (`dry_run`) or do what is missing; `name` is the
+    sweep's.
     """
     from ffbench.cli.preflight import disk_problems, job_problems
     from ffbench.runs.status import jobs_status

@@ -23,8 +23,7 @@ def full_keys(output_dir: str, prefixes: Sequence[str]) -> list[str]:
             more = ", ..." if len(matches) > SHOWN else ""
             problems.append(
                 f"{prefix}: {len(matches)} runs begin so ({', '.join(matches[:SHOWN])}{more}); "
-                "give "
-                "more digits"
+                "give more digits"
             )
         else:
             problems.append(

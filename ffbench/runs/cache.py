@@ -151,6 +151,5 @@ class StageCache:
         except Timeout:
             raise StoreError(
                 f"stage {stage} {key} was still being made by another process after "
-                f"{timeout:.0f} s; "
-                "end that process or start again later"
+                f"{timeout:.0f} s; end that process or start again later"
             ) from None

@@ -54,8 +54,7 @@ def canonical(value: Any, where: str = "") -> Any:
         return [canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
     raise TypeError(
         f"content key: {where or 'value'} is a {type(value).__name__}; allowed are mappings, "
-        "lists, "
-        "text, numbers, true, false and null"
+        "lists, text, numbers, true, false and null"
     )
 
 

@@ -37,7 +37,7 @@ class TailFidelity:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptFidelity:
-    """The same over the sparse prompt tokens themselves: a diagnostic, never the headline."""
+    """The same at the prompt's own tokens, dense ends included: a diagnostic, not the headline."""
 
     n: int = about("windows")
     kl: float | None = about("KL(dense || sparse), nats per token", None)
@@ -55,7 +55,7 @@ class FidelityRow:
     text: str = about("kind of text")
     document: str = about("name of the document")
     context: int = about("tokens of the sparse context")
-    tail: str = about("continuation, copy, question, or prompt: the sparse tokens themselves")
+    tail: str = about("continuation, copy, question, or prompt: the prompt's own tokens")
     tokens: int = about("tail tokens")
     kl: float = about("KL(dense || sparse), nats per token")
     nll_dense: float | None = about("dense, nats per token", None)
@@ -83,7 +83,7 @@ class FidelityFields:
     by_context: dict[str, dict[str, TailFidelity]] = about(
         "context length, as text -> tail", factory=dict
     )
-    prompt: PromptFidelity | None = about("the sparse tokens themselves", None)
+    prompt: PromptFidelity | None = about("the prompt's own tokens", None)
     density_used: float | None = about("FFN neurons computed in the prompts over dense", None)
     flops_used: float | None = about("FFN FLOPs of the whole prompt over dense, all included", None)
     rows: list[FidelityRow] = about("one per window and tail", factory=list)

@@ -110,9 +110,8 @@ class CostEstimate:
         if self.seconds is None:
             return f"{self.jobs} jobs to do; no past run to estimate their cost from"
         return (
-            f"{self.jobs} jobs to do, about {duration(self.seconds)} one after the other "
-            "(median of "
-            f"{self.based_on} past runs; what is cached already makes it less)"
+            f"{self.jobs} jobs to do, about {duration(self.seconds)} one after the other (median "
+            f"of {self.based_on} past runs; what is cached already makes it less)"
         )
 
 

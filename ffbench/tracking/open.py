@@ -32,8 +32,7 @@ def open_tracker(
     except ImportError as error:
         warn_once(
             f"W&B is not installed ({error}); this run is not tracked. Install it with `pip "
-            "install "
-            "'ffbench[tracking]'`, or choose tracker=none."
+            "install 'ffbench[tracking]'`, or choose tracker=none."
         )
         return NullTracker()
     return WandbTracker.open(settings, mode, run_key, config, folder)

@@ -27,9 +27,8 @@ class SyncReport:
             for key, reason in group.items()
         ]
         total = (
-            f"{len(self.sent)} sent, {len(self.present)} already there, {len(self.skipped)} "
-            "skipped, "
-            f"{len(self.failed)} failed"
+            f"{len(self.sent)} sent, {len(self.present)} already there, "
+            f"{len(self.skipped)} skipped, {len(self.failed)} failed"
         )
         return [*rows, total]
 

@@ -19,9 +19,8 @@ def load_plan(
     pretrained = options.get("pretrained")
     if model_name is None or not isinstance(pretrained, str):
         log.warning(
-            "plan %s: its model fingerprint is not checked, only its sizes; give "
-            "model_name=NAME as in the "
-            "plan's model config to check it",
+            "plan %s: its model fingerprint is not checked, only its sizes; give model_name=NAME "
+            "as in the plan's model config to check it",
             folder,
         )
         return SparsePlan.load(folder)

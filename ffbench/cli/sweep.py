@@ -24,7 +24,7 @@ def parser_of() -> Parser:
         required=True,
         help="run here; with a server use `wandb sweep`",
     )
-    parser.add_argument("--count", type=int, help="trials of a random or bayes search")
+    parser.add_argument("--count", type=int, help="at most so many trials")
     parser.add_argument("--seed", type=int, default=0, help="seed of a random or bayes search")
     parser.add_argument("--dry-run", action="store_true", help="list the jobs, do nothing")
     bayes = parser.add_argument_group("method bayes (needs ffbench[search])")

@@ -49,13 +49,13 @@ class LocalSweep:
     early_terminate: EarlyTerminate | None = None
 
     def jobs(self, count: int | None = None, seed: int = 0) -> list[list[str]]:
-        """Overrides of every job: the whole grid, or `count` (the file's run_cap, else 20) random
-        trials.
+        """Overrides of every job: `count` of the grid or random trials; without it the file's
+        run_cap, else the whole grid or 20 trials.
 
         The same seed gives the same trials; a longer list begins with the shorter one.
         """
         if self.method == "grid":
-            trials = itertools.islice(grid_trials(self.parameters), self.run_cap or count)
+            trials = itertools.islice(grid_trials(self.parameters), count or self.run_cap)
         else:
             trials = itertools.islice(
                 random_trials(self.parameters, seed), count or self.run_cap or DEFAULT_RUNS

@@ -53,6 +53,7 @@ def test_a_grid_is_the_product_in_order(tmp_path: Path) -> None:
 
 def test_run_cap_and_count_shorten(tmp_path: Path) -> None:
     assert len(load_local_sweep(write(tmp_path, run_cap=1)).jobs()) == 1
+    assert len(load_local_sweep(write(tmp_path, run_cap=1)).jobs(2)) == 2
     assert len(load_local_sweep(write(tmp_path)).jobs(count=1)) == 1
 
 

@@ -23,12 +23,7 @@ def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
     axes = list(objectives)
     if len(axes) == 1:
         axes = [Objective("answer_kl"), Objective("flops")]
-        sign = -1 if objectives[0].maximize else 1
-        best = min(measured.values(), key=lambda trial: sign * value_of(trial).value)
-        lines.append(
-            f"best {objectives[0].name}: {value_of(best).text()} in trial {best.number}, run "
-            f"{best.run_key}"
-        )
+        lines.append(best_line(list(measured.values()), objectives[0]))
     results = {key: search.store.folder(key).result() for key in measured}
     points = {key: [axis.of(result) for axis in axes] for key, result in results.items()}
     whole: dict[str, list[Any]] = {key: row for key, row in points.items() if None not in row}
@@ -48,6 +43,20 @@ def front_lines(search: Trials, objectives: "Sequence[Objective]") -> list[str]:
         "something by more than noise"
     )
     return [*lines, "", title, "", *markdown([heads, *rows])]
+
+
+def best_line(measured: "Sequence[SearchTrial]", objective: "Objective") -> str:
+    """The best trial of one objective, and how many others are not worse by more than noise."""
+    from ffbench.search.front import clearly_better
+
+    sign = -1 if objective.maximize else 1
+    best = min(measured, key=lambda trial: sign * value_of(trial).value)
+    value, others = value_of(best), [trial for trial in measured if trial is not best]
+    near = [one for one in others if not clearly_better(value, value_of(one), objective.maximize)]
+    line = f"best {objective.name}: {value.text()} in trial {best.number}, run {best.run_key}"
+    if not near:
+        return line
+    return f"{line}; {len(near)} of {len(others)} others cannot be told from it"
 
 
 def value_of(trial: SearchTrial) -> "Measured":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ffbench.evaluation.bootstrap import Interval, bootstrap
+from ffbench.tracking.early_terminate import LIVE_METRIC
 from ffbench.tracking.mirror import metrics, result_objective
 
 PROMPT = "prompt"
@@ -54,7 +55,7 @@ class Objective:
 
     def needs(self) -> str | None:
         """The part of a run that measures it: fidelity or speed; None for another."""
-        if self.name in ("answer_kl", "flops", "objective"):
+        if self.name in ("answer_kl", "flops", LIVE_METRIC):
             return "fidelity"
         if self.name == "time":
             return "speed"
@@ -75,6 +76,8 @@ class Objective:
         if self.name == "flops":
             value = (result.get("fidelity") or {}).get("flops_used")
             return None if value is None else Measured(value, value, value)
+        if self.name == LIVE_METRIC:
+            return kl_and_flops(result)
         return path_value(self.name, result)
 
 
@@ -107,6 +110,17 @@ def interval(units: Mapping[Unit, float]) -> Interval:
     return bootstrap([np.array(group) for group in texts.values()])
 
 
+def kl_and_flops(result: Mapping[str, Any]) -> Measured | None:
+    """`tracking.mirror.objective` with the interval of its KL; FLOPs are counted, not measured."""
+    value = result_objective(dict(result))
+    kl = answer_kl((result.get("fidelity") or {}).get("rows") or [])
+    if value is None or kl is None:
+        return None if value is None else Measured(value)
+    flops = result["flops"]["ratio"]
+    low, high = (None if end is None else end + flops for end in (kl.low, kl.high))
+    return Measured(value, low, high, {unit: one + flops for unit, one in kl.units.items()})
+
+
 def relative_time(result: Mapping[str, Any]) -> Measured | None:
     """Sparse over dense time to the first token at the first length; lowest to highest process."""
     rows = (result.get("speed") or {}).get("ttft") or []
@@ -119,7 +133,7 @@ def relative_time(result: Mapping[str, Any]) -> Measured | None:
 
 def path_value(path: str, result: Mapping[str, Any]) -> Measured | None:
     """A metric as W&B names it, with the interval next to it."""
-    numbers: Any = metrics(dict(result)) | {"objective": result_objective(dict(result))}
+    numbers: Any = metrics(dict(result))
     *folders, name = path.split("/")
     for folder in folders:
         numbers = numbers.get(folder)

@@ -84,6 +84,20 @@ def test_times_of_another_machine_are_left_out(
     assert "1 of 1 measured runs" in table and other.run_key not in table
 
 
+def test_the_best_trial_is_told_with_those_that_noise_hides(
+    here: TimingMachine, tmp_path: Path
+) -> None:
+    search = trials(RunStore(tmp_path), ["time"])
+    told(search, here, 1.2)
+    best = front_lines(search, search.search.objectives)[0]
+    assert best.startswith("best time: 0.83") and best.endswith(search.trials[0].run_key)
+    told(search, here, 1.25)  # brackets of 0.1 on each side overlap
+    told(search, here, 0.5)
+    best = front_lines(search, search.search.objectives)[0]
+    assert f"trial 2, run {search.trials[1].run_key}" in best
+    assert best.endswith("; 1 of 2 others cannot be told from it")
+
+
 def test_what_is_no_time_is_told_from_any_machine(here: TimingMachine, tmp_path: Path) -> None:
     search = trials(RunStore(tmp_path), ["flops"])
     told(search, here)

@@ -47,6 +47,21 @@ def test_dense_is_its_own_reference() -> None:
     assert [value.value for value in values if value] == [0, 1, 1]
 
 
+def test_the_live_metric_has_the_interval_of_its_kl() -> None:
+    spread = np.random.default_rng(0).gamma(2.0, 0.1, 12)
+    rows = [
+        {"text": "prose", "document": str(number), "context": 8, "tail": "copy", "kl": kl}
+        for number, kl in enumerate(spread)
+    ]
+    fidelity = {"rows": rows, "tails": {"copy": {"kl": float(spread.mean())}}}
+    result = {"sparsity": 0.5, "fidelity": fidelity, "flops": {"ratio": 0.6}}
+    kl, whole = (Objective(name).of(result) for name in ("answer_kl", "objective"))
+    assert kl is not None and whole is not None
+    for name in ("value", "low", "high"):
+        assert getattr(whole, name) == pytest.approx(getattr(kl, name) + 0.6)
+    assert whole.units == {unit: value + 0.6 for unit, value in kl.units.items()}
+
+
 def test_answer_kl_counts_texts_and_documents_the_same_and_leaves_the_prompt_out() -> None:
     found = Objective("answer_kl").of(RESULT)
     assert found is not None and found.value == pytest.approx(0.2) and found.low is None

@@ -5,7 +5,7 @@ LongBench's formats).
 import ast
 import re
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 
 from ffbench.data.embedded_text import documents, hashed
@@ -17,6 +17,7 @@ from ffbench.tasks.base import (
     add_task,
     first_code_line,
 )
+from ffbench.tasks.metrics import other_answer_chance
 
 CODE_CHARACTERS = 2200  # about 700 tokens of context, several blocks of 128
 PASSAGES = 6
@@ -59,13 +60,6 @@ def retrieval_score(prediction: str, record: TaskRecord) -> float:
     named = [word for word in words if word in record.all_classes]
     right = sum(word == record.answers[0].strip() for word in named)
     return 100 * right / len(named) if named else 0.0
-
-
-def other_answer_chance(records: list[TaskRecord]) -> float:
-    """Mean score of answering each record with the next record's answer, points."""
-    answers = [record.answers[0] for record in records]
-    pairs = zip(records, answers[1:] + answers[:1], strict=True)
-    return sum(edit_similarity(answer, record) for record, answer in pairs) / len(records)
 
 
 def seeded(*words: str) -> Random:
@@ -212,7 +206,7 @@ add_task(
         max_new_tokens=24,
         load=load_code,
         score=edit_similarity,
-        chance=other_answer_chance,
+        chance=partial(other_answer_chance, edit_similarity),
         stop="line",
     )
 )

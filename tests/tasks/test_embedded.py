@@ -21,6 +21,11 @@ def test_records_are_the_same_every_time(name: str) -> None:
     assert 0 < spec.chance(records) < 40
 
 
+def test_a_single_record_of_code_has_no_other_answer_to_guess() -> None:
+    spec = get_spec("embedded_code")
+    assert spec.chance(spec.records(1)) is None
+
+
 def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next() -> None:
     for one in get_spec("embedded_code").records(24):
         names = set(re.findall(r"[A-Za-z_]\w+", one.answers[0]))

@@ -22,6 +22,7 @@ from ffbench.tasks.base import (
 )
 from ffbench.tasks.longbench import metrics as scores
 from ffbench.tasks.longbench.records import source
+from ffbench.tasks.metrics import other_answer_chance
 
 SUITE, EXTENDED = "LongBench", "LongBench-E"
 RULES: dict[str, dict[str, Any]] = json.loads(
@@ -163,13 +164,9 @@ def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
 
 
 @lru_cache(maxsize=64)  # ROUGE of long summaries takes seconds, and every run of a sweep asks
-def other_answer_chance(task: str, records: tuple[TaskRecord, ...]) -> float | None:
-    """Mean score of the next record's answer, points; None for a single record."""
-    if len(records) < 2:
-        return None
-    rule = rule_of(task)
-    pairs = zip(records, records[1:] + records[:1], strict=True)
-    return sum(score(rule, other.answers[0], record) for record, other in pairs) / len(records)
+def chance(task: str, records: tuple[TaskRecord, ...]) -> float | None:
+    """`other_answer_chance`, computed once."""
+    return other_answer_chance(partial(score, rule_of(task)), list(records))
 
 
 def register(task: str, suite: str, published: int) -> None:
@@ -183,7 +180,7 @@ def register(task: str, suite: str, published: int) -> None:
             max_new_tokens=rule["max_new_tokens"],
             load=partial(load, task),
             score=partial(score, rule),
-            chance=lambda records: other_answer_chance(task, tuple(records)),
+            chance=lambda records: chance(task, tuple(records)),
             headline=rule.get("headline", True),
             chat=rule.get("chat", True),
             stop=rule.get("stop", "end"),

@@ -162,7 +162,7 @@ class Pipeline(Session):
     def speed(self, plan: SparsePlan) -> dict[str, Any] | None:
         """FFN and TTFT speedups with their conditions; None if speed is left out.
 
-        Kept by machine: a run that is repeated on another one measures again.
+        Kept by machine and torch: a run that is repeated on another one measures again.
         """
         import torch
 
@@ -174,6 +174,9 @@ class Pipeline(Session):
         threads = s.kernel.threads or torch.get_num_threads()
         where = {
             "cpu": cpu_name(),
+            # tells processors apart whose model a virtual machine hides
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
             "device": gpu_name(str(self.model.device)) or str(self.model.device),
             "threads": threads,
             "backend": s.kernel.backend,

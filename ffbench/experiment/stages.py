@@ -245,7 +245,7 @@ class RunStages:
         return declared("dense_tails", asdict(f), self.model, heldout)
 
     def speed(self, machine: Mapping[str, Any]) -> Stage:
-        """Times on one machine; `machine` names processor, card, threads and backend."""
+        """Times on one machine; `machine` names processor, card, threads, backend and torch."""
         speed = self.settings.speed.key_parameters()
         speed.pop("wide_shape", None)
         return declared("speed", speed | dict(machine), self.plan)

@@ -99,11 +99,6 @@ class PairedAnswers:
         cut = [answer["tokens_cut"] for answer in group.sparse if answer["tokens_cut"]]
         density = float(group.column("density").mean()) if self.measured else 1.0
         used = flops.whole_prompt(density) if flops else None
-        buckets = {
-            name: group_metrics([self.of(spec, part)])
-            for name in BUCKETS
-            if (part := [r for r in records if bucket_of(r.length) == name])
-        }
         return group_metrics([group]) | {
             "metric": spec.metric,
             "category": spec.category,
@@ -114,9 +109,14 @@ class PairedAnswers:
             "prompt_tokens": float(group.column("prompt_tokens").mean()),
             "density_used": density,
             "flops_used": used if self.measured else 1.0,
-            "buckets": buckets if spec.length_buckets else None,
+            "buckets": self.buckets(spec, records) if spec.length_buckets else None,
             "scorer_failures": self.scorer_failures(group),
         }
+
+    def buckets(self, spec: TaskSpec, records: list[TaskRecord]) -> Metrics:
+        """Metrics of one task by length, for lengths that it has."""
+        parts = {name: [r for r in records if bucket_of(r.length) == name] for name in BUCKETS}
+        return {name: group_metrics([self.of(spec, part)]) for name, part in parts.items() if part}
 
     def scorer_failures(self, group: Group) -> int:
         """Answers, dense and sparse, that count 0 points because the scorer failed."""

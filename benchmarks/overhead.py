@@ -94,7 +94,7 @@ def store_costs(folder: Path, answers: int) -> dict[str, float]:
         begin = time.perf_counter()
         run.start(config, collect(["python", "-m", "ffbench"]))
         for record in range(answers):
-            run.append_answer(
+            run.answer_log.append(
                 {
                     "task": "embedded_code",
                     "record_id": str(record),

@@ -123,8 +123,8 @@ class Pipeline(Session):
         if not self.work:
             return []
         self.yield_to_measurements()
-        log = AnswerLog(self.run.path / "answers.jsonl")
-        answers = evaluate(self.model, self.tokenizer, plan, self.work, log, self.protocol())
+        log, protocol = self.run.answer_log, self.protocol()
+        answers = evaluate(self.model, self.tokenizer, plan, self.work, log, protocol)
         self.cost["evaluate"] = sum(answer["seconds"] for answer in answers)
         return answers
 

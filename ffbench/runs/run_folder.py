@@ -68,13 +68,13 @@ def unreadable(path: Path, changed: int) -> str | None:
 
 class RunFolder:
     """One run's files. `start` takes the run's lock, which ends with `finish`, `fail` or the
-    process.
+    process. `answer_log` is written by whoever holds it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run_key = path.name
-        self._answers = AnswerLog(path / "answers.jsonl")
+        self.answer_log = AnswerLog(path / "answers.jsonl")
         self._lock = FileLock(str(path / ".lock"))
 
     def start(self, config: dict[str, Any], provenance: dict[str, Any], wait: float = 10.0) -> bool:
@@ -114,21 +114,15 @@ class RunFolder:
             raise
         return True
 
-    def append_answer(self, answer: dict[str, Any]) -> None:
-        """Append one answer and write it through to the disk (StoreError if the disk
-        refuses).
-        """
-        self._answers.append(answer)
-
     def answers(self) -> list[dict[str, Any]]:
         """All complete answers, in the order they came."""
-        return self._answers.read()
+        return self.answer_log.read()
 
     def finish(self, result: dict[str, Any]) -> None:
         """Mark the run done, write result.json atomically as the last of all, and release the
         run.
         """
-        self._answers.close()
+        self.answer_log.close()
         text = as_json(self.path / "result.json", result)
         self._write_state("done", None)
         write_atomic(self.path / "result.json", text)
@@ -136,7 +130,7 @@ class RunFolder:
 
     def fail(self, reason: str) -> None:
         """Mark the run failed with `reason` (one line is best) and release it."""
-        self._answers.close()
+        self.answer_log.close()
         try:
             self._write_state("failed", reason)
         finally:

@@ -95,7 +95,7 @@ run.start({}, {})
 written = 0
 try:
     while True:
-        run.append_answer({"record_id": written, "prediction": "x" * 500})
+        run.answer_log.append({"record_id": written, "prediction": "x" * 500})
         written += 1
 except StoreError as error:
     print(error)
@@ -105,7 +105,7 @@ try:
 except StoreError as error:
     print(error)
 (output / "ballast").unlink()
-run.append_answer({"record_id": written})
+run.answer_log.append({"record_id": written})
 run.finish({"answers": len(run.answers())})
 assert run.result() == {"answers": written + 1}
 assert [p for p in output.rglob("*part*")] == []

@@ -59,7 +59,7 @@ def stage_program(output: Path, log: Path, key: str) -> None:
     answers_folder = cache.get_or_make("answers", key, dense, resumable=True)
     for record in range(len(run.answers()), RECORDS):
         note(log, f"{key} sparse {record}")
-        run.append_answer(compute(key, record))
+        run.answer_log.append(compute(key, record))
     run.finish(
         {
             "collect": (stage / "a").read_text() + (stage / "b").read_text(),

@@ -68,8 +68,8 @@ def store(tmp_path: Path) -> RunStore:
     }
     (done.path / "state.json").write_text(json.dumps(state))
     running.start({}, {})
-    running.append_answer({"task": "a", "record_id": "1"})
-    running.append_answer({"task": "a", "record_id": "2"})
+    running.answer_log.append({"task": "a", "record_id": "1"})
+    running.answer_log.append({"task": "a", "record_id": "2"})
     store.__dict__["held"] = running
     store.save_sweep("mine", [{"run_key": key, "overrides": []} for key in KEYS])
     return store

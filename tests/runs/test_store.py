@@ -37,8 +37,8 @@ def test_life_of_a_run(run: RunFolder, tmp_path: Path) -> None:
         "state.json",
     ]
     assert run.state().state == RunStore(tmp_path).folder(KEY).state().state == "running"
-    run.append_answer(answer(0))
-    run.append_answer(answer(1))
+    run.answer_log.append(answer(0))
+    run.answer_log.append(answer(1))
     assert RunStore(tmp_path).folder(KEY).answers() == [answer(0), answer(1)]
     run.finish({"run_key": KEY, "speed": None})
     assert run.state().state == "done" and run.state().reason is None
@@ -56,7 +56,7 @@ def test_a_done_run_is_not_started_again(run: RunFolder) -> None:
 
 def test_a_failed_run_keeps_its_reason_and_goes_on(run: RunFolder) -> None:
     run.start({}, PROVENANCE)
-    run.append_answer(answer(0))
+    run.answer_log.append(answer(0))
     run.fail("ValueError: no")
     assert (run.state().state, run.state().reason) == ("failed", "ValueError: no")
     with pytest.raises(StoreError, match=r"no result: it is failed \(ValueError: no\)"):
@@ -69,7 +69,7 @@ def test_a_failed_run_keeps_its_reason_and_goes_on(run: RunFolder) -> None:
 def start_and_wait(path: Path, started: Event) -> None:
     run = RunFolder(path)
     run.start({}, PROVENANCE)
-    run.append_answer(answer(0))
+    run.answer_log.append(answer(0))
     started.set()
     signal.pause()
 
@@ -111,14 +111,14 @@ def test_the_second_starter_waits_and_finds_the_run_done(run: RunFolder) -> None
 def test_a_torn_last_answer_is_dropped_and_overwritten(run: RunFolder, cut: int) -> None:
     run.start({}, PROVENANCE)
     for number in range(3):
-        run.append_answer(answer(number))
+        run.answer_log.append(answer(number))
     run.fail("stop")
     path = run.path / "answers.jsonl"
     os.truncate(path, path.stat().st_size - cut)
     again = RunFolder(run.path)
     assert again.answers() == [answer(0), answer(1)]
     again.start({}, PROVENANCE)
-    again.append_answer(answer(9))
+    again.answer_log.append(answer(9))
     assert again.answers() == [answer(0), answer(1), answer(9)]
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_answer_inside_the_file_is_an_error_with_its_line(
 def test_values_that_are_not_json_are_refused_and_nothing_is_written(run: RunFolder) -> None:
     run.start({}, PROVENANCE)
     with pytest.raises(StoreError, match="lcc/3"):
-        run.append_answer({"task": "lcc", "record_id": 3, "nll": float("nan")})
+        run.answer_log.append({"task": "lcc", "record_id": 3, "nll": float("nan")})
     with pytest.raises(StoreError, match="null for what was not measured"):
         run.finish({"kl": float("inf")})
     assert run.answers() == [] and run.state().state == "running"

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ffbench.cli.compose import Job, jobs_of
 from ffbench.cli.errors import DONE, refuse
@@ -13,6 +13,9 @@ from ffbench.cli.options import Parser, expanded
 from ffbench.cli.preflight import job_problems, unavailable
 from ffbench.runs.files import disk_errors, make_folder
 from ffbench.runs.progress import log_line
+
+if TYPE_CHECKING:
+    from ffbench.methods.plan import SparsePlan
 
 HELP = """Time dense and sparse prefill in turn, selector and compensator included.
 
@@ -150,6 +153,23 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     return model, plan or random_plan(model, keys.plan_settings(s)), facts
 
 
+def plan_fields(plan: "SparsePlan") -> dict[str, Any]:
+    """What a line says about the plan."""
+    from ffbench.methods.flops import flops_of
+
+    p = plan.settings
+    return {
+        "layers": len(plan.layers),
+        **p.method_fields(),
+        "sparsity": p.sparsity,
+        "block_size": p.block_size,
+        "blocks": p.blocks,
+        "group_size": p.group_size,
+        "hot_fraction": p.hot_fraction,
+        "flops_ratio": flops_of(plan).ratio,
+    }
+
+
 def measure(request: Request, job: Job) -> dict[str, Any]:
     """One line of speed.jsonl (docs/result-schema.md). Raises ModelError or PlanError as `prepared`
     does.
@@ -159,7 +179,6 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
     from ffbench.evaluation.machine_state import machine_state
     from ffbench.evaluation.speed import break_even, prefill_times
     from ffbench.experiment.plan_cards import command_text, speed_card
-    from ffbench.methods.flops import flops_of
     from ffbench.methods.plan_files import save_header
     from ffbench.models.device import start_line
     from ffbench.models.kernel_names import kernel_name
@@ -194,13 +213,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         save_header(plan, request.plan)
     return facts | {
         "dtype": str(model.dtype).removeprefix("torch."),
-        "layers": len(plan.layers),
-        **p.method_fields(),
-        "sparsity": p.sparsity,
-        "block_size": p.block_size,
-        "blocks": p.blocks,
-        "group_size": p.group_size,
-        "hot_fraction": p.hot_fraction,
+        **plan_fields(plan),
         "rounds": s.speed.rounds,
         "threads": threads,
         "backend": backend,
@@ -208,7 +221,6 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         "ttft": ttft,
         "final_layer": [one.final_layer() for one in times] if request.final_layer else None,
         "break_even_tokens": least,
-        "flops_ratio": flops_of(plan).ratio,
         "baselines": [one.baseline_metrics() for one in times],
         "peak_bytes": [one.peak_bytes for one in times] if model.device.type == "cuda" else None,
         **machine.card_facts(model.device),

@@ -164,6 +164,49 @@ def warm_up(call: partial[Any], arm: str, prompt: Tensor) -> Callable[[], Any]:
     return partial(call.func, prompt[:, :WARM_UP_TOKENS], **call.keywords)
 
 
+@contextmanager
+def arms_of(
+    model: Any, plan: SparsePlan, backend: str, final_layer: bool, compile_dense: bool
+) -> Iterator[dict[str, Any]]:
+    """A model for each arm that `prefill_times` compares, by name; the sparse ones are entered."""
+    sparse = twin_of(model, own_storage=True)
+    own = twin_of(sparse)
+    with (
+        sparse_prefill(sparse, replace(plan, min_tokens=0), backend, keep_storage=True),
+        sparse_prefill(own, always_dense(plan), backend) as own_prefill,
+        ExitStack() as stack,
+    ):
+        own_prefill.short_reported = True  # this arm is dense on purpose
+        arms = dict(zip(ARMS, (model, own, sparse), strict=True))
+        if final_layer:
+            arms |= dict(zip(FINAL_ARMS, (model, sparse), strict=True))
+        changes = baselines(model) if model.device.type == "cuda" else {}
+        for name, changed in (changes | ({COMPILED: compiled} if compile_dense else {})).items():
+            arms[name] = twin_of(model)
+            stack.enter_context(changed(arms[name]))
+        yield arms
+
+
+def timed_rounds(
+    arms: dict[str, Any], prompt: Tensor, rounds: int, watch: Stopwatch
+) -> PrefillTimes:
+    """Times of every arm in turn on one prompt ids [1, tokens], after a `warm_up` of each."""
+    times = PrefillTimes(prompt.shape[1], {arm: [] for arm in arms}, {arm: [] for arm in arms})
+    for number in range(rounds + 1):
+        for name, twin in arms.items():
+            call = partial(twin, prompt, use_cache=True, logits_to_keep=1)
+            with final_layer_rule(twin) if name in FINAL_ARMS else nullcontext():
+                if number and name == COMPILED:
+                    times.prefill[name].append(watch.seconds(call))
+                elif number:
+                    whole, ffn = watch.round(twin, call)
+                    times.prefill[name].append(whole)
+                    times.ffn[name].append(ffn)
+                elif (peak := watch.warm_up(warm_up(call, name, prompt))) is not None:
+                    times.peak_bytes[name] = peak
+    return times
+
+
 @torch.no_grad()
 def prefill_times(
     model: Any,
@@ -190,41 +233,11 @@ def prefill_times(
         raise ValueError(f"rounds: expected at least 1, received {rounds}")
     prompts = [prompt_ids(model, ids, length) for length in lengths]
     watch = Stopwatch(threads, model.device)
-    sparse = twin_of(model, own_storage=True)
-    own = twin_of(sparse)
-    results = []
     with (
         thread_count(threads),
-        sparse_prefill(sparse, replace(plan, min_tokens=0), backend, keep_storage=True),
-        sparse_prefill(own, always_dense(plan), backend) as own_prefill,
-        ExitStack() as stack,
+        arms_of(model, plan, backend, final_layer, compile_dense) as arms,
     ):
-        own_prefill.short_reported = True  # this arm is dense on purpose
-        arms = dict(zip(ARMS, (model, own, sparse), strict=True))
-        if final_layer:
-            arms |= dict(zip(FINAL_ARMS, (model, sparse), strict=True))
-        changes = baselines(model) if watch.on_card else {}
-        for name, changed in (changes | ({COMPILED: compiled} if compile_dense else {})).items():
-            arms[name] = twin_of(model)
-            stack.enter_context(changed(arms[name]))
-        for prompt in prompts:
-            times = PrefillTimes(
-                prompt.shape[1], {arm: [] for arm in arms}, {arm: [] for arm in arms}
-            )
-            for number in range(rounds + 1):
-                for name, twin in arms.items():
-                    call = partial(twin, prompt, use_cache=True, logits_to_keep=1)
-                    with final_layer_rule(twin) if name in FINAL_ARMS else nullcontext():
-                        if number and name == COMPILED:
-                            times.prefill[name].append(watch.seconds(call))
-                        elif number:
-                            whole, ffn = watch.round(twin, call)
-                            times.prefill[name].append(whole)
-                            times.ffn[name].append(ffn)
-                        elif (peak := watch.warm_up(warm_up(call, name, prompt))) is not None:
-                            times.peak_bytes[name] = peak
-            results.append(times)
-    return results
+        return [timed_rounds(arms, prompt, rounds, watch) for prompt in prompts]
 
 
 def break_even(rows: list[dict[str, Any]]) -> int | None:

@@ -3,11 +3,12 @@ answers (our design).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ffbench.methods.plan import LayerPlan, SparsePlan
 from ffbench.models.forward import divergence, last_hidden
@@ -122,6 +123,23 @@ def forget_state(folder: Path) -> None:
     (folder / STATE).unlink(missing_ok=True)
 
 
+def window_loss(
+    model: Any,
+    window: TailWindow,
+    dense: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+) -> Tensor:
+    """The weighted mean of KL(dense || sparse) in nats over the objective's names; `dense` has the
+    dense model's hidden states at the window's positions by name.
+    """
+    hidden, total = last_hidden(model, window.ids), sum(weights.values())
+    loss = hidden.new_zeros((), dtype=torch.float32)
+    for name, weight in weights.items():
+        sparse = hidden[window.positions[name]]
+        loss = loss + weight / total * divergence(model, dense[name].to(sparse.device), sparse)
+    return loss
+
+
 def tune(
     model: Any,
     plan: SparsePlan,
@@ -133,18 +151,16 @@ def tune(
 ) -> list[LayerPlan]:
     """Every layer's compensator and predictor after `steps` steps, one window per step.
 
-    The loss is the weighted sum of KL(dense || sparse) in nats over the objective's names, at
-    positions that read the window's sparse context. The backbone is frozen; the predictor changes
-    only if it is the plan's selector. Windows are taken in turn; `teacher` holds what
-    `save_teacher` wrote for them. State goes into `folder` now and then, and a later call resumes
-    from it, until `forget_state`. Writes losses.json. Raises ValueError if a context does not hold
-    whole blocks.
+    The loss is `window_loss`, at positions that read the window's sparse context. The backbone is
+    frozen; the predictor changes only if it is the plan's selector. Windows are taken in turn;
+    `teacher` holds what `save_teacher` wrote for them. State goes into `folder` now and then, and a
+    later call resumes from it, until `forget_state`. Writes losses.json. Raises ValueError if a
+    context does not hold whole blocks.
     """
     size = plan.settings.block_size
     if any((window.end - window.first) % size for window in windows):
         raise ValueError(f"tune: a window's context does not hold whole blocks of {size}")
     dense, factors = load_hidden(teacher), load_factors(teacher)
-    total = sum(weights.values())
     with trainable(model, plan) as layers:
         whitened = [
             Whitened(layer, factor.to(layer.norms.device))
@@ -163,12 +179,8 @@ def tune(
                 for layer in whitened:
                     layer.apply()
                     layer.layer.end = windows[i].end
-                hidden = last_hidden(model, windows[i].ids)
-                loss = hidden.new_zeros((), dtype=torch.float32)
-                for name, weight in weights.items():
-                    sparse = hidden[windows[i].positions[name]]
-                    target = dense[f"{i}.{name}"].to(sparse.device)
-                    loss = loss + weight / total * divergence(model, target, sparse)
+                targets = {name: dense[f"{i}.{name}"] for name in weights}
+                loss = window_loss(model, windows[i], targets, weights)
                 for leaf in parameters:
                     leaf.grad = None
                 loss.backward()

@@ -116,9 +116,11 @@ class RunStages:
 
     def curvature_stage(self) -> Stage:
         """Fisher information; the weights of the losses count later."""
-        windows = self.settings.objective.windows
-        first = {"windows": windows, "first_dense": self.plan_settings.first_dense}
-        return declared("curvature", self.tails() | first, self.model, self.text)
+        s = self.plan_settings
+        own = {"windows": self.settings.objective.windows, "first_dense": s.first_dense}
+        if s.seed:  # seed 0 keeps the key from before seeds counted here
+            own["seed"] = s.seed
+        return declared("curvature", self.tails() | own, self.model, self.text)
 
     def sensitivity_stage(self) -> Stage:
         """Costs of layers at the uniform schedule."""
@@ -273,7 +275,8 @@ class RunStages:
             parameters["kernel"] = asdict(s.kernel)
         if s.kernel.backend == INT8:
             parameters["ffn_weights"] = INT8
-        if len(s.fidelity.contexts) > 1:  # runs with one context keep the keys that they had
+        # runs with one context keep the keys that they had
+        if s.fidelity.windows and len(s.fidelity.contexts) > 1:
             parameters["interval_units"] = "documents"
         return declared("run", parameters, self.plan, self.answers, self.prompts, self.dense_tails)
 

@@ -170,9 +170,9 @@ class PlanBuilder:
         def make(folder: Path) -> None:
             text = self.text.windows(self.objective.windows, window_length())
             windows = tail_windows(text, self.settings.first_dense)
-            curvature.save_curvature(
-                *curvature.neuron_curvature(self.model, windows, names), folder
-            )
+            seed = self.settings.seed
+            measured = curvature.neuron_curvature(self.model, windows, names, seed)
+            curvature.save_curvature(*measured, folder)
 
         return self.cache(self.stages.curvature, make)
 

@@ -287,6 +287,11 @@ def test_runs_with_one_context_keep_the_keys_that_they_had() -> None:
         assert ("interval_units" in run.parameters) == (len(contexts) > 1)
 
 
+def test_seed_0_keeps_the_curvature_from_before_seeds_counted() -> None:
+    stages = [RunStages(run_settings(seed=seed)).curvature_stage() for seed in (0, 1)]
+    assert "seed" not in stages[0].parameters and stages[1].parameters["seed"] == 1
+
+
 def test_other_dense_ends_are_judged_on_the_same_passages() -> None:
     tokenizer = load_tiny(ModelSpec("tiny", "tiny", "llama"))[1]
     fidelity = FidelitySettings(windows=2, contexts=[1536], tails=["copy"])

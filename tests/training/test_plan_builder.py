@@ -16,6 +16,7 @@ from ffbench.methods.selectors import SELECTORS
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.training import layer_walk as collect
+from ffbench.training.curvature import load_curvature
 from ffbench.training.neuron_order import load_orders
 from ffbench.training.token_mixing import attention_masses, token_mixing_scores
 from ffbench.validation import token_rule_problems
@@ -115,6 +116,16 @@ def test_fits_are_shared_by_selectors_sparsities_and_block_sizes(cache: FolderCa
     assert cache.made == ["fit", "token_mixing", "output_map"]
     built_plan(model, cache, compensator={"name": "surrogate", "rank": 9})
     assert cache.made[3:] == ["fit"]
+
+
+def test_another_seed_draws_another_curvature_and_shares_the_fit(cache: FolderCache) -> None:
+    model = tiny_model()
+    for seed in (0, 1, 1, 2):
+        built_plan(model, cache, scheduler="curvature", seed=seed)
+    assert cache.made == ["fit", "curvature", "curvature", "curvature"]
+    found = [load_curvature(path) for path in sorted((cache.folder / "curvature").iterdir())]
+    first, *others = [one["continuation"] for one in found]
+    assert all((first != other).any() for other in others)
 
 
 def test_each_method_makes_its_own_stages(

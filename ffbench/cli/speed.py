@@ -226,6 +226,7 @@ def measure(request: Request, job: Job) -> dict[str, Any]:
         **machine.card_facts(model.device),
         **state,
         "cpu": cpu_name(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "git_sha": git_state()[0],
         "command": command_text(sys.argv),

@@ -57,6 +57,7 @@ FIELDS = {
     "clock_mhz",
     "cpu",
     "torch",
+    "instruction_set",
     "git_sha",
     "command",
 }

@@ -166,7 +166,12 @@ def warm_up(call: partial[Any], arm: str, prompt: Tensor) -> Callable[[], Any]:
 
 @contextmanager
 def arms_of(
-    model: Any, plan: SparsePlan, backend: str, final_layer: bool, compile_dense: bool
+    model: Any,
+    plan: SparsePlan,
+    backend: str,
+    on_card: bool,
+    final_layer: bool,
+    compile_dense: bool,
 ) -> Iterator[dict[str, Any]]:
     """A model for each arm that `prefill_times` compares, by name; the sparse ones are entered."""
     sparse = twin_of(model, own_storage=True)
@@ -180,7 +185,7 @@ def arms_of(
         arms = dict(zip(ARMS, (model, own, sparse), strict=True))
         if final_layer:
             arms |= dict(zip(FINAL_ARMS, (model, sparse), strict=True))
-        changes = baselines(model) if model.device.type == "cuda" else {}
+        changes = baselines(model) if on_card else {}
         for name, changed in (changes | ({COMPILED: compiled} if compile_dense else {})).items():
             arms[name] = twin_of(model)
             stack.enter_context(changed(arms[name]))
@@ -235,7 +240,7 @@ def prefill_times(
     watch = Stopwatch(threads, model.device)
     with (
         thread_count(threads),
-        arms_of(model, plan, backend, final_layer, compile_dense) as arms,
+        arms_of(model, plan, backend, watch.on_card, final_layer, compile_dense) as arms,
     ):
         return [timed_rounds(arms, prompt, rounds, watch) for prompt in prompts]
 

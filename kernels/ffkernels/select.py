@@ -5,8 +5,6 @@ operations elsewhere: `ffkernels::block_means` and `ffkernels::keep_largest`. Ne
 on the host.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -64,7 +62,7 @@ def keep_largest(
             f"{list(offsets.shape)}"
         )
     return torch.ops.ffkernels.keep_largest(  # type: ignore[no-any-return]
-        scores, count, offsets, group, first, prior, limit, backend
+        scores, count, group, first, prior, limit, offsets, backend
     )
 
 
@@ -141,14 +139,21 @@ def _runs_in_triton(x: Tensor, backend: str) -> bool:
     return reason is None
 
 
-def _keep_largest(scores: Tensor, count: int, offsets: Tensor | None, *options: Any) -> Tensor:
-    """The operator; options: group, first, prior, limit, backend."""
-    *ranking, backend = options
+def _keep_largest(
+    scores: Tensor,
+    count: int,
+    group: int,
+    first: int,
+    prior: Tensor | None,
+    limit: float,
+    offsets: Tensor | None,
+    backend: str,
+) -> Tensor:
     if _runs_in_triton(scores, backend):
         from ffkernels.triton import select
 
-        return select.keep_largest(scores, count, *ranking, offsets)
-    return torch_keep_largest(scores, count, *ranking, offsets)
+        return select.keep_largest(scores, count, group, first, prior, limit, offsets)
+    return torch_keep_largest(scores, count, group, first, prior, limit, offsets)
 
 
 def _block_means(
@@ -161,7 +166,16 @@ def _block_means(
     return torch_block_means(x, block_size, centre, dtype)
 
 
-def _fake_largest(scores: Tensor, count: int, offsets: Tensor | None, *_: object) -> Tensor:
+def _fake_largest(
+    scores: Tensor,
+    count: int,
+    group: int,
+    first: int,
+    prior: Tensor | None,
+    limit: float,
+    offsets: Tensor | None,
+    backend: str,
+) -> Tensor:
     shape = (scores.shape[0], count) if offsets is None else (count,)
     return scores.new_empty(shape, dtype=torch.int32)
 
@@ -171,8 +185,8 @@ def _fake_means(x: Tensor, block_size: int, centre: Tensor, dtype: torch.dtype, 
 
 
 _library.define(
-    "keep_largest(Tensor scores, SymInt count, Tensor? offsets, SymInt group, SymInt first, "
-    "Tensor? prior, float limit, str backend) -> Tensor",
+    "keep_largest(Tensor scores, SymInt count, SymInt group, SymInt first, Tensor? prior, "
+    "float limit, Tensor? offsets, str backend) -> Tensor",
     tags=TAGS,
 )
 _library.define(

@@ -58,5 +58,15 @@ def test_one_row_per_task_and_both_means(tmp_path: Path) -> None:
     assert text.index("50%: perplexity ratio") < text.index("70%: perplexity ratio")
 
 
+def test_the_means_of_tasks_in_a_sentence(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", 0.7, 1.2)
+    write_run(tmp_path, "b", 0.5, 1.05)
+    assert gold.sentence(tmp_path) == [
+        "Perplexity of LongBench's gold answers (2 tasks, 12 records), sparse over dense: 1.050 "
+        "(1.040 to 1.060) at 50%; 1.200 (1.190 to 1.210) at 70% ([task by task](docs/longbench.md))."
+    ]
+
+
 def test_without_runs_it_says_so(tmp_path: Path) -> None:
+    assert gold.sentence(tmp_path) == []
     assert gold.section(tmp_path) == gold.NOTHING

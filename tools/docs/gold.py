@@ -51,6 +51,22 @@ def section(root: Path) -> str:
     return "\n\n".join(parts)
 
 
+def sentence(root: Path) -> list[str]:
+    """The mean of tasks of each sparsity in words, for README; nothing if it was not measured."""
+    values, counts = [], ""
+    for run in longbench.runs_with_data(root / RESULTS):
+        if run.sparse and run.result.gold is not None and run.result.gold.task_mean is not None:
+            ratio = span(vars(run.result.gold.task_mean), "gold_ppl_ratio", 3)
+            values.append(f"{ratio} at {run.label}")
+            counts = f"{len(run.result.tasks)} tasks, {run.result.gold.n} records"
+    if not values:
+        return []
+    return [
+        f"Perplexity of LongBench's gold answers ({counts}), sparse over dense: "
+        f"{'; '.join(values)} ([task by task](docs/longbench.md))."
+    ]
+
+
 BRACKETS = (
     "Perplexity of the gold answers, sparse over dense; brackets: 95% paired bootstrap over "
     "records, within tasks. Both means are over all tasks and records of the table."

@@ -11,6 +11,7 @@ from ffanalysis.plots import common
 from ffanalysis.plots.speed import SHAPE_SETTINGS
 from ffanalysis.report import current_columns
 from ffanalysis.run_folders import read_optional, results
+from tools.docs import gold
 
 RESULTS = Path("benchmarks") / "results"
 PARETO = "docs/pareto.svg"
@@ -161,6 +162,7 @@ def headline(root: Path) -> str:
             conditions(rows),
             chance_line(folder),
             *test_line(root),
+            *gold.sentence(root),
         ]
     )
 

@@ -1,5 +1,7 @@
 """The data frames that are read from benchmark lines: their columns and what they mean."""
 
+from itertools import product
+
 from ffanalysis.columns import (
     MACHINE,
     RUN_FRAMES,
@@ -14,12 +16,13 @@ ORIGIN = texts(origin="`published` for this repository's committed lines, else e
 
 
 def serving_times() -> dict[str, str]:
-    """Columns of the frame `servings` for times to the first token and throughput."""
+    """Columns of the frame `servings` for times per token and throughput."""
     out: dict[str, str] = {}
-    for percentile in (50, 90, 99):
-        name, what = f"ttft_p{percentile}", f"{percentile}th percentile of the time to first token"
+    times = {"ttft": "to first token", "tpot": "per further token"}
+    for (time, what), percentile in product(times.items(), (50, 90, 99)):
+        name = f"{time}_p{percentile}"
         out |= {
-            f"{name}_s": f"{what}, seconds",
+            f"{name}_s": f"{percentile}th percentile of the time {what}, seconds",
             f"{name}_s_dense": "the same of the dense server",
             f"{name}_speedup": "dense / sparse",
         }

@@ -54,6 +54,7 @@ LOAD = (
     *("input_tokens", "output_tokens", "rate", "requests", "seed"),
 )
 PERCENTILES = ("ttft_p50_s", "ttft_p90_s", "ttft_p99_s")
+TOKEN_PERCENTILES = ("tpot_p50_s", "tpot_p90_s", "tpot_p99_s")  # older lines do not have them
 THROUGHPUTS = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 TOKEN_BYTES = BYTES | {"int8": 4}  # int8 weights are benchmarked with float32 inputs
@@ -131,8 +132,13 @@ def servings(folder: str | Path) -> pd.DataFrame:
 def serving(dense: dict[str, Any], sparse: dict[str, Any]) -> dict[str, Any]:
     """One row of `servings`. The seed of the prompts is left out: it is none of a run."""
     row = {name: value for name, value in flat(sparse).items() if name not in ("arm", "seed")}
-    row |= {f"{name}_dense": dense[name] for name in (*PERCENTILES, *THROUGHPUTS)}
-    row |= {f"{name[:-2]}_speedup": dense[name] / sparse[name] for name in PERCENTILES}
+    row |= {f"{name}_dense": dense[name] for name in THROUGHPUTS}
+    for name in (*PERCENTILES, *TOKEN_PERCENTILES):
+        if dense.get(name) and sparse.get(name):
+            row |= {
+                f"{name}_dense": dense[name],
+                f"{name[:-2]}_speedup": dense[name] / sparse[name],
+            }
     throughput = "total_tokens_per_s"
     return row | {
         "throughput_ratio": sparse[throughput] / dense[throughput],

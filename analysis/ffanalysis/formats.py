@@ -126,6 +126,9 @@ FORMATS = {
             f"ttft_p{p}_speedup": ColumnFormat(f"p{p} speedup", 2, 1, timed=True),
         }.items()
     },
+    "tpot_p50_s": ColumnFormat("per further token p50, s", 4, -1, timed=True),
+    "tpot_p50_s_dense": ColumnFormat("dense per further token p50, s", 4),
+    "tpot_p50_speedup": ColumnFormat("per token p50 speedup", 2, 1, timed=True),
     "total_tokens_per_s": ColumnFormat("tokens/s", 0, 1, timed=True),
     "total_tokens_per_s_dense": ColumnFormat("dense tokens/s", 0),
     "throughput_ratio": ColumnFormat("throughput vs dense", 2, 1, timed=True),

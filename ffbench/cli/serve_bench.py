@@ -206,11 +206,12 @@ def measurements(request: Request, folder: Path) -> Iterator[dict[str, Any]]:
 def describe(line: dict[str, Any]) -> str:
     """One measurement for a reader."""
     rate = f"{line['rate']:g}/s" if line["rate"] else "at once"
-    density = line["density"]
+    density, per_token = line["density"], line["tpot_p50_s"]
     return (
         f"{line['arm']:6}  {line['input_tokens']:6} tokens, {line['requests']} requests {rate}: "
         f"TTFT p50 {line['ttft_p50_s']:.3f} s, p90 {line['ttft_p90_s']:.3f} s, "
         f"p99 {line['ttft_p99_s']:.3f} s; {line['total_tokens_per_s']:.0f} tokens/s"
+        + ("" if per_token is None else f"; per further token p50 {per_token:.4f} s")
         + ("" if density is None else f"; FFN density {density:.3f}")
     )
 

@@ -1,6 +1,7 @@
 """Frames from benchmark lines: names, origin, figures."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,15 @@ def test_a_load_is_a_row_with_both_servers_times(copied: Path) -> None:
     assert row["input_tokens"] == 2048 and row["rate"] == 0.25 and row["threads"] == 2
     assert row["ttft_p50_s_dense"] == pytest.approx(3.072) and row["density"] == 0.55
     assert row["ttft_p50_speedup"] == pytest.approx(1 / 0.8)
+    assert row["tpot_p50_s_dense"] == pytest.approx(0.045)
+    assert row["tpot_p50_speedup"] == pytest.approx(0.8)
     assert row["throughput_ratio"] == pytest.approx(1 / 0.8)
     assert row["server_options"] == "--dtype float32"
     assert row["server_environment"] == "VLLM_CPU_KVCACHE_SPACE=1"
     path = copied / "serve.jsonl"
+    path.write_text(re.sub(r'"tpot_p\d+_s": [^,]+, ', "", path.read_text()))  # as older lines are
+    frame = benches.servings(copied)
+    assert frame["tpot_p50_s"].isna().all() and frame["ttft_p50_speedup"].notna().all()
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:6]))  # a bench that was ended: two loads lack the sparse server
     assert benches.servings(copied)["input_tokens"].tolist() == [1024, 1024]

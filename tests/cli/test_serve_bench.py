@@ -55,6 +55,9 @@ if tokens == 14:
 result = dict(completed=4, failed=int(tokens == 15), num_prompts=4, duration=2.0)
 result |= dict(request_throughput=2.0, output_throughput=32.0, total_token_throughput=tokens * 2.0)
 result |= {{f"p{{p}}_ttft_ms": tokens + p for p in (50, 90, 99)}}
+assert value("--percentile-metrics") == "ttft,tpot"
+decoded = int(value("--random-output-len")) > 1
+result |= {{f"p{{p}}_tpot_ms": p / 8 if decoded else 0 for p in (50, 90, 99)}}
 with open(os.path.join(value("--result-dir"), value("--result-filename")), "w") as file:
     json.dump(result, file)
 """
@@ -109,6 +112,7 @@ def test_dense_and_sparse_in_turn_under_the_same_load(
     assert [one["round"] for one in lines] == [0] * 8 + [1] * 8
     assert lines[2]["ttft_p50_s"] == pytest.approx(0.082)
     assert lines[2]["ttft_p99_s"] == pytest.approx(0.131)
+    assert lines[2]["tpot_p50_s"] == 0.00625 and lines[2]["tpot_p99_s"] == 0.012375
     assert lines[2]["total_tokens_per_s"] == 64 and lines[2]["completed"] == 4
     assert {"cpu", "torch", "vllm", "git_sha", "command", "sparsity", "threads"} <= set(lines[0])
     assert {line["density"] for line in lines if line["arm"] == "dense"} == {None}
@@ -125,6 +129,12 @@ def test_dense_and_sparse_in_turn_under_the_same_load(
     assert_stopped(vllm)
     said = capsys.readouterr().out
     assert said.count("TTFT p50") == 16 and said.count("FFN density 0.625") == 8
+
+
+def test_answers_of_one_token_have_no_time_per_further_one(tmp_path: Path, vllm: Path) -> None:
+    assert run(tmp_path, "requests=4", "output_tokens=1") == 0
+    lines = [json.loads(line) for line in (tmp_path / "serve.jsonl").read_text().splitlines()]
+    assert [line["tpot_p50_s"] for line in lines] == [None, None]
 
 
 @pytest.mark.parametrize(

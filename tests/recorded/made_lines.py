@@ -96,6 +96,7 @@ def serve_lines() -> list[dict[str, Any]]:
             "seconds": 600.0,
             "seed": seed,
             **{f"ttft_p{p}_s": tokens * (1 + p / 100) * slow * 1e-3 for p in (50, 90, 99)},
+            **{f"tpot_p{p}_s": 0.03 * (1 + p / 100) / slow for p in (50, 90, 99)},
             "completed": 24,
             "duration_s": 96.0,
             "requests_per_s": 0.25 / slow,

@@ -18,6 +18,7 @@ from typing import Any
 HOST = "127.0.0.1"
 POLL_SECONDS, STOP_SECONDS = 1.0, 30.0
 PERCENTILES = (50, 90, 99)
+TIMES = ("ttft", "tpot")  # to the first token, and per further token of an answer
 ERROR_LINES = 5
 COMPUTED, PROMPT_TOKENS = "ffbench_ffn_prompt_tokens_total", "ffbench_prompt_tokens_total"
 VARIABLES = "VLLM_CPU_"  # what vLLM's CPU servers are set with beside their options
@@ -83,7 +84,7 @@ def client_words(model: str, port: int, load: Load, result: Path) -> list[str]:
         *("--num-prompts", str(load.requests), "--seed", str(load.seed)),
         *("--request-rate", str(load.rate) if load.rate else "inf", "--disable-tqdm"),
         *("--num-warmups", "1"),
-        *("--percentile-metrics", "ttft"),
+        *("--percentile-metrics", ",".join(TIMES)),
         *("--metric-percentiles", ",".join(map(str, PERCENTILES))),
         *("--save-result", "--result-dir", str(result.parent), "--result-filename", result.name),
     ]
@@ -191,12 +192,17 @@ def server_environment() -> dict[str, str]:
 def metrics_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Our fields of the client's result: seconds for times, tokens and requests a second.
 
+    Answers of one token have no time per further one, for which the client writes 0.
     Raises ServingError if a request failed: percentiles of the others would look too good.
     """
     if result.get("failed"):
         raise ServingError(f"{result['failed']} of {result['num_prompts']} requests failed")
-    ttft = {f"ttft_p{p}_s": result[f"p{p}_ttft_ms"] / 1000 for p in PERCENTILES}
-    return ttft | {
+    times = {
+        f"{name}_p{p}_s": result[f"p{p}_{name}_ms"] / 1000 or None
+        for name in TIMES
+        for p in PERCENTILES
+    }
+    return times | {
         "completed": result["completed"],
         "duration_s": result["duration"],
         "requests_per_s": result["request_throughput"],

@@ -16,12 +16,14 @@ import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from bench_lines import arguments_of
 from openvino_op import Sparse, operation
 from torch import Tensor
+from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from ffbench.cli.errors import guarded
 from ffbench.integrations.vllm.layer import BatchFFN
@@ -33,17 +35,17 @@ PACKAGES = ("openvino", "openvino_genai", "openvino_tokenizers")
 MODEL = "openvino_model.xml"
 
 
+def fused(gate: Tensor, up: Tensor, down: Tensor) -> Phi3MLP:
+    """A module with these weights, gate and up [f, d] in one projection and down [d, f]."""
+    sizes = {"hidden_size": down.shape[0], "intermediate_size": down.shape[1]}
+    mlp = Phi3MLP(SimpleNamespace(**sizes, hidden_act="silu"))
+    mlp.gate_up_proj.weight.data, mlp.down_proj.weight.data = torch.cat([gate, up]), down
+    return mlp
+
+
 def planned(plan: SparsePlan, index: int, weights: Sequence[Tensor], prefill: Prefill) -> Sparse:
     """The FFN of a layer with gate and up [f, d] and down [d, f]; passes of one token are dense."""
-    gate, up, down = weights
-    ffn = BatchFFN(
-        index=index,
-        gate_up=torch.cat([gate, up]),
-        down=down,
-        activation="silu",
-        plan=plan,
-        prefill=prefill,
-    )
+    ffn = BatchFFN(index=index, mlp=fused(*weights), activation="silu", plan=plan, prefill=prefill)
 
     def run(x: Tensor) -> tuple[Tensor]:
         prompt = len(x) if len(x) > 1 else 0

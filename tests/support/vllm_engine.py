@@ -14,6 +14,17 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 CHUNK, NEW_TOKENS = 1024, 6
+SAMPLING = {
+    **{"temperature": 0, "max_tokens": NEW_TOKENS, "detokenize": False},
+    **{"ignore_eos": True, "logprobs": 0},
+}
+
+
+def engine_options(case: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of an engine for a case; eager unless the case says otherwise."""
+    sizes = {"dtype": "float32", "max_model_len": 2048, "max_num_batched_tokens": CHUNK}
+    eager = {"model": case["model"], "skip_tokenizer_init": True, "enforce_eager": True}
+    return sizes | eager | case.get("options", {})
 
 
 def engine(case: dict[str, Any]) -> Any:
@@ -21,17 +32,7 @@ def engine(case: dict[str, Any]) -> Any:
     os.environ.update(ENVIRONMENT)
     from vllm import LLM, SamplingParams
 
-    llm = LLM(
-        model=case["model"],
-        dtype="float32",
-        max_model_len=2048,
-        max_num_batched_tokens=CHUNK,
-        skip_tokenizer_init=True,
-        **{"enforce_eager": True} | case.get("options", {}),
-    )
-    parameters = SamplingParams(
-        temperature=0, max_tokens=NEW_TOKENS, detokenize=False, ignore_eos=True, logprobs=0
-    )
+    llm, parameters = LLM(**engine_options(case)), SamplingParams(**SAMPLING)
     answers = []
     for prompts in case["batches"]:
         asked = [{"prompt_token_ids": ids} for ids in prompts]
@@ -40,6 +41,47 @@ def engine(case: dict[str, Any]) -> Any:
             found = zip(done.token_ids, done.logprobs, strict=True)
             answers.append([[int(t), float(step[t].logprob)] for t, step in found])
     return answers
+
+
+def paths(case: dict[str, Any]) -> Any:
+    """What computed which rows while prompts were answered, call by call, and whether every layer's
+    own module multiplies by the weights as they are stored.
+    """
+    os.environ.update(ENVIRONMENT | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
+    from vllm import LLM, SamplingParams
+    from vllm.model_executor.models.llama import LlamaMLP
+
+    from ffbench.methods.float32_products import linear
+    from ffbench.models import sparse_ffn
+
+    calls: list[tuple[str, int]] = []
+
+    def count(owner: Any, name: str, argument: int, what: str) -> None:
+        function = getattr(owner, name)
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            calls.append((what, len(arguments[argument])))
+            return function(*arguments, **options)
+
+        setattr(owner, name, counted)
+
+    count(LlamaMLP, "forward", 1, "module")
+    count(sparse_ffn, "dense_gated_ffn", 0, "dense")
+    count(sparse_ffn, "sparse_gated_ffn", 0, "sparse")
+
+    def unpacked(model: Any) -> bool:
+        own = [layer.mlp.ffn.mlp for layer in model.model.layers]
+        return all(
+            projection.cpu_linear is linear and projection.weight.dim() == 2
+            for mlp in own
+            for projection in (mlp.gate_up_proj, mlp.down_proj)
+        )
+
+    llm = LLM(**engine_options(case))
+    calls.clear()
+    asked = [{"prompt_token_ids": ids} for ids in case["prompts"]]
+    llm.generate(asked, SamplingParams(**SAMPLING), use_tqdm=False)
+    return {"calls": calls, "unpacked": llm.apply_model(unpacked)}
 
 
 def refusals(case: dict[str, Any]) -> Any:
@@ -92,6 +134,7 @@ def hugging_face(case: dict[str, Any]) -> Any:
 def by_ranks(model: Any, plan: Any, size: int) -> bool:
     """Let each FFN of a Hugging Face model be the sum of its ranks' parts."""
     import torch
+    from fused_ffn import fused_ffn
 
     from ffbench.integrations.vllm.layer import BatchFFN
     from ffbench.integrations.vllm.positions import RequestRows, batch_layout
@@ -105,8 +148,7 @@ def by_ranks(model: Any, plan: Any, size: int) -> bool:
         return [
             BatchFFN(
                 index=ffn.layer,
-                gate_up=torch.cat([ffn.w_gate[own], ffn.w_up[own]]),
-                down=ffn.w_down[:, own],
+                mlp=fused_ffn(ffn, own),
                 activation=ffn.activation,
                 plan=rank_plan(plan, rank, size),
                 prefill=Prefill(),
@@ -132,5 +174,6 @@ def by_ranks(model: Any, plan: Any, size: int) -> bool:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    value = {"engine": engine, "refusals": refusals, "hugging_face": hugging_face}[given["what"]]
-    print("RESULT " + json.dumps(value(given)), flush=True)
+    known = (engine, paths, refusals, hugging_face)
+    value = {function.__name__: function for function in known}[given["what"]](given)
+    print("RESULT " + json.dumps(value), flush=True)

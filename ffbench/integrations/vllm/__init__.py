@@ -1,1 +1,1 @@
-"""Sparse prefill in a vLLM server; so far the parts that do not need vLLM itself."""
+"""Sparse prefill in a vLLM server."""

@@ -1,66 +1,50 @@
 """One layer's FFN on a serving batch: prompts by the plan, decoded tokens dense."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ffbench.integrations.vllm.positions import BatchLayout
+from ffbench.integrations.vllm.weights import stored_in_order
 from ffbench.methods.plan import SparsePlan
-from ffbench.models.adapters import ACTIVATION_FUNCTIONS, GatedFFN
+from ffbench.models.gated_ffn import GatedFFN
 from ffbench.models.prefill_state import Prefill
 from ffbench.models.sparse_ffn import SparseFFN
 
-
-class SplitFFN(nn.Module):
-    """A gated FFN with projections of their own, made of w_gate, w_up [f, d] and w_down [d, f]."""
-
-    def __init__(self, w_gate: Tensor, w_up: Tensor, w_down: Tensor, activation: str) -> None:
-        super().__init__()
-        self.act_fn = ACTIVATION_FUNCTIONS[activation]
-        weights = {"gate_proj": w_gate, "up_proj": w_up, "down_proj": w_down}
-        for name, weight in weights.items():
-            linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-            linear.weight = nn.Parameter(weight, requires_grad=False)
-            self.add_module(name, linear)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """FFN of x [..., d]."""
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return, operator]
+# Rows that the native kernel gives a thread at least: with fewer, some threads have nothing to do
+ROWS_PER_THREAD = 32
 
 
 class BatchFFN:
     """The FFN of layer `index` for batches of several requests.
 
-    gate_up [2f, d] holds the gate's rows, then those of the up projection; down [d, f]. The weights
-    are copied in the plan's order of neurons, so both may be freed afterwards. `prefill` counts the
-    density of all layers.
+    mlp: the model's own module, as `stored_in_order` describes it. Its weights are stored in the
+    plan's order of neurons, and there is no second copy of them: it computes passes without sparse
+    rows, the kernels compute the sparse ones. `prefill` counts the density of all layers.
+
+    Raises ValueError if the plan has another number of neurons.
     """
 
     def __init__(
         self,
         *,
         index: int,
-        gate_up: Tensor,
-        down: Tensor,
+        mlp: Any,
         activation: str,
         plan: SparsePlan,
         prefill: Prefill,
         backend: str = "auto",
     ) -> None:
         layer = plan.layers[index]
-        f, order = down.shape[1], layer.order.to(down.device)
-        if len(order) != f or gate_up.shape != (2 * f, down.shape[0]):
-            raise ValueError(
-                f"layer {index}: the plan has {len(order)} neurons, the weights have shapes "
-                f"{tuple(gate_up.shape)} and {tuple(down.shape)}"
-            )
-        # the kernels read rows of the transposed down matrix: a view of them needs no second copy
-        down_rows = down.T[order].contiguous()
-        weights = gate_up[:f][order], gate_up[f:][order], down_rows.T
-        module = SplitFFN(*weights, activation)
-        self.prefill = prefill
-        ffn = GatedFFN(index, module, *weights, activation)
+        try:
+            weights = stored_in_order(mlp, layer.order)
+        except ValueError as error:
+            raise ValueError(f"layer {index}: {error}") from error
+        self.mlp, self.prefill = mlp, prefill
+        ffn = GatedFFN(index, mlp, *weights, activation)
         self.sparse = SparseFFN(ffn, layer, plan, prefill, backend)
-        self.neurons = f
+        self.neurons = len(layer.order)
 
     @torch.no_grad()
     def forward(self, x: Tensor, layout: BatchLayout, dense_rows: Tensor | None = None) -> Tensor:
@@ -73,7 +57,10 @@ class BatchFFN:
         prefill.total += self.neurons * layout.prompt_rows
         prefill.used += self.neurons * (layout.prompt_rows - sparse_rows)
         if not layout.sparse:
-            return self.sparse.dense(x)
+            return self.mlp(x)  # type: ignore[no-any-return]
+        if self.sparse.layer.whole:
+            prefill.used += self.neurons * sparse_rows
+            return self.dense(x)
         y = torch.empty_like(x)
         for part in layout.sparse:
             rows = slice(part.start, part.end)
@@ -81,8 +68,16 @@ class BatchFFN:
             y[rows] = self.sparse.sparse(x[:0], x[rows], part.leading)
         if layout.dense:
             rest = rows_of(layout.dense, x.device) if dense_rows is None else dense_rows
-            y.index_copy_(0, rest, self.sparse.dense(x.index_select(0, rest)))
+            y.index_copy_(0, rest, self.dense(x.index_select(0, rest)))
         return y
+
+    def dense(self, x: Tensor) -> Tensor:
+        """Dense FFN of rows x [T, d] beside sparse ones: by the module where they are too few for
+        the kernel's threads, which share rows and not neurons.
+        """
+        if len(x) < ROWS_PER_THREAD * torch.get_num_threads():
+            return self.mlp(x)  # type: ignore[no-any-return]
+        return self.sparse.dense(x)
 
 
 def rows_of(ranges: tuple[range, ...], device: torch.device) -> Tensor:

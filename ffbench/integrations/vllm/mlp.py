@@ -34,7 +34,7 @@ class PlanMLP(nn.Module):
         """FFN of x [T, d] in the pass that `context` (vLLM's forward context) describes."""
         layout = self.batch.layout(context, len(x), x.device)
         if layout is None:
-            return self.ffn.sparse.dense(x)
+            return self.ffn.mlp(x)  # type: ignore[no-any-return]
         return self.ffn.forward(x, layout, self.batch.dense_rows)
 
 

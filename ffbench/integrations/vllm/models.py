@@ -9,11 +9,12 @@ from torch import Tensor
 from ffbench.integrations.vllm.batch import CurrentBatch
 from ffbench.integrations.vllm.layer import BatchFFN
 from ffbench.integrations.vllm.mlp import PlanMLP, register_operator
+from ffbench.integrations.vllm.weights import keep_unpacked
 from ffbench.models.adapters import ACTIVATIONS, activation_name
 
 
 def install(model: Any, batch: CurrentBatch, backend: str, contexts: dict[str, Any]) -> None:
-    """Replace every MLP of a loaded model; vLLM's own is freed layer by layer.
+    """Let every MLP of a loaded model run the plan; weights change their order layer by layer.
 
     contexts: vLLM's table of the layers that its operators find by name.
     """
@@ -23,10 +24,10 @@ def install(model: Any, batch: CurrentBatch, backend: str, contexts: dict[str, A
     activation = ACTIVATIONS[str(activation_name(model.config))]
     ranks = get_tensor_model_parallel_world_size()
     for index, layer in enumerate(model.model.layers):
+        keep_unpacked(layer.mlp)
         ffn = BatchFFN(
             index=index,
-            gate_up=layer.mlp.gate_up_proj.weight.data,
-            down=layer.mlp.down_proj.weight.data,
+            mlp=layer.mlp,
             activation=activation,
             plan=batch.plan,
             prefill=batch.prefill,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from fused_ffn import fused_ffn
 from torch import Tensor
 
 from ffbench.integrations.vllm.layer import BatchFFN
@@ -38,8 +39,7 @@ def batch_ffn(model: Any, plan: SparsePlan) -> BatchFFN:
     ffn = gated_ffns(model)[LAYER]
     return BatchFFN(
         index=LAYER,
-        gate_up=torch.cat([ffn.w_gate, ffn.w_up]),
-        down=ffn.w_down,
+        mlp=fused_ffn(ffn),
         activation=ffn.activation,
         plan=plan,
         prefill=Prefill(),
@@ -122,8 +122,7 @@ def test_weights_of_another_size_are_refused(model: Any) -> None:
     with pytest.raises(ValueError, match="layer 1: the plan has"):
         BatchFFN(
             index=LAYER,
-            gate_up=torch.cat([ffn.w_gate, ffn.w_up])[:-2],
-            down=ffn.w_down[:, :-1],
+            mlp=fused_ffn(ffn, slice(1, None)),
             activation="silu",
             plan=plan,
             prefill=Prefill(),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from fused_ffn import fused_ffn
 from torch import Tensor
 
 from ffbench.integrations.vllm.layer import BatchFFN
@@ -43,8 +44,7 @@ def rank_output(model: Any, plan: SparsePlan, rank: int, size: int, x: Tensor) -
     prefill = Prefill(chosen=[])
     part = BatchFFN(
         index=LAYER,
-        gate_up=torch.cat([ffn.w_gate[own], ffn.w_up[own]]),
-        down=ffn.w_down[:, own],
+        mlp=fused_ffn(ffn, own),
         activation=ffn.activation,
         plan=rank_plan(plan, rank, size),
         prefill=prefill,

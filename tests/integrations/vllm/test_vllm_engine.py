@@ -203,6 +203,18 @@ def test_compiled_equals_the_hugging_face_path(
     assert re.search(r"ffbench: density 0\.\d+ of the FFN over 1024 prompt tokens", text)
 
 
+@pytest.mark.parametrize("eager", [True, False])
+def test_decoding_runs_in_vllms_own_mlp(folder: Path, llama: Path, eager: bool) -> None:
+    given = {"ffbench_plan": str(saved_plan(folder, llama, 0.5))}
+    options = {"additional_config": given, "enforce_eager": eager}
+    found, _ = run("paths", model=str(llama), prompts=prompts()[:1], options=options)
+    # on one thread the kernel has rows enough for the dense ends: a block, and 40 rows
+    chunks = [["sparse", 1024 - BLOCK], ["dense", BLOCK]] * 2
+    chunks += [["sparse", 480 - 40], ["dense", 40]] * 2
+    assert found["calls"] == chunks + [["module", 1]] * 2 * (NEW_TOKENS - 1)
+    assert found["unpacked"] == [True]
+
+
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
 def test_other_families_equal_the_hugging_face_path(folder: Path, family: str) -> None:
     model = saved_model(folder, family)

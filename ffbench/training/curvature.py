@@ -62,7 +62,7 @@ def neuron_curvature(
     f, device = ffns[0].w_gate.shape[0], ffns[0].w_gate.device
     d = ffns[0].w_gate.shape[1]
     totals = {n: torch.zeros(len(ffns), f, dtype=torch.float64, device=device) for n in names}
-    fisher = {n: torch.zeros(len(ffns), d, d) for n in names}
+    fisher = {n: torch.zeros(len(ffns), d, d, device=device) for n in names}
     generator = torch.Generator().manual_seed(seed)
     tokens = 0
     with (
@@ -88,9 +88,9 @@ def neuron_curvature(
                     rows = gradient[0, window.first : window.end].float()
                     moved = linear(rows, ffn.w_down.float().T).square().sum(0)
                     totals[name][layer] += moved.to(device)
-                    fisher[name][layer] += linear(rows.T, rows.T).cpu()
+                    fisher[name][layer] += linear(rows.T, rows.T).to(device)
     curvature = {name: (total / tokens).float().cpu() for name, total in totals.items()}
-    return curvature, {name: total / tokens for name, total in fisher.items()}
+    return curvature, {name: (total / tokens).cpu() for name, total in fisher.items()}
 
 
 def save_curvature(curvature: dict[str, Tensor], fisher: dict[str, Tensor], folder: Path) -> None:

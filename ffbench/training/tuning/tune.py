@@ -110,7 +110,8 @@ class Checkpoint:
             one.data.copy_(tensors[f"{i}.value"])
             start = f"{i}.state."
             optimizer.state[one] = {
-                name.removeprefix(start): value
+                # the count of steps, a scalar, is on the CPU in every optimizer
+                name.removeprefix(start): value.to(one.device) if value.dim() else value
                 for name, value in tensors.items()
                 if name.startswith(start)
             }

@@ -29,7 +29,7 @@ DECLARATIONS: dict[str, Declaration] = {
     "token_mixing": Declaration(1, "attention mass that each layer moves between tokens"),
     "sensitivity": Declaration(3, "loss with one layer sparse at a time"),
     "curvature": Declaration(3, "Fisher information of the answers for each neuron"),
-    "output_map": Declaration(3, "low-rank maps of the output, fitted to the plan's residual"),
+    "output_map": Declaration(4, "low-rank maps of the output, fitted to the plan's residual"),
     "teacher": Declaration(2, "dense hidden states that tuning learns from"),
     "tune": Declaration(4, "compensator and predictor tuned through the model", resumable=True),
     "plan": Declaration(1, "the sparse plan", stored=False),

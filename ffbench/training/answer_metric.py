@@ -13,7 +13,6 @@ from torch import Tensor
 
 MIX = 0.02  # of the mean direction's weight goes to every direction: none may count for nothing
 FLOOR = 1e-6  # of the strongest layer's mean weight: for layers that no answer reads
-SMALLEST = 1e-6  # of the largest eigenvalue, below which one is rounding
 
 
 def combined_metric(
@@ -38,13 +37,6 @@ def neuron_importance(metric: Tensor, w_down: Tensor) -> Tensor:
     metric = metric.to(down.device)
     weight = (down * (metric @ down)).sum(0) / down.square().sum(0).clamp_min(1e-30)
     return weight / weight.mean().clamp_min(1e-30)
-
-
-def roots(metric: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric square root of a metric [d, d] and its inverse, float64."""
-    values, vectors = torch.linalg.eigh(metric.double())
-    root = values.clamp_min(float(values.max()) * SMALLEST).sqrt()
-    return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
 def importances(metric: Tensor, w_downs: Sequence[Tensor]) -> list[Tensor]:

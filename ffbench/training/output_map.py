@@ -18,7 +18,6 @@ from ffbench.models.adapters import decoder_layers
 from ffbench.models.forward import attribute
 from ffbench.runs.progress import progress_bar
 from ffbench.runs.tensor_files import load_tensors, save_tensors
-from ffbench.training.answer_metric import roots
 from ffbench.training.layer_walk import first_hidden, layer_arguments, layer_forward
 from ffbench.training.tuning.trainable_ffn import TrainableFFN, trainable
 
@@ -31,18 +30,20 @@ def fit_output_map(
     """Low-rank map from x [d] to what is missing in the output [d], from moments whose `a` is that.
 
     Minimises E |missing - b - V P x|^2 by reduced-rank ridge regression, or with a metric M [d, d]
-    the mean of e^T M e for the same error e; ranks above d give the whole map, rank d. Raises
-    ValueError for a rank below 1.
+    the mean of e^T M e for the same error e; ranks above d give the whole map, rank d. Any root of
+    M, which is positive definite, gives the same directions, and the best map onto them does not
+    depend on M. Raises ValueError for a rank below 1.
     """
     if rank < 1:
         raise ValueError(f"compensator.output_map_rank: {rank} is too small; choose 1 or more")
     factor, cross, mean_x, mean_missing = whitening(moments, ridge)
-    root, inverse = (None, None) if metric is None else roots(metric.to(cross.device))
-    target = cross if root is None else cross @ root
+    target = cross
+    if metric is not None:
+        target = cross @ torch.linalg.cholesky(metric.to(cross))
     projection, left, half = leading_directions(factor, target, min(rank, len(mean_x)))
+    if metric is not None:
+        half = torch.linalg.solve_triangular(factor, cross, upper=False)
     expansion = (left.T @ half).T  # [d, r]
-    if inverse is not None:
-        expansion = inverse @ expansion
     bias = mean_missing - expansion @ (projection @ mean_x)
     return OutputMap(projection.float().contiguous(), expansion.float().contiguous(), bias.float())
 
@@ -149,7 +150,7 @@ def fit_output_maps(
     arguments = layer_arguments(model, windows[0])
     hidden = [first_hidden(model, ids) for ids in windows]
     maps = []
-    with trainable(model, plan) as sparse:
+    with trainable(model, plan, learns_choice=False) as sparse:
         layers = list(zip(decoder_layers(model), sparse, arguments, strict=True))
         for i, (layer, ffn, given) in enumerate(progress_bar(layers, desc="fit: output maps")):
             seen = first_pass(layer, ffn, hidden, given)

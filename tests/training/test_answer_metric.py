@@ -1,9 +1,11 @@
 """The metric of output errors: its parts by hand, and fits that follow it."""
 
+import pytest
 import torch
 
+from ffbench.methods import linalg
 from ffbench.methods.linalg import Moments
-from ffbench.training.answer_metric import FLOOR, MIX, combined_metric, neuron_importance, roots
+from ffbench.training.answer_metric import FLOOR, MIX, combined_metric, neuron_importance
 from ffbench.training.output_map import fit_output_map
 
 
@@ -34,13 +36,6 @@ def test_importance_is_the_weight_of_a_column_over_its_length() -> None:
     torch.testing.assert_close(neuron_importance(metric, down), weight / weight.mean())
 
 
-def test_roots_of_a_metric() -> None:
-    metric = random_metric(6, 3)
-    root, inverse = roots(metric)
-    torch.testing.assert_close((root @ root).float(), metric)
-    torch.testing.assert_close(root @ inverse, torch.eye(6, dtype=torch.float64))
-
-
 def test_an_output_map_is_best_in_its_metric() -> None:
     d, n, rank = 8, 4000, 2
     g = torch.Generator().manual_seed(4)
@@ -64,3 +59,54 @@ def test_an_output_map_is_best_in_its_metric() -> None:
         atol=1e-3,
         rtol=1e-3,
     )
+
+
+def test_an_output_map_in_a_metric_is_least_squares_between_roots() -> None:
+    """Against a symmetric root by the full decomposition: reduced-rank regression of R e, mapped back
+    by R^-1.
+    """
+    d, n, rank = 8, 500, 3
+    g = torch.Generator().manual_seed(6)
+    x = torch.randn(n, d, generator=g).double()
+    missing = x @ torch.randn(d, d, generator=g).double()
+    missing = missing + torch.randn(n, d, generator=g).double()
+    metric = random_metric(d, 7).double()
+    values, vectors = torch.linalg.eigh(metric)
+    root = (vectors * values.sqrt()) @ vectors.T
+    whole = torch.linalg.lstsq(x, missing @ root).solution
+    directions = torch.linalg.svd(x @ whole).Vh[:rank]
+    expected = whole @ directions.T @ directions @ torch.linalg.inv(root)
+    moments = Moments.zeros(d, d)
+    for sign in (1, -1):  # means of zero: no bias
+        moments.add(sign * x, sign * missing)
+    found = fit_output_map(moments, rank, ridge=1e-9, metric=metric.float())
+    made = (found.expansion @ found.projection).T
+    torch.testing.assert_close(made, expected.float(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_wide_layer_needs_no_full_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
+    d, n, rank = 80, 400, 4
+    g = torch.Generator().manual_seed(9)
+    x, errors = (torch.randn(n, d, generator=g) for _ in range(2))
+    missing = x @ torch.randn(d, d, generator=g) + errors
+    moments, metric = Moments.zeros(d, d), random_metric(d, 10)
+    moments.add(x, missing)
+
+    def cost() -> float:
+        error = missing - fit_output_map(moments, rank, metric=metric).of(x)
+        return float((error @ metric * error).sum())
+
+    full = cost()
+    monkeypatch.setattr(linalg, "WIDE", d - 1)
+    monkeypatch.setattr(torch.linalg, "eigh", lambda *_: pytest.fail("a full decomposition"))
+    assert cost() < 1.01 * full
+
+
+def test_combined_metrics_are_positive_definite() -> None:
+    """Also of fewer gradients than outputs, and of layers that no answer reads."""
+    d = 256
+    rows = torch.randn(3, d, generator=torch.Generator().manual_seed(8))
+    rows[0] *= 1e3
+    fisher = {"a": torch.stack([rows.T @ rows, torch.zeros(d, d)])}
+    metric = combined_metric(fisher, {"a": 1.0}, {"a": 1.0})
+    assert torch.isfinite(torch.linalg.cholesky(metric.double())).all()

@@ -19,7 +19,7 @@ from ffbench.training import output_map
 from ffbench.training.layer_fit import build_plan, fit_layer
 from ffbench.training.layer_walk import walk_layers
 from ffbench.training.output_map import fit_output_map, fit_output_maps, load_maps, save_maps
-from ffbench.training.tuning.trainable_ffn import trainable
+from ffbench.training.tuning.trainable_ffn import TrainableFFN, trainable
 
 
 def plan_of(model: Any, selector: str = "trained", hot_fraction: float = 0.0) -> SparsePlan:
@@ -88,6 +88,17 @@ def test_a_plan_with_maps_is_nearer_to_the_dense_model(
         found = last_hidden(model, text[-1][: 6 * BLOCK])
     torch.testing.assert_close(found, sparse[-1], atol=1e-4, rtol=1e-3)
     assert all("forward" not in vars(ffn.module) for ffn in gated_ffns(model))
+
+
+def test_maps_learn_no_choice_of_neurons(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its float32 copies of a full predictor would take 7.5 GB of an 8B model's card."""
+    plan = plan_of(model)
+    with trainable(model, plan) as learning:
+        assert "predictor_weights" in learning[0].parameters
+    with trainable(model, plan, learns_choice=False) as keeping:
+        assert set(keeping[0].parameters) == {"projection", "activation_map", "mean"}
+    monkeypatch.setattr(TrainableFFN, "soft_choice", lambda *_: pytest.fail("borderline neurons"))
+    assert len(fit_output_maps(model, plan, windows(2, 6 * BLOCK), 3)) == len(plan.layers)
 
 
 def test_maps_survive_their_file(model: Any, tmp_path: Path) -> None:

@@ -32,10 +32,15 @@ class TrainableFFN:
     log-score's distance from the last one kept, over TEMPERATURE. Beyond the kept neurons the next
     BORDERLINE share of them is computed for that.
 
+    learns_choice: False keeps the plan's choice; the selector's tensors then have no float32
+    copies, and no borderline neurons are computed.
+
     Raises ValueError for a compensator whose estimate is not affine, or a token rule.
     """
 
-    def __init__(self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan) -> None:
+    def __init__(
+        self, ffn: GatedFFN, layer: LayerPlan, plan: SparsePlan, learns_choice: bool = True
+    ) -> None:
         settings, selector = plan.settings, plan.settings.selector
         if not isinstance(layer.compensation, AffineState) or not isinstance(selector, Selector):
             raise ValueError(
@@ -48,7 +53,7 @@ class TrainableFFN:
         self.end: int | None = None  # first dense row after the context; None: there is none
         start = self.layer.compensation.tensors()
         learnable = settings.group_size == 1 and settings.scheduler.per_block is None
-        self.learns = learnable and bool(selector.learned(self.layer))
+        self.learns = learns_choice and learnable and bool(selector.learned(self.layer))
         if self.learns:
             start |= selector.learned(self.layer)
         self.parameters = {
@@ -166,18 +171,19 @@ class TrainableFFN:
 
 @contextmanager
 def trainable(
-    model: Any, plan: SparsePlan, recompute: bool | None = None
+    model: Any, plan: SparsePlan, recompute: bool | None = None, learns_choice: bool = True
 ) -> Iterator[list[TrainableFFN]]:
     """The model with trainable sparse FFNs and frozen weights; as before afterwards.
 
-    recompute: see `recomputed_layers`.
+    recompute: see `recomputed_layers`; learns_choice: see `TrainableFFN`.
     """
     ffns = gated_ffns(model)
     with ExitStack() as stack:
         for ffn in ffns:
             stack.enter_context(stored_by_neuron(ffn))
         layers = [
-            TrainableFFN(ffn, layer, plan) for ffn, layer in zip(ffns, plan.layers, strict=True)
+            TrainableFFN(ffn, layer, plan, learns_choice)
+            for ffn, layer in zip(ffns, plan.layers, strict=True)
         ]
         stack.enter_context(frozen_weights(model))
         for ffn, layer in zip(ffns, layers, strict=True):

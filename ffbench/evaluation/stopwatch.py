@@ -42,7 +42,7 @@ class Stopwatch:
         """
         if self.on_card:
             whole = self.seconds(call)
-            with ffn_events(model) as events:
+            with ffn_events(model, self.device) as events:
                 call()
             torch.cuda.synchronize(self.device)
             return whole, sum(start.elapsed_time(end) for start, end in events) / 1e3
@@ -96,13 +96,15 @@ def ffn_seconds(model: Any, now: Callable[[], float]) -> Iterator[list[float]]:
 
 
 @contextmanager
-def ffn_events(model: Any) -> Iterator[list[tuple[Any, Any]]]:
-    """Collect a CUDA event before and after each FFN call of the model, without waiting for any."""
+def ffn_events(model: Any, device: torch.device) -> Iterator[list[tuple[Any, Any]]]:
+    """Collect a CUDA event of the card `device` before and after each FFN call of the model,
+    without waiting for any.
+    """
     events: list[tuple[Any, Any]] = []
 
     def event() -> Any:
         made = torch.cuda.Event(enable_timing=True)
-        made.record()
+        made.record(torch.cuda.current_stream(device))  # the current card may be another one
         return made
 
     def start() -> None:

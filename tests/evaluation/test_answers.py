@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from card_counts import Watch
+from simulated_card import on_card, simulated_card
 from small_plans import small_settings
 
 from ffbench.evaluation import answers as module
@@ -149,6 +151,21 @@ def test_stop_ids_are_held_back_for_the_least_number_of_tokens() -> None:
         )
         == 2
     )
+
+
+def test_a_batch_costs_one_read_per_token_on_a_card() -> None:
+    model = on_card(load_model(ModelSpec("tiny", "tiny", "llama"))[0])
+    prompts, reads = [PromptIds([1, 5 + i, 9], 0, 0) for i in range(3)], []
+    for limit in (3, 5):
+        rule = Ending({2}, limit, limit, lambda ids: False)
+        with simulated_card(), torch.no_grad():
+            decoder = Decoder(model, 0)
+            state = decoder.prefill(prompts)
+            with Watch() as watch:
+                answers = decoder.greedy(state, [rule] * len(prompts))
+        assert [len(ids) for ids in answers] == [limit] * len(prompts)
+        reads.append(sum(watch.outside.reads.values()))
+    assert reads == [3, 5]
 
 
 def test_gold_likelihoods_without_decoding(

@@ -22,7 +22,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             assert enable_timing
             self.at = -1
 
-        def record(self) -> None:
+        def record(self, stream: Any) -> None:
+            assert stream == ("stream", CARD), "recorded on another card"
             self.at = sum(entry == "event" for entry in log)
             log.append("event")
 
@@ -31,6 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             return float(end.at - self.at)
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ("stream", device))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append(("wait", device)))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: log.append("reset"))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7 << 20)

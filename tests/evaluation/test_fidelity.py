@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ffbench.evaluation import fidelity
 from ffbench.methods.plan import SparsePlan
+from ffbench.models import sparse_model
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.forward import ForwardError, attribute, check_logits, last_hidden, logits_of
 from ffbench.models.sparse_prefill import sparse_prefill
@@ -64,6 +65,22 @@ def slow_kl(model: Any, plan: SparsePlan, case: fidelity.Case, name: str) -> flo
         sparse = model(ids, use_cache=False).logits[0].double().log_softmax(-1)
     at = slice(CONTEXT + tail.judged_from, None)
     return (dense[at].exp() * (dense[at] - sparse[at])).sum(-1).mean().item()
+
+
+def test_all_cases_share_one_preparation(
+    model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan, cases, made = random_tiny_plan(model), [case_of(seed) for seed in range(3)], []
+
+    class Counted(sparse_model.SparseFFN):
+        def __init__(self, *given: Any) -> None:
+            made.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr(sparse_model, "SparseFFN", Counted)
+    fidelity.save_dense(model, cases, tmp_path)
+    fidelity.measure(model, plan, cases, tmp_path, "torch")
+    assert len(made) == len(plan.layers)
 
 
 @pytest.mark.parametrize("selector", ["trained", "oracle"])

@@ -166,6 +166,18 @@ def ragged_nan_scratch(dtype: torch.dtype) -> None:
         torch.empty = original  # type: ignore[assignment]
 
 
+def launch_order() -> None:
+    """16 token tiles go through all other tiles before the next 16 begin, the token tile fastest."""
+    from ffk_launch_order import note_order
+
+    token_tiles, other_tiles = 40, 3
+    found = torch.full((2, token_tiles * other_tiles), -1, dtype=torch.int32)
+    note_order[(found.shape[1],)](found[0], found[1], token_tiles, other_tiles)
+    groups = [range(first, min(first + 16, token_tiles)) for first in range(0, token_tiles, 16)]
+    expected = [(t, o) for group in groups for o in range(other_tiles) for t in group]
+    assert [tuple(pair) for pair in found.T.tolist()] == expected
+
+
 def refuses_bfloat16() -> None:
     """The interpreter's bfloat16 product gives wrong results without an error, so the backend must refuse it."""
     try:
@@ -229,6 +241,7 @@ def cases() -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"extra_strides-{name}", lambda t=dtype: run(strided_extra(t))
         yield f"strides-{name}", lambda t=dtype: run(strided(t))
         yield f"nan_scratch-{name}", lambda t=dtype: nan_scratch(t)
+    yield "launch_order", launch_order
     yield "refuses_bfloat16", refuses_bfloat16
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ffkernels
 from ffkernels import native
@@ -37,6 +38,7 @@ FIELDS = (
     "indices",
     "command",
 )
+PEAK = timing.peak_gflops  # which every test replaces
 SMALL = ["--tokens", "40", "--block-size", "16", "--rounds", "2", "--no-compile"]
 TORCH = ["--shape", "smollm2-135m", "--backend", "torch", *SMALL]
 
@@ -268,6 +270,14 @@ def test_pages_are_aligned() -> None:
         t = torch.randn(5, 7).to(dtype)
         copy = cases.page_aligned(t)
         assert copy.data_ptr() % (2 << 20) == 0 and torch.equal(copy, t) and copy.is_contiguous()
+
+
+def test_the_peak_of_a_card_is_that_of_a_product_far_longer_than_a_launch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "once", lambda fn, threads, device: 1.0)
+    with FakeTensorMode():
+        assert PEAK(torch.bfloat16, 1, "cuda") == 2 * 8192**3 / 1e9
 
 
 def test_ratios() -> None:

@@ -71,6 +71,20 @@ def test_fake_tensors_give_shape_and_dtype() -> None:
     assert out.shape == (37, 24) and out.dtype == torch.bfloat16 and out.is_contiguous()
 
 
+def test_no_wrapper_of_python_is_in_front_of_the_operator() -> None:
+    """`torch.library.custom_op` puts one there for gradients, which costs more than a small layer."""
+
+    @torch.library.custom_op("ffk_test::wrapped", mutates_args=())
+    def wrapped(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    found = [
+        torch._C._dispatch_has_kernel_for_dispatch_key(name, "Autograd")
+        for name in ("ffk_test::wrapped", "ffkernels::sparse_gated_ffn")
+    ]
+    assert found == [True, False]
+
+
 def test_torch_accepts_the_registration() -> None:
     a = ARGS
     torch.library.opcheck(

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 pytest.importorskip("triton")
 
 from ffkernels import op
-from ffkernels.triton import kernels, launch, tiles
+from ffkernels.triton import kernels, launch, select_kernels, tiles
 
 F16 = torch.float16
 
@@ -84,6 +84,11 @@ def test_a_prompt_of_another_length_compiles_nothing(kernel: str) -> None:
     lengths = {"tokens", "token_tiles", "block_size", "tiles_per_block"}
     of_a_length = {one.name for one in getattr(kernels, kernel).params if one.do_not_specialize}
     assert of_a_length == lengths
+
+
+def test_nor_do_the_means_of_its_blocks() -> None:
+    of_a_length = {p.name for p in select_kernels.block_means.params if p.do_not_specialize}
+    assert of_a_length == {"tokens"}
 
 
 RAGGED = ffk_cases.make_ragged([512, 128, 0, 512], 128, 64, 512, rank=16, bias=True, dtype=F16)

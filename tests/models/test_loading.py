@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_files import write_folder
 from tiny_plans import DENSE_FAMILIES
 
+from ffbench.models import loading
 from ffbench.models.adapters import UnsupportedModelError, gated_ffns
 from ffbench.models.loading import ModelError, ModelSpec, load_model, locate_gguf, weight_files
 from ffbench.models.tiny import FAMILIES, ByteTokenizer
@@ -36,6 +38,28 @@ def test_adapters_find_the_ffns_of_each_family(family: str) -> None:
     for ffn in ffns:
         hidden = torch.nn.functional.silu(x @ ffn.w_gate.T) * (x @ ffn.w_up.T)
         torch.testing.assert_close(hidden @ ffn.w_down.T, ffn.module(x))
+
+
+def test_weights_are_loaded_straight_to_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Recorder:
+        @staticmethod
+        def from_pretrained(location: str, **arguments: Any) -> None:
+            asked.append(arguments)
+            raise KeyError("nothing is loaded")
+
+    write_folder(tmp_path / "model")
+    monkeypatch.setattr(loading, "resolve_device", lambda name: torch.device("cuda", 1))
+    monkeypatch.setattr(loading, "model_class", lambda: Recorder)
+    with pytest.raises(ModelError):
+        load_model(ModelSpec("mine", "folder", str(tmp_path / "model"), device="cuda:1"))
+    assert asked[0]["device_map"] == {"": torch.device("cuda", 1)}
+    monkeypatch.setattr(loading, "resolve_device", lambda name: torch.device("meta"))
+    model, _ = load_model(ModelSpec("t", "tiny", "llama", device="cuda"))
+    assert {one.device.type for one in model.parameters()} == {"meta"}
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -113,8 +113,14 @@ def test_random_plans_cost_what_fitted_ones_do(compensator: str) -> None:
     fit = fit_layer(data, settings.compensator)
     if settings.compensator.refits_for_kept:
         fit = refit_layer(data, settings.compensator, fit, 80)
-    fitted = build_plan(settings, {}, [fit], [80], [ffn]).layers[0].compensation
-    drawn = shapes.random_plan(model, settings).layers[0].compensation
+    made = build_plan(settings, {}, [fit], [80], [ffn]).layers[0]
+    random = shapes.random_plan(model, settings).layers[0]
+    stored = [
+        {name: (t.shape, t.dtype) for name, t in layer.predictor.tensors().items()}
+        for layer in (made, random)
+    ]
+    assert stored[0] == stored[1]
+    fitted, drawn = made.compensation, random.compensation
     assert drawn.flops(64, 80, 0) == fitted.flops(64, 80, 0)
     sizes = [{name: t.shape for name, t in state.tensors().items()} for state in (drawn, fitted)]
     assert sizes[0] == sizes[1] and node(compensator)["name"] == settings.compensator.name

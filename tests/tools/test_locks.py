@@ -1,6 +1,7 @@
 """The lock files agree with each other and with pyproject.toml; the tool says what is wrong."""
 
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def repository(folder: Path, cuda: str = CUDA, project: str = PROJECT) -> Path:
 
 def test_the_committed_locks_fit_pyproject() -> None:
     assert locks.mismatches(ROOT) == []
+
+
+def test_pyproject_has_ranges_so_that_ffbench_fits_beside_a_serving_engine() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(one for extra in extras for one in extra)]
+    assert len(wanted) > 20 and not [one for one in wanted if "==" in one.partition(";")[0]]
 
 
 @pytest.mark.parametrize("name", [locks.CPU, locks.CUDA])

@@ -112,7 +112,7 @@ def record_plan(folder: Path, job: Job) -> int:
             f"scheduler: blocks of a plan by {plan.settings.scheduler.name!r} keep different "
             "numbers of neurons, which the benchmark cannot replay; use another scheduler"
         )
-    if plan.experts > 1:
+    if plan.mixture:
         problems.append("plan record: the benchmark replays dense models only, not experts")
     if problems:
         return refuse(problems)
@@ -132,11 +132,11 @@ def describe(plan: SparsePlan) -> str:
     rows_of = plan.settings.as_dict().items()
     settings = "\n".join(f"{name:14} {method_text(value)}" for name, value in rows_of)
     card = "\n".join(f"{label:14} {text}" for label, text in card_rows(plan).items())
-    f = len(plan.layers[0].order)
     rows = "\n".join(
-        f"{plan.name_of(i)}  kept {layer.kept:6} of {f}  density {layer.kept / f:.3f}  "
-        f"hot {layer.hot:6}  compensator features {layer.compensation.feature_width}"
-        for i, layer in enumerate(plan.layers)
+        f"{place.text(3)}  kept {layer.kept:6} of {len(layer.order)}  "
+        f"density {layer.kept / len(layer.order):.3f}  hot {layer.hot:6}  "
+        f"compensator features {layer.compensation.feature_width}"
+        for place, layer in zip(plan.places, plan.layers, strict=True)
     )
     reason = untimed(plan.settings)
     note = f"\nspeed          none: {reason}" if reason else ""

@@ -89,7 +89,8 @@ def width_problems(settings: RunSettings) -> list[str]:
     sizes = None if settings.dense else model_sizes(model_spec(settings))
     if sizes is None:
         return []
-    return plan_settings(settings).compensator.size_problems(sizes.hidden, sizes.neurons)
+    narrowest = min(kind.neurons for kind in sizes.ffns)
+    return plan_settings(settings).compensator.size_problems(sizes.hidden, narrowest)
 
 
 def kernel_problem(settings: RunSettings) -> str | None:

@@ -8,6 +8,7 @@ import torch
 from ffbench.evaluation.speed import WARM_UP_TOKENS
 from ffbench.experiment import identity
 from ffbench.experiment.stages import RunStages
+from ffbench.methods.compensators import Compensator
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON
 from ffbench.models.device import resolve_device
@@ -40,32 +41,38 @@ def plan_bytes(settings: RunSettings, sizes: ModelSizes) -> int:
     """Size of a plan's tensors on disk: order, compensator, predictor and statistics of each
     FFN. Selectors that make tensors of their own come on top.
     """
-    d, f = sizes.hidden, sizes.neurons
     compensator = identity.plan_settings(settings).compensator
+    return sum(
+        kind.number * ffn_bytes(compensator, sizes.hidden, kind.neurons) for kind in sizes.ffns
+    )
+
+
+def ffn_bytes(compensator: Compensator, d: int, f: int) -> int:
+    """Size of the tensors of one FFN of `plan_bytes`."""
     state = compensator.random_state(d, f, lambda *shape: torch.empty(*shape, device="meta"))
     floats = sum(tensor.numel() for tensor in state.tensors().values())
     floats += d + f  # the predictor's mean and prior
     floats += sum(f for axes in STATISTIC_AXES.values() if axes == (NEURON,))
-    ffns = sizes.layers * sizes.experts
-    return ffns * (FLOAT_BYTES * floats + HALF_BYTES * f * d + INDEX_BYTES * f)
+    return FLOAT_BYTES * floats + HALF_BYTES * f * d + INDEX_BYTES * f
 
 
 def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
     """FLOPs by stage of a run (our count; fits and samples as the code makes them, what is small
     compared with them left out). Stages that the run does not need are counted too.
     """
-    s, d, f, layers = settings, sizes.hidden, sizes.neurons, sizes.layers
+    s, d = settings, sizes.hidden
     tokens, window, length = s.calibration.tokens, s.calibration.window, window_length()
     losses = len(s.objective.weights())
 
     def training(windows: int) -> float:
         return sizes.forward_flops(windows * length, length, windows * length // 4)
 
-    # moments in float64 at half the rate, energies, then factors and singular vectors
-    per_token = 2 * (2 * d * d + 2 * d * f) + 2 * d * f
     fit = sizes.forward_flops(tokens, window)
-    fit += layers * tokens * sizes.chosen * per_token
-    fit += layers * sizes.experts * (10.0 * d**3 + 4.0 * d * d * f)
+    for kind in sizes.ffns:
+        # moments in float64 at half the rate, energies, then factors and singular vectors
+        f = kind.neurons
+        fit += kind.passed * tokens * (2 * (2 * d * d + 2 * d * f) + 2 * d * f)
+        fit += kind.number * (10.0 * d**3 + 4.0 * d * d * f)
     mapped = sizes.forward_flops(MAP_WINDOWS * window, window)
     steps = identity.plan_settings(s).compensator.refinements().tune_steps
     return {
@@ -73,7 +80,7 @@ def stage_flops(settings: RunSettings, sizes: ModelSizes) -> dict[str, float]:
         "refit": fit,
         "neuron_order": sizes.forward_flops(tokens, window),
         "token_mixing": 2 * sizes.forward_flops(MIXING_WINDOWS * MIXING_TOKENS, MIXING_TOKENS),
-        "sensitivity": training(SENSITIVITY_WINDOWS) * layers / 2,
+        "sensitivity": training(SENSITIVITY_WINDOWS) * sizes.layers / 2,
         "curvature": training(s.objective.windows) * (1 + 2 * losses),
         "output_map": 2 * mapped,
         "teacher": training(TUNING_WINDOWS),

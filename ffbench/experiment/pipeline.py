@@ -99,7 +99,7 @@ class Pipeline(Session):
         from ffbench.experiment.calibration import heldout_windows
         from ffbench.training.token_mixing import load_scores
 
-        if not self.settings.fidelity.windows or untimed(plan.settings) or plan.experts > 1:
+        if not self.settings.fidelity.windows or untimed(plan.settings) or plan.mixture:
             return {}
         length = max(*self.settings.fidelity.contexts, 2 * plan.settings.block_size)
         windows = torch.cat(list(heldout_windows(self.tokenizer, length, length).values()))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ffbench.methods.plan import SparsePlan
+from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
 from ffbench.methods.similar_blocks import SIMILAR, SORTED, order_flops
 from ffbench.methods.token_rules import TokenRule
 from ffbench.methods.token_scale import scale_flops
@@ -31,27 +31,35 @@ class PlanFlops:
         return 1 - sparse * (1 - self.ratio)
 
 
+def choice_flops(settings: PlanSettings, layer: LayerPlan, d: int) -> float:
+    """FLOPs per token of choosing a layer's blocks and their neurons."""
+    size, width = settings.block_size, layer.compensation.feature_width
+    flops = float(settings.selector.flops(layer, d, size))
+    if settings.blocks == SORTED:
+        flops += scale_flops(d, width)
+    if settings.blocks == SIMILAR:
+        flops += order_flops(PROMPT_TOKENS, size, width)
+    return flops
+
+
 def flops_of(plan: SparsePlan) -> PlanFlops:
     """FLOPs of a plan's sparse blocks, selector and compensator included; layers that keep every
-    neuron need neither.
+    neuron need neither. An FFN counts by the share of tokens that reach it.
 
     Finding similar tokens is counted for a prompt of PROMPT_TOKENS tokens.
     """
-    first, settings = plan.layers[0], plan.settings
-    d, f = len(first.predictor.mean), len(first.order)
-    dense = 6.0 * d * f * len(plan.layers)
-    size = settings.block_size
+    settings, d = plan.settings, len(plan.layers[0].predictor.mean)
+    shares = [place.share for place in plan.places]
+    ffns = list(zip(plan.layers, shares, strict=True))
+    neurons = sum(share * len(layer.order) for layer, share in ffns)
+    dense = 6.0 * d * neurons
     by_token = isinstance(settings.selector, TokenRule)
-    sparse = [layer for layer in plan.layers if by_token or not layer.whole]
-    selector = sum(settings.selector.flops(layer, d, size) for layer in sparse)
-    if settings.blocks == SORTED:
-        selector += sum(scale_flops(d, layer.compensation.feature_width) for layer in sparse)
-    if settings.blocks == SIMILAR:
-        selector += sum(
-            order_flops(PROMPT_TOKENS, size, layer.compensation.feature_width) for layer in sparse
-        )
-    compensator = sum(layer.compensation.flops(d, layer.kept, layer.hot) for layer in sparse)
-    ideal = sum(layer.kept for layer in plan.layers) / (f * len(plan.layers))
+    sparse = [(layer, share) for layer, share in ffns if by_token or not layer.whole]
+    selector = sum(share * choice_flops(settings, layer, d) for layer, share in sparse)
+    compensator = sum(
+        share * layer.compensation.flops(d, layer.kept, layer.hot) for layer, share in sparse
+    )
+    ideal = sum(share * layer.kept for layer, share in ffns) / neurons
     return PlanFlops(
         ideal + (selector + compensator) / dense, ideal, selector / dense, compensator / dense
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.compensators import Compensator, CompensatorState
+from ffbench.methods.places import Place
 from ffbench.methods.registry import Method
 from ffbench.methods.schedulers import Scheduler
 from ffbench.methods.selectors import Selector
@@ -200,8 +201,8 @@ class LayerPlan:
 
 @dataclass
 class SparsePlan:
-    """Settings, model fingerprint and one LayerPlan per FFN: per layer, or per expert of each layer
-    in turn if a layer has several `experts`.
+    """Settings, model fingerprint and one LayerPlan per FFN with its place in the model: by default
+    one per decoder layer; a layer with experts has several.
 
     Prompts below `min_tokens` run dense (0: none). `python -m ffbench speed plan=FOLDER` measures
     from which length on the plan pays off, and writes it there. `fingerprint` has the hash of the
@@ -214,12 +215,16 @@ class SparsePlan:
     layers: list[LayerPlan]
     min_tokens: int = 0
     card: dict[str, Any] = field(default_factory=dict)
-    experts: int = 1
+    places: list[Place] = field(default_factory=list)
 
-    def name_of(self, index: int) -> str:
-        """The FFN of an entry of `layers`, for readers."""
-        layer, expert = divmod(index, self.experts)
-        return f"layer {layer:3}" + (f", expert {expert:3}" if self.experts > 1 else "")
+    def __post_init__(self) -> None:
+        if not self.places:
+            self.places = [Place(layer) for layer in range(len(self.layers))]
+
+    @property
+    def mixture(self) -> bool:
+        """Whether the model has routed experts."""
+        return any(place.expert is not None for place in self.places)
 
     def save(self, folder: str | Path) -> None:
         """Write plan.json, plan.safetensors and a README.md with the card into `folder`."""

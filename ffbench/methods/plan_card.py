@@ -67,7 +67,7 @@ def card_rows(plan: SparsePlan) -> dict[str, str]:
         if name == "answer_kl" or name in card
     }
     rows["TTFT speedup"] = speed_text(card.get("speed"))
-    if plan.experts > 1:
+    if plan.mixture:
         rows["dense experts"] = dense_experts(plan)
     if plan.min_tokens:
         rows["dense below"] = f"{plan.min_tokens} tokens"
@@ -81,17 +81,27 @@ def card_rows(plan: SparsePlan) -> dict[str, str]:
 
 
 def kept_text(plan: SparsePlan) -> str:
-    """Kept neurons of every FFN, layers in turn; of experts how many keep a number."""
-    if plan.experts == 1:
+    """Kept neurons of every layer in turn; of a mixture, how many FFNs of a kind keep a number."""
+    if not plan.mixture:
         return ", ".join(str(layer.kept) for layer in plan.layers)
-    numbers = Counter(layer.kept for layer in plan.layers)
-    return ", ".join(f"{kept} in {count} experts" for kept, count in sorted(numbers.items()))
+    numbers = Counter(
+        (place.kind, len(layer.order), layer.kept)
+        for place, layer in zip(plan.places, plan.layers, strict=True)
+    )
+    return ", ".join(
+        f"{kept} of {f} in {count} {kind}{'s' if count > 1 else ''}"
+        for (kind, f, kept), count in sorted(numbers.items())
+    )
 
 
 def dense_experts(plan: SparsePlan) -> str:
     """The experts that stay dense, by layer and number."""
-    names = [plan.name_of(i) for i, layer in enumerate(plan.layers) if layer.whole]
-    return "; ".join(" ".join(name.split()) for name in names) or "none"
+    names = [
+        place.text()
+        for place, layer in zip(plan.places, plan.layers, strict=True)
+        if place.expert is not None and layer.whole
+    ]
+    return "; ".join(names) or "none"
 
 
 def front_matter(card: dict[str, Any]) -> str:
@@ -106,7 +116,7 @@ def readme(plan: SparsePlan) -> str:
     """README.md of a plan's folder, in Markdown."""
     facts, settings = card_rows(plan), plan.settings.as_dict().items()
     escaped = {label: text.replace("|", "\\|") for label, text in facts.items()}
-    f = len(plan.layers[0].order)
+    of = "" if plan.mixture else f" by layer, of {len(plan.layers[0].order)}"
     return "\n".join(
         [
             front_matter(plan.card),
@@ -128,7 +138,7 @@ def readme(plan: SparsePlan) -> str:
             "| --- | --- |",
             *(f"| {label} | {text} |" for label, text in escaped.items()),
             *(f"| {name} | {method_text(value)} |" for name, value in settings),
-            f"| kept neurons by layer, of {f} | {kept_text(plan)} |",
+            f"| kept neurons{of} | {kept_text(plan)} |",
             "",
             "KL in nats on held-out text, with 95% bootstrap intervals: answer KL on the tokens",
             "that continue a sparse prompt, copy KL on a repeated passage of it. Speedups are over",

@@ -1,6 +1,7 @@
 """Plans on disk: plan.json and plan.safetensors; older formats are read."""
 
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ffbench import strict_json
 from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.groups import group_problem
+from ffbench.methods.places import Place
 from ffbench.methods.plan import METHODS, LayerPlan, PlanError, PlanSettings, SparsePlan
 from ffbench.methods.plan_card import model_text, readme
 from ffbench.methods.plan_format3 import settings_of_format3, tensors_of_format3
@@ -28,7 +30,7 @@ UNREADABLE = (
     TypeError,
     AttributeError,
     ValueError,
-    OverflowError,
+    ArithmeticError,
     SafetensorError,
 )
 HEADER, TENSORS, README = "plan.json", "plan.safetensors", "README.md"
@@ -58,12 +60,14 @@ def save_header(plan: SparsePlan, folder: Path) -> None:
         "fingerprint": plan.fingerprint,
         "min_tokens": plan.min_tokens,
         "card": plan.card,
-        "experts": plan.experts,
         "axes": {
             "statistics": first.statistics.axes,
             "selector": first.selector_tensors.axes,
         },
-        "layers": [{"kept": layer.kept, "hot": layer.hot} for layer in plan.layers],
+        "layers": [
+            {"kept": layer.kept, "hot": layer.hot} | asdict(place)
+            for layer, place in zip(plan.layers, plan.places, strict=True)
+        ],
     }
     for name, text in ((HEADER, json.dumps(header, indent=1)), (README, readme(plan))):
         part = folder / f"{name}.part"
@@ -103,7 +107,7 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
             for i, entry in enumerate(header["layers"])
         ]
         least, made_for = int(header.get("min_tokens", 0)), header["fingerprint"]
-        experts = int(header.get("experts", 1))
+        places = [place_of(entry, i, header) for i, entry in enumerate(header["layers"])]
     except MethodError as error:
         raise PlanError(
             f"plan {folder}: {error}; if a newer version made it, update FFBench, otherwise create "
@@ -115,11 +119,8 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
         raise PlanError(
             f"plan {folder}: cannot be read ({error}); create the plan again"
         ) from error
-    if experts < 1 or len(layers) % experts:
-        raise PlanError(
-            f"plan {folder}: {len(layers)} FFNs are not layers of {experts} experts; create the "
-            "plan again"
-        )
+    if len({place.text() for place in places}) < len(places):
+        raise PlanError(f"plan {folder}: two entries are of one FFN; create the plan again")
     if not layers or not isinstance(made_for, dict):
         raise PlanError(f"plan {folder}: no layers or no fingerprint; create the plan again")
     if problems := settings.problems():
@@ -135,7 +136,16 @@ def load_plan(folder: Path, fingerprint: dict[str, str] | None) -> SparsePlan:
         raise PlanError(f"plan {folder}: its card is not an object; create the plan again")
     if fingerprint is not None and fingerprint["model"] != made_for.get("model"):
         raise PlanError(f"plan {folder}: {other_model(fingerprint, made_for, card)}")
-    return SparsePlan(settings, made_for, layers, least, card, experts)
+    return SparsePlan(settings, made_for, layers, least, card, places)
+
+
+def place_of(entry: dict[str, Any], index: int, header: dict[str, Any]) -> Place:
+    """Where the FFN of an entry is. Older files say only how many experts each layer has."""
+    if "layer" in entry:
+        return Place(**{field.name: entry[field.name] for field in fields(Place)})
+    experts = int(header.get("experts", 1))
+    layer, expert = divmod(index, experts)
+    return Place(layer, expert if experts > 1 else None)
 
 
 def grouping_problem(layer: LayerPlan, group: int) -> str | None:

@@ -6,14 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from ffbench.models.errors import UnsupportedModelError
-from ffbench.models.experts import expert_weights, experts_problem, has_experts
+from ffbench.models.experts import (
+    CHOSEN,
+    expert_weights,
+    experts_problem,
+    has_experts,
+    shared_expert,
+)
 from ffbench.models.gated_ffn import (
     ACTIVATION_FUNCTIONS,
     ACTIVATIONS,
     WEIGHT_DTYPES,
     GatedFFN,
 )
-from ffbench.models.layouts import Layout, ffn_of, layout_of
+from ffbench.models.layouts import PLAIN, Layout, ffn_of, layout_of
 
 __all__ = [
     "ACTIVATIONS",
@@ -21,7 +27,6 @@ __all__ = [
     "GatedFFN",
     "UnsupportedModelError",
     "decoder_layers",
-    "experts_per_layer",
     "gated_ffns",
 ]
 
@@ -74,35 +79,53 @@ def projections_problem(module: Any, layout: Layout) -> str | None:
     return None
 
 
-def ffn_problem(layer: Any, activation: str | None) -> str | None:
-    """Why one layer's FFN, or its experts, cannot run sparse; None if they can."""
-    layout = layout_of(layer)
-    module = ffn_of(layer, layout)
-    if module is None:
-        return f"has no `{layout.ffn}`"
-    experts = has_experts(module)
-    if problem := experts_problem(module) if experts else projections_problem(module, layout):
+def mixture_module_problem(module: Any, config: Any) -> str | None:
+    """Why a layer's mixture of experts cannot run sparse; None if it can."""
+    if problem := experts_problem(module):
         return problem
-    if activation not in ACTIVATIONS:
-        return f"activation {activation!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
+    shared = shared_expert(module)
+    if shared is not None and (problem := projections_problem(shared, PLAIN)):
+        return f"its shared expert: {problem}"
+    if not getattr(config, CHOSEN, None):
+        return f"its configuration does not say how many experts a token sees ({CHOSEN})"
     return None
 
 
-def layer_ffns(index: int, layer: Any, activation: str) -> list[GatedFFN]:
-    """The FFN of one layer, or each of its experts."""
+def ffn_problem(layer: Any, config: Any) -> str | None:
+    """Why one layer's FFN, or its experts, cannot run sparse; None if they can."""
     layout = layout_of(layer)
-    module = ffn_of(layer, layout)
+    module, activation = ffn_of(layer, layout), activation_name(config)
+    if module is None:
+        return f"has no `{layout.ffn}`"
+    if has_experts(module):
+        problem = mixture_module_problem(module, config)
+    else:
+        problem = projections_problem(module, layout)
+    if problem is None and activation not in ACTIVATIONS:
+        return f"activation {activation!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
+    return problem
+
+
+def layer_ffns(index: int, layer: Any, config: Any) -> list[GatedFFN]:
+    """The FFN of one layer, or each of its routed experts and then its shared one."""
+    layout = layout_of(layer)
+    module, activation = ffn_of(layer, layout), ACTIVATIONS[str(activation_name(config))]
     if not has_experts(module):
         weights = weights_of(module, layout)
         return [GatedFFN(index, module, *weights, activation, down_name=layout.projections[-1])]
-    experts = module.experts
-    return [
-        GatedFFN(index, experts, *weights, activation, number)
-        for number, weights in enumerate(expert_weights(experts))
+    routed = expert_weights(module.experts)
+    share = getattr(config, CHOSEN) / len(routed)
+    ffns = [
+        GatedFFN(index, module.experts, *weights, activation, number, share=share)
+        for number, weights in enumerate(routed)
     ]
+    shared = shared_expert(module)
+    if shared is not None:
+        ffns.append(GatedFFN(index, shared, *weights_of(shared, PLAIN), activation, shared=True))
+    return ffns
 
 
-def shared(first: int, second: int) -> str:
+def one_module(first: int, second: int) -> str:
     """The sentence for two layers with one FFN module."""
     return (
         f"model: layers {first} and {second} share one FFN, and a plan has neurons for each layer; "
@@ -111,28 +134,27 @@ def shared(first: int, second: int) -> str:
 
 
 def gated_ffns(model: Any) -> list[GatedFFN]:
-    """Every gated FFN in the order of the layers, and of the experts within a layer; all layers
-    have the same number of them.
+    """Every gated FFN in the order of the layers; in a layer with experts the routed ones in turn,
+    then the shared one. Without experts all have the same width.
 
     Raises UnsupportedModelError, naming the first layer that cannot run sparse and what is wrong.
     """
     ffns: list[GatedFFN] = []
-    counts = []
-    activation = activation_name(model.config)
+    owners: dict[nn.Module, int] = {}
     for index, layer in enumerate(decoder_layers(model)):
-        if problem := ffn_problem(layer, activation):
+        if problem := ffn_problem(layer, model.config):
             raise UnsupportedModelError(f"model: layer {index}: {problem}")
-        found = layer_ffns(index, layer, ACTIVATIONS[str(activation)])
-        for other in ffns:
-            if other.module is found[0].module:
-                raise UnsupportedModelError(shared(other.layer, index))
+        found = layer_ffns(index, layer, model.config)
+        for ffn in found:
+            if (owner := owners.setdefault(ffn.module, index)) != index:
+                raise UnsupportedModelError(one_module(owner, index))
         ffns += found
-        counts.append(len(found))
-    if len(set(counts)) > 1:
-        raise UnsupportedModelError(f"model: its layers have different numbers of FFNs: {counts}")
+    widths = [len(ffn.w_gate) for ffn in ffns]
+    if not has_routed(ffns) and len(set(widths)) > 1:
+        raise UnsupportedModelError(f"model: its FFNs have different numbers of neurons: {widths}")
     return ffns
 
 
-def experts_per_layer(ffns: list[GatedFFN]) -> int:
-    """How many FFNs each decoder layer has: 1, or the number of routed experts."""
-    return len(ffns) // (ffns[-1].layer + 1)
+def has_routed(ffns: list[GatedFFN]) -> bool:
+    """Whether some of a model's FFNs are routed experts."""
+    return any(ffn.expert is not None for ffn in ffns)

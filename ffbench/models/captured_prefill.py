@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.selectors import Selector
-from ffbench.models.adapters import experts_per_layer, gated_ffns
 from ffbench.models.block_ffn import sparse_span
 from ffbench.models.forward import with_cache
 from ffbench.models.prefill_state import Prefill
@@ -67,7 +66,7 @@ def problem(sparse: SparseModel, cache: Any, chunk: int) -> str | None:
     size = sparse.plan.settings.block_size
     if chunk < 1 or chunk % size:
         return f"chunk: expected a multiple of the plan's block_size {size}, received {chunk}"
-    if experts_per_layer(gated_ffns(sparse.model)) > 1:
+    if sparse.plan.mixture:
         return "a mixture of experts reads which tokens each expert gets"
     layers = list(getattr(cache, "layers", []))
     for layer in layers:

@@ -17,6 +17,7 @@ OTHER_FFNS = {
     "opt": "its FFN has no gate (fc1 and fc2)",
     "phi": "its FFN has no gate (fc1 and fc2)",
     "bitnet": "its FFN has a norm before the down projection",
+    "gpt_oss": "its experts have biases, clamp gate and up, and multiply by up + 1",
 }
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 SIZES = (
@@ -44,39 +45,18 @@ def experts_setting(config: Mapping[str, Any]) -> str | None:
     return next(several, None)
 
 
-def dense_layers_setting(config: Mapping[str, Any]) -> str | None:
-    """The setting by which some layers of a mixture of experts are dense, with its value; None if
-    every layer has experts.
-    """
-    inner = text_config(config)
-    if inner.get("mlp_only_layers"):
-        return f"mlp_only_layers={inner['mlp_only_layers']}"
-    step = inner.get("decoder_sparse_step", 1)
-    return None if step == 1 else f"decoder_sparse_step={step}"
-
-
 def mixture_problem(config: Mapping[str, Any], mixtures: Collection[str] = ()) -> str | None:
-    """Why a mixture of experts cannot be used: it is none of the families `mixtures`, or some of
-    its layers have no experts.
-    """
+    """Why a mixture of experts cannot be used: it is none of the families `mixtures`."""
     inner = text_config(config)
     kind = str(inner.get("model_type", config.get("model_type")))
     name = experts_setting(config)
-    if name is None:
+    if name is None or kind in mixtures:
         return None
-    if kind not in mixtures:
-        choice = "".join(f"{one}, " for one in mixtures) + ("or " if mixtures else "")
-        return (
-            f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not supported "
-            f"here; choose {choice}a dense model (docs/models.md)"
-        )
-    if dense := dense_layers_setting(config):
-        return (
-            f"model: {kind} with {dense} has dense layers among those with experts, which is not "
-            "supported; choose a mixture with experts in every layer, or a dense model "
-            "(docs/models.md)"
-        )
-    return None
+    choice = "".join(f"{one}, " for one in mixtures) + ("or " if mixtures else "")
+    return (
+        f"model: {kind} is a mixture of experts ({name}={inner[name]}), which is not supported "
+        f"here; choose {choice}a dense model (docs/models.md)"
+    )
 
 
 def config_problems(config: Mapping[str, Any], mixtures: Collection[str] = ()) -> list[str]:
@@ -96,7 +76,7 @@ def config_problems(config: Mapping[str, Any], mixtures: Collection[str] = ()) -
         )
     if kind in OTHER_FFNS:
         problems.append(f"model: model_type {kind!r}: {OTHER_FFNS[kind]}")
-    if mixture := mixture_problem(config, mixtures):
+    elif mixture := mixture_problem(config, mixtures):
         problems.append(mixture)
     if inner.get("mlp_bias"):
         problems.append("model: its FFN has biases (mlp_bias=true), which are not supported")

@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from ffbench.models.gated_ffn import WEIGHT_DTYPES
+from ffbench.models.layouts import mixture_layout
 
 # Mixtures that run sparse, by model_type.
-SPARSE_MIXTURES = ("mixtral", "olmoe", "qwen3_moe")
-PARTS = {"gate", "experts"}  # the router and the experts
+SPARSE_MIXTURES = ("mixtral", "olmoe", "qwen3_moe", "qwen2_moe", "glm4_moe")
 WEIGHTS = {"gate_up_proj", "down_proj"}
+CHOSEN = "num_experts_per_tok"  # of a configuration: how many routed experts see a token
 
 
 def has_experts(module: Any) -> bool:
@@ -23,9 +24,9 @@ def has_experts(module: Any) -> bool:
 
 def experts_problem(module: Any) -> str | None:
     """Why a layer's experts cannot run sparse; None if they can."""
-    parts = {name for name, _ in module.named_children()}
-    if parts != PARTS:
-        return f"its mixture of experts has {', '.join(sorted(parts))}, not a gate and experts"
+    if mixture_layout(module) is None:
+        parts = ", ".join(sorted(name for name, _ in module.named_children()))
+        return f"its mixture of experts has {parts}, not a gate and experts"
     experts = module.experts
     weights = dict(experts.named_parameters())
     if set(weights) != WEIGHTS:
@@ -40,6 +41,12 @@ def experts_problem(module: Any) -> str | None:
             f"have {(count, 2 * f, d)}"
         )
     return None
+
+
+def shared_expert(module: Any) -> Any:
+    """The FFN beside a layer's routed experts that every token passes; None if there is none."""
+    layout = mixture_layout(module)
+    return getattr(module, layout.shared) if layout and layout.shared else None
 
 
 def expert_weights(experts: Any) -> list[tuple[Tensor, Tensor, Tensor]]:

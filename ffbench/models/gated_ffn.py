@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ffbench.methods.float32_products import linear
+from ffbench.methods.places import Place
 
 # Hugging Face's name of an activation -> the kernels' name of it
 ACTIVATIONS = {
@@ -31,9 +32,8 @@ class GatedFFN:
     """One FFN: module plus weights w_gate, w_up [f, d] and w_down [d, f].
 
     The weights are the module's own, or views of them, so that writing to them changes the model.
-    layer: number of its decoder layer. expert: its number among the layer's routed experts, whose
-    module computes all of them; None if the layer has one FFN. down_name: the module's name of its
-    down projection.
+    layer, expert, shared, share: its place (`methods.places`). The module of a routed expert
+    computes all of its layer. down_name: the module's name of its down projection.
     """
 
     layer: int
@@ -44,11 +44,18 @@ class GatedFFN:
     activation: str
     expert: int | None = None
     down_name: str = "down_proj"
+    shared: bool = False
+    share: float = 1.0
 
     @property
     def name(self) -> str:
         """The FFN in messages."""
-        return f"layer {self.layer}" + ("" if self.expert is None else f", expert {self.expert}")
+        return self.place.text()
+
+    @property
+    def place(self) -> Place:
+        """Where the FFN is in the model."""
+        return Place(self.layer, self.expert, self.shared, self.share)
 
     @property
     def act(self) -> Callable[[Tensor], Tensor]:
@@ -57,7 +64,7 @@ class GatedFFN:
 
     @property
     def down(self) -> nn.Module:
-        """The down projection of a layer's only FFN; its input is the activations."""
+        """The down projection of an FFN of its own module; its input is the activations."""
         return self.module.get_submodule(self.down_name)
 
     def gate(self, x: Tensor) -> Tensor:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from ffbench.methods.plan import LayerPlan, PlanSettings, SparsePlan
-from ffbench.methods.schedulers import LayerMeasurements, schedule
+from ffbench.methods.schedulers import LayerMeasurements, by_width, schedule
 from ffbench.methods.selectors import Selector
 from ffbench.methods.selectors.predictor import Predictor
 from ffbench.methods.similar_blocks import SORTED
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import NEURON, AxisTensors
 from ffbench.methods.token_scale import SCALE_AXES
-from ffbench.models.adapters import experts_per_layer, gated_ffns
+from ffbench.models.adapters import gated_ffns
 from ffbench.models.checkpoint import read_config_file
 from ffbench.models.config_checks import config_problems, structure_problem
 from ffbench.models.loading import DTYPES, ModelError
@@ -252,6 +252,17 @@ def random_predictor(
     return Predictor(mean, weights, prior, None if rank is None else draw(width, d).half())
 
 
+def random_kept(
+    settings: PlanSettings, layers: int, f: int, generator: torch.Generator
+) -> list[int]:
+    """Kept neurons of layers of f neurons by the scheduler, whose measurements are random."""
+    mixing, values = [1.0] * layers, torch.rand(layers, f, generator=generator)
+    measurements = LayerMeasurements(
+        layers, f, 1 - settings.sparsity, lambda mass: mixing, lambda measure: values
+    )
+    return schedule(settings.scheduler, measurements, settings.group_size)
+
+
 def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan:
     """A plan of the given settings whose predictor and compensator are random: for timing only.
 
@@ -259,21 +270,18 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
     """
     generator = torch.Generator().manual_seed(seed)
     ffns = gated_ffns(model)
-    f, d = ffns[0].w_gate.shape
+    d = ffns[0].w_gate.shape[1]
 
     def draw(*shape: int) -> Tensor:
         if 0 in shape:
             return torch.zeros(shape)
         return torch.randn(*shape, generator=generator) * shape[-1] ** -0.5
 
-    mixing, values = [1.0] * len(ffns), torch.rand(len(ffns), f, generator=generator)
-    measurements = LayerMeasurements(
-        len(ffns), f, 1 - settings.sparsity, lambda mass: mixing, lambda measure: values
-    )
     group = settings.group_size
     layers = []
-    kept = schedule(settings.scheduler, measurements, group)
-    for ffn, count in zip(ffns, kept, strict=True):
+    widths = [len(ffn.w_gate) for ffn in ffns]
+    kept = by_width(widths, lambda number, f: random_kept(settings, number, f, generator))
+    for ffn, f, count in zip(ffns, widths, kept, strict=True):
         statistics = {
             name: torch.rand(f, generator=generator)
             for name, axes in STATISTIC_AXES.items()
@@ -297,4 +305,5 @@ def random_plan(model: Any, settings: PlanSettings, seed: int = 0) -> SparsePlan
                 ),
             )
         )
-    return SparsePlan(settings, {"model": "random"}, layers, experts=experts_per_layer(ffns))
+    places = [ffn.place for ffn in ffns]
+    return SparsePlan(settings, {"model": "random"}, layers, places=places)

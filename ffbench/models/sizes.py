@@ -5,14 +5,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffbench.models.config_checks import experts_setting, text_config
+from ffbench.models.experts import CHOSEN
 from ffbench.models.loading import ModelSpec, known_config
 from ffbench.models.shapes import SHAPES, shape_of
 
 
 @dataclass(frozen=True)
+class FFNSizes:
+    """FFNs of one kind: their neurons f, how many the model has, and how many a token passes."""
+
+    neurons: int
+    number: int
+    passed: int
+
+
+@dataclass(frozen=True)
 class ModelSizes:
-    """Layers, hidden width d, neurons f of an FFN, attention weights per layer, vocabulary; experts
-    per layer, and those that a token sees.
+    """Layers, hidden width d, neurons f of an FFN, attention weights per layer, vocabulary.
+
+    Of a mixture of experts f is that of a routed expert; experts per layer, and those that the
+    router chooses for a token; neurons of the shared expert of such a layer, 0 if there is none;
+    layers without experts, and the neurons of their FFN.
     """
 
     layers: int
@@ -22,15 +35,46 @@ class ModelSizes:
     vocabulary: int
     experts: int = 1
     chosen: int = 1
+    shared: int = 0
+    dense_layers: int = 0
+    dense_neurons: int = 0
+
+    @property
+    def ffns(self) -> list[FFNSizes]:
+        """The FFNs of the model by kind."""
+        layers = self.layers - self.dense_layers
+        kinds = [
+            FFNSizes(self.neurons, layers * self.experts, layers * self.chosen),
+            FFNSizes(self.shared, layers, layers),
+            FFNSizes(self.dense_neurons, self.dense_layers, self.dense_layers),
+        ]
+        return [kind for kind in kinds if kind.neurons * kind.number]
 
     def forward_flops(self, tokens: int, context: int, logits: int = 0) -> float:
         """FLOPs of a dense forward pass over `tokens` tokens in texts of `context` tokens, with
         logits at `logits` positions; a multiplication and an addition count as two.
         """
-        weights = self.layers * (3 * self.hidden * self.neurons * self.chosen + self.attention)
+        neurons = sum(kind.neurons * kind.passed for kind in self.ffns)
+        weights = 3 * self.hidden * neurons + self.layers * self.attention
         # causal: a token attends to half of its text on average, by two products
         attending = 2.0 * self.layers * self.hidden * context
         return tokens * (2.0 * weights + attending) + 2.0 * logits * self.hidden * self.vocabulary
+
+
+def dense_layers(config: Mapping[str, Any]) -> int:
+    """How many layers of a mixture of experts have none: the first ones (GLM-4.5), or single
+    ones and all but each n-th (Qwen).
+    """
+    named, step = config.get("mlp_only_layers") or (), int(config.get("decoder_sparse_step") or 1)
+    first, layers = int(config.get("first_k_dense_replace") or 0), int(config["num_hidden_layers"])
+    return sum(i < first or i in named or (i + 1) % step > 0 for i in range(layers))
+
+
+def shared_neurons(config: Mapping[str, Any]) -> int:
+    """Neurons of a shared expert, by its width or as so many routed experts; 0 without one."""
+    width = int(config.get("shared_expert_intermediate_size") or 0)
+    several = int(config.get("n_shared_experts") or 0)
+    return width or (several * int(config["moe_intermediate_size"]) if several else 0)
 
 
 def sizes_of_config(config: Mapping[str, Any]) -> ModelSizes | None:
@@ -49,7 +93,10 @@ def sizes_of_config(config: Mapping[str, Any]) -> ModelSizes | None:
             attention=2 * hidden * head * (heads + key_value),
             vocabulary=int(c["vocab_size"]),
             experts=int(c[several]) if several else 1,
-            chosen=int(c["num_experts_per_tok"]) if several else 1,
+            chosen=int(c[CHOSEN]) if several else 1,
+            shared=shared_neurons(c) if several else 0,
+            dense_layers=dense_layers(c) if several else 0,
+            dense_neurons=int(c["intermediate_size"]) if several else 0,
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -245,10 +245,15 @@ class SparseFFN:
         return torch.cat([edges[:start], middle, edges[start:]])
 
     def forward(self, x: Tensor) -> Tensor:
-        """The module's forward: x [batch, T, d]; padding rows give zeros and count nowhere."""
+        """The module's forward: x [batch, T, d], or [batch * T, d] as some layers give to a shared
+        expert; padding rows give zeros and count nowhere.
+        """
         real = self.prompt.real
-        if real is None or x.shape[1] == 1:  # a prompt's last token, by the final-layer rule
+        # one token each: a prompt's last token, by the final-layer rule
+        if real is None or x.shape[:-1].numel() == len(real):
             return self.dense_forward(x)
+        if x.dim() == 2:
+            return self.forward(x.unflatten(0, (len(real), -1))).flatten(0, 1)
         parts = [x[i, real[i]] for i in range(len(x))]
         rows = [
             self.spanned(part, prompt_span(self.plan, self.prompt, i, len(part)), i)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from ffbench.methods.expert_plans import expert_plan_problems
 from ffbench.methods.plan import SparsePlan
 from ffbench.methods.token_rules import TokenRule
-from ffbench.models.adapters import GatedFFN, experts_per_layer, gated_ffns
+from ffbench.models.adapters import GatedFFN, gated_ffns
 from ffbench.models.checks import check_ffns
 from ffbench.models.down_rows import stored_by_neuron
 from ffbench.models.fast_products import fast_products
@@ -53,24 +53,20 @@ def counting_generate(generate: Callable[..., Any], prompt: Prefill) -> Callable
 
 
 def check_fit(ffns: list[GatedFFN], plan: SparsePlan) -> None:
-    """Raise ValueError if the plan has other layers than the model, or settings that its experts
+    """Raise ValueError if the plan has other FFNs than the model, or settings that its experts
     cannot have.
     """
-    experts = experts_per_layer(ffns)
-    if experts != plan.experts:
-        raise ValueError(
-            f"sparse_prefill: the plan has {plan.experts} FFNs per layer, the model {experts}"
-        )
-    if experts > 1 and (problems := expert_plan_problems(plan.settings)):
+    entries = zip(plan.places, plan.layers, strict=True)
+    planned = [f"{place.text()} of {len(layer.order)} neurons" for place, layer in entries]
+    there = [f"{ffn.name} of {len(ffn.w_gate)} neurons" for ffn in ffns]
+    for number, (ours, theirs) in enumerate(zip_longest(planned, there, fillvalue="missing")):
+        if ours != theirs:
+            raise ValueError(
+                f"sparse_prefill: FFN {number} of the plan is {ours}, of the model {theirs}; use a "
+                "plan that was made for this model"
+            )
+    if plan.mixture and (problems := expert_plan_problems(plan.settings)):
         raise ValueError(f"sparse_prefill: a mixture of experts: {'; '.join(problems)}")
-    sizes = [ffn.w_gate.shape[0] for ffn in ffns]
-    if len(ffns) != len(plan.layers) or any(
-        len(layer.order) != f for f, layer in zip(sizes, plan.layers, strict=True)
-    ):
-        raise ValueError(
-            f"sparse_prefill: the plan has {len(plan.layers)} layers of "
-            f"{len(plan.layers[0].order)} neurons, the model {len(ffns)} of {sizes[0]}"
-        )
 
 
 def check_kernel(backend: str, ffn: GatedFFN, plan: SparsePlan) -> None:

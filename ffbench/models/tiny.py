@@ -28,6 +28,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "moe_intermediate_size": 96,
         "norm_topk_prob": True,
     },
+    "qwen2_moe": {
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 96,
+        "shared_expert_intermediate_size": 128,
+    },
+    "glm4_moe": {
+        "num_hidden_layers": 3,  # the first has no experts
+        "first_k_dense_replace": 1,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 2,
+        "n_shared_experts": 2,
+        "moe_intermediate_size": 96,
+        "num_mtp_layers": 0,
+    },
 }
 
 
@@ -51,9 +66,9 @@ class ByteTokenizer:
         return bytes(int(i) - 3 for i in ids if 3 <= int(i) < 259).decode("utf-8", errors="replace")
 
 
-def tiny_config(family: str) -> Any:
-    """Configuration of a tiny model: d = 64, f = 160 (96 in an expert of qwen3_moe), two layers.
-    Raises ModelError.
+def tiny_config(family: str, **changes: Any) -> Any:
+    """Configuration of a tiny model: d = 64, f = 160, two layers, where FAMILIES says nothing else;
+    `changes` come on top. Raises ModelError.
     """
     from transformers import CONFIG_MAPPING
 
@@ -61,23 +76,22 @@ def tiny_config(family: str) -> Any:
         raise ModelError(unknown_name("model.location (tiny family)", family, FAMILIES))
     config_class: Any = CONFIG_MAPPING[family]
     return config_class(
-        **SIZES,
+        **SIZES | FAMILIES[family] | changes,
         max_position_embeddings=4096,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
         tie_word_embeddings=True,
-        **FAMILIES[family],
     )
 
 
-def tiny_model(family: str) -> Any:
+def tiny_model(family: str, **changes: Any) -> Any:
     """Random model of one family of FAMILIES, seed 0, as `tiny_config` has it; float32, on the CPU.
     Raises ModelError.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    config = tiny_config(family)
+    config = tiny_config(family, **changes)
     model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

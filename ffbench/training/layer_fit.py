@@ -18,7 +18,7 @@ from ffbench.methods.selectors.predictor import EnergySums, Predictor, fit_predi
 from ffbench.methods.statistics import STATISTIC_AXES
 from ffbench.methods.tensors import AxisTensors
 from ffbench.methods.token_scale import ScaleSums, fit_scale, scale_features
-from ffbench.models.adapters import GatedFFN, experts_per_layer
+from ffbench.models.adapters import GatedFFN
 from ffbench.runs.tensor_files import load_tensors, save_tensors
 from ffbench.training.layer_walk import LayerData
 from ffbench.training.statistics import layer_statistics
@@ -182,4 +182,4 @@ def build_plan(
         layers.append(
             LayerPlan(count, hot, order, fit.compensation, predictor, fit.statistics, selector)
         )
-    return SparsePlan(settings, fingerprint, layers, experts=experts_per_layer(ffns))
+    return SparsePlan(settings, fingerprint, layers, places=[ffn.place for ffn in ffns])

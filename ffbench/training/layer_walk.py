@@ -98,10 +98,12 @@ def layer_forward(layer: Any, hidden: Tensor, arguments: dict[str, Any]) -> Tens
 
 
 def watch_ffn(data: LayerData, skipped: int, holds: bool) -> list[Any]:
-    """Hooks that collect the inputs of a layer's FFN, and its activations if `holds`."""
+    """Hooks that collect the inputs of an FFN of its own module, [1, T, d] or [T, d], and its
+    activations if `holds`.
+    """
 
     def collect(into: list[Tensor]) -> Callable[[Any, tuple[Tensor, ...]], None]:
-        return lambda module, args: into.append(args[0][0, skipped:])
+        return lambda module, args: into.append(args[0].flatten(0, -2)[skipped:])
 
     hooks = [data.ffn.module.register_forward_pre_hook(collect(data.inputs))]
     if holds:
@@ -131,11 +133,12 @@ def walk_layers(model: Any, batches: Tensor, label: str = "calibration") -> Iter
     by_layer = groupby(gated_ffns(model), key=lambda ffn: ffn.layer)
     for layer, (_, ffns), kwargs in zip(layers, by_layer, arguments, strict=True):
         data = [LayerData(ffn, [], []) for ffn in ffns]
-        if data[0].ffn.expert is None:
-            holds = 4 * batches.numel() * data[0].ffn.w_gate.shape[0] <= HELD_BYTES
-            hooks = watch_ffn(data[0], skipped, holds)
-        else:
-            hooks = watch_experts(data, skipped)
+        experts = [one for one in data if one.ffn.expert is not None]
+        hooks = watch_experts(experts, skipped) if experts else []
+        for one in data:
+            if one.ffn.expert is None:
+                holds = 4 * batches.numel() * len(one.ffn.w_gate) <= HELD_BYTES
+                hooks += watch_ffn(one, skipped, holds)
         try:
             for i, states in enumerate(hidden):
                 hidden[i] = layer_forward(layer, states, kwargs)

@@ -15,9 +15,9 @@ from ffbench.methods.expert_plans import expert_plan_problems
 from ffbench.methods.groups import group_problem
 from ffbench.methods.objective import Objective
 from ffbench.methods.plan import PlanSettings, SparsePlan
-from ffbench.methods.schedulers import LayerMeasurements, schedule
-from ffbench.methods.schedulers.budget import allot
-from ffbench.models.adapters import experts_per_layer, gated_ffns
+from ffbench.methods.schedulers import LayerMeasurements, Scheduler, by_width, schedule
+from ffbench.methods.schedulers.uniform import Uniform
+from ffbench.models.adapters import gated_ffns, has_routed
 from ffbench.training import curvature, sensitivity
 from ffbench.training.answer_metric import combined_metric, importances
 from ffbench.training.layer_fit import (
@@ -65,10 +65,10 @@ class PlanBuilder:
         self.model, self.settings, self.objective = model, settings, objective
         self.text, self.stages, self.cache, self.fingerprint = text, stages, cache, fingerprint
         self.ffns = gated_ffns(model)
-        self.f = self.ffns[0].w_gate.shape[0]
-        if problem := group_problem(self.f, settings.group_size):
+        self.widths = [len(ffn.w_gate) for ffn in self.ffns]
+        if problem := group_problem(self.widths[0], settings.group_size):
             raise ValueError(problem)
-        if experts_per_layer(self.ffns) > 1 and (problems := expert_plan_problems(settings)):
+        if has_routed(self.ffns) and (problems := expert_plan_problems(settings)):
             raise ValueError(f"a mixture of experts: {'; '.join(problems)}")
         self._fits: list[LayerFit] | None = None
 
@@ -114,16 +114,17 @@ class PlanBuilder:
             )
         )
 
-    def measurements(self) -> LayerMeasurements:
-        """What the scheduler reads; each measurement is made when it is asked for."""
-        return LayerMeasurements(
-            len(self.ffns), self.f, 1 - self.settings.sparsity, self.token_mixing, self.values
-        )
+    def kept(self, scheduler: Scheduler, group_size: int = 1) -> list[int]:
+        """Kept neurons of each FFN by a scheduler; each measurement is made when it is asked for.
+        With experts, whose scheduler asks for none, FFNs may have several widths.
+        """
+        density = 1 - self.settings.sparsity
 
-    def uniform(self) -> list[int]:
-        """Kept neurons per layer at equal density."""
-        layers = self.measurements()
-        return allot([1.0] * layers.layers, layers.f, layers.total)
+        def of_width(layers: int, f: int) -> list[int]:
+            there = LayerMeasurements(layers, f, density, self.token_mixing, self.values)
+            return schedule(scheduler, there, group_size)
+
+        return by_width(self.widths, of_width)
 
     def token_mixing(self, mass: str) -> list[float]:
         """Token-mixing scores of the layers by one definition of attention mass."""
@@ -150,7 +151,7 @@ class PlanBuilder:
     def sensitivity_values(self) -> dict[str, Tensor]:
         """Values by objective from the layers' measured costs at the uniform schedule."""
         assert self.stages.sensitivity is not None
-        kept, names = self.uniform(), list(self.objective.weights())
+        kept, names = self.kept(Uniform()), list(self.objective.weights())
         settings = replace(self.settings, hot_fraction=0.0, group_size=1)
         plan = build_plan(settings, self.fingerprint, self.fits(), kept, self.ffns)
 
@@ -255,22 +256,22 @@ class PlanBuilder:
 
     def with_dense_experts(self, kept: list[int]) -> list[int]:
         """Kept neurons by FFN; experts that too few tokens reach for a fit keep all of theirs."""
-        dense = [i for i, ffn in enumerate(self.ffns) if ffn.expert is not None]
-        dense = [i for i in dense if self.fits()[i].empty]
+        experts = [i for i, ffn in enumerate(self.ffns) if ffn.expert is not None]
+        dense = [i for i in experts if self.fits()[i].empty]
         if dense:
             names = "; ".join(self.ffns[i].name for i in dense)
             logger.warning(
                 "%d of %d experts stay dense, since too few calibration tokens reach them: %s",
                 len(dense),
-                len(self.ffns),
+                len(experts),
                 names,
             )
-        return [self.f if i in dense else count for i, count in enumerate(kept)]
+        return [self.widths[i] if i in dense else count for i, count in enumerate(kept)]
 
     def plan(self) -> SparsePlan:
         """The plan, with output maps and tuned if its compensator says so."""
         s = self.settings
-        kept = self.with_dense_experts(schedule(s.scheduler, self.measurements(), s.group_size))
+        kept = self.with_dense_experts(self.kept(s.scheduler, s.group_size))
         fits = self.refitted(kept)
         plan = build_plan(
             s, self.fingerprint, fits, kept, self.ffns, self.orders(), self.importances()

@@ -49,7 +49,7 @@ def test_a_mixture_of_experts_runs_from_end_to_end(
     kl = sparse["fidelity"]["tails"]["continuation"]["kl"]
     assert 0 < kl < 0.01 and sparse["speed"] is None and sparse["recall_at_k"] is None
     (plan,) = tmp_path.glob("runs/*/plan")
-    assert SparsePlan.load(plan).experts == 8
+    assert SparsePlan.load(plan).places[9].text() == "layer 1, expert 1"
 
 
 def test_a_model_of_the_hub_is_loaded_and_named_by_its_commit(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_paths_with_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sweeps_of_hydras_grammar() -> None:
     models = [job.settings.model.name for job in jobs_of(["model=glob(tiny_q*)"])]
-    assert models == ["tiny_qwen2", "tiny_qwen3", "tiny_qwen3_moe"]
+    assert models == ["tiny_qwen2", "tiny_qwen2_moe", "tiny_qwen3", "tiny_qwen3_moe"]
     values = [job.settings.sparsity for job in jobs_of(["sparsity=range(0.1,0.8,0.1)"])]
     assert values == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
     assert jobs_of(["sparsity=range(0.1,0.4,0.1)"])[2].overrides == ("sparsity=0.3",)

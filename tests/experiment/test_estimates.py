@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_plans import tiny_model
+from expert_loops import MIXTURES, NAMES, tiny_mixture
+from tiny_plans import plan_settings, tiny_model
 from tiny_stages import FolderCache, built_plan, run_settings
 
 from ffbench.experiment.estimates import machine_rate, missing_flops, plan_bytes, stage_flops
 from ffbench.models.loading import ModelSpec
-from ffbench.models.sizes import ModelSizes, model_sizes
+from ffbench.models.shapes import random_plan
+from ffbench.models.sizes import ModelSizes, model_sizes, sizes_of_config
 from ffbench.runs.cache import StageCache
 
 
@@ -32,6 +34,16 @@ def test_plan_bytes_are_those_of_a_fitted_plan(
     # three tables of 201 quantiles and the token scale are left out: they do not grow with f
     left_out = 2 * 4 * (3 * 201 + 2 * 64 + 64)  # bytes of two layers
     assert counted <= made <= counted + left_out
+
+
+@pytest.mark.parametrize(("family", "changes"), MIXTURES, ids=NAMES)
+def test_plan_bytes_count_every_ffn_of_a_mixture(family: str, changes: dict[str, Any]) -> None:
+    model = tiny_mixture(family, **changes)
+    plan = random_plan(model, plan_settings(compensator="surrogate"))
+    made = sum(t.nbytes for layer in plan.layers for t in layer.tensors().values())
+    known = sizes_of_config(model.config.to_dict())
+    assert known is not None
+    assert plan_bytes(run_settings(compensator="surrogate"), known) == made
 
 
 def test_twice_the_text_takes_twice_the_fit(sizes: ModelSizes) -> None:

@@ -1,13 +1,17 @@
 """A model's sizes from its configuration, against torch's own count of FLOPs and parameters."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from expert_loops import EXPERTS, MIXTURES, NAMES, mixture_layers, tiny_mixture
 from tiny_families import tiny_family
+from tiny_plans import tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from ffbench.models.experts import SPARSE_MIXTURES
+from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import ModelSpec
 from ffbench.models.shapes import SHAPES
 from ffbench.models.sizes import model_sizes, sizes_of_config
@@ -30,18 +34,28 @@ def test_forward_flops_are_those_that_torch_counts(family: str) -> None:
 def test_tiny_models_have_known_sizes(family: str) -> None:
     sizes = model_sizes(ModelSpec("t", "tiny", family))
     assert sizes is not None
-    neurons = 96 if family == "qwen3_moe" else 160
-    assert (sizes.layers, sizes.hidden, sizes.neurons, sizes.vocabulary) == (2, 64, neurons, 259)
+    model = tiny_model(family)
+    assert (sizes.layers, sizes.hidden) == (len(model.model.layers), 64)
+    assert sizes.vocabulary == 259
+    widths = Counter(len(ffn.w_gate) for ffn in gated_ffns(model))
+    assert Counter({kind.neurons: kind.number for kind in sizes.ffns}) == widths
 
 
-@pytest.mark.parametrize("family", SPARSE_MIXTURES)
-def test_a_token_costs_the_experts_that_it_sees(family: str) -> None:
-    mixture, dense = (model_sizes(ModelSpec("t", "tiny", name)) for name in (family, "llama"))
-    assert mixture is not None and dense is not None
-    assert (mixture.experts, mixture.chosen) == (8, 2) and (dense.experts, dense.chosen) == (1, 1)
-    more = mixture.forward_flops(10, 20, 3) - dense.forward_flops(10, 20, 3)
-    # tokens, layers, three matrices, two FLOPs; two experts against one FFN of 160 neurons
-    assert more == 10 * 2 * 2 * 3 * 64 * (2 * mixture.neurons - 160)
+@pytest.mark.parametrize(("family", "changes"), MIXTURES, ids=NAMES)
+def test_a_token_costs_the_ffns_that_it_passes(family: str, changes: dict[str, Any]) -> None:
+    model = tiny_mixture(family, **changes)
+    model.set_attn_implementation("eager")
+    model.set_experts_implementation("eager")
+    sizes = sizes_of_config(model.config.to_dict())
+    tokens = 37
+    with FlopCounterMode(display=False) as counter:
+        model(torch.arange(3, 3 + tokens)[None], use_cache=False)
+    assert sizes is not None
+    mixtures = [model.model.layers[i].mlp for i in mixture_layers(model)]
+    # routers, and what scales a shared expert, are left out: one column for each output
+    columns = sum(EXPERTS + hasattr(mlp, "shared_expert_gate") for mlp in mixtures)
+    counted = sizes.forward_flops(tokens, 2 * tokens, tokens)
+    assert counter.get_total_flops() == counted + 2 * tokens * 64 * columns
 
 
 def test_a_packaged_model_is_looked_up_by_name() -> None:

@@ -1,5 +1,6 @@
 """Sparse prefill of mixtures of experts against plain loops over experts and blocks."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,16 @@ from typing import Any
 import pytest
 import torch
 from expert_loops import (
-    CHOSEN,
     CLOSE,
     EXPERTS,
+    MIXTURES,
+    NAMES,
     WIDTH,
     expert_plan,
+    ffns_of_layers,
+    mixture_layers,
     neurons,
+    passed,
     slow_forward,
     slow_logits,
     tiny_mixture,
@@ -20,15 +25,16 @@ from expert_loops import (
 from tiny_plans import BLOCK, plan_settings, prompt, tiny_model
 from torch import Tensor
 
+from ffbench.methods.flops import flops_of
 from ffbench.methods.plan import PlanError, SparsePlan
-from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.shapes import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
 
-@pytest.fixture(scope="module", params=SPARSE_MIXTURES)
+@pytest.fixture(scope="module", params=MIXTURES, ids=NAMES)
 def model(request: pytest.FixtureRequest) -> Any:
-    return tiny_mixture(request.param)
+    family, changes = request.param
+    return tiny_mixture(family, **changes)
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])
@@ -41,7 +47,7 @@ def test_density_one_is_the_dense_model(model: Any, by_blocks: bool) -> None:
         logits = model(ids).logits
     torch.testing.assert_close(logits, dense, **CLOSE)
     assert prefill.density == 1.0 and bool(prefill.chosen) is by_blocks
-    assert prefill.total == 2 * CHOSEN * neurons(model) * 150
+    assert prefill.total == passed(model) * 150
     assert torch.equal(model(ids).logits, dense)
 
 
@@ -95,8 +101,11 @@ def test_any_number_of_tokens_may_reach_an_expert(model: Any, counts: list[int],
     generator = torch.Generator().manual_seed(1)
     x, weights = torch.randn(tokens, WIDTH, generator=generator), torch.rand(tokens, 1)
     choice = routed_to(counts, tokens)
-    module = model.model.layers[1].mlp.experts
-    slow = slow_forward(model, plan, 1, ends, tokens - ends)(x, choice, weights)
+    last = mixture_layers(model)[-1]
+    module = model.model.layers[last].mlp.experts
+    ffns = enumerate(ffns_of_layers(model))
+    numbers = [i for i, (layer, _, expert) in ffns if layer == last and expert is not None]
+    slow = slow_forward(model, plan, numbers, ends, tokens - ends)(x, choice, weights)
     with sparse_prefill(model, plan, "reference") as prefill:
         prefill.real, prefill.offsets = [slice(0, tokens)], [0]
         torch.testing.assert_close(module(x, choice, weights), slow, rtol=1e-4, atol=1e-4)
@@ -109,20 +118,69 @@ def test_decoding_is_dense(model: Any) -> None:
     with sparse_prefill(model, plan) as prefill:
         assert torch.equal(model.generate(ids, max_new_tokens=5, do_sample=False), dense)
     assert prefill.density == 1.0  # the whole prompt is in its dense ends
-    assert prefill.total == 2 * CHOSEN * neurons(model) * 100
+    assert prefill.total == passed(model) * 100
 
 
 def test_a_plan_of_a_dense_model_does_not_fit(model: Any) -> None:
     dense = tiny_model("llama")
     plan = random_plan(dense, plan_settings())
     with (
-        pytest.raises(ValueError, match="the plan has 1 FFNs per layer, the model 8"),
+        pytest.raises(ValueError, match=r"FFN \d+ of the plan is .*, of the model layer"),
         sparse_prefill(model, plan),
     ):
         pass
 
 
-def test_a_plan_whose_experts_do_not_fill_its_layers_is_refused(model: Any, tmp_path: Path) -> None:
-    replace(expert_plan(model), experts=5).save(tmp_path)
-    with pytest.raises(PlanError, match="16 FFNs are not layers of 5 experts"):
+def test_a_plan_of_other_dense_layers_does_not_fit() -> None:
+    plan = expert_plan(tiny_mixture("qwen3_moe", mlp_only_layers=[0]))
+    other = tiny_mixture("qwen3_moe", mlp_only_layers=[1])
+    message = "FFN 0 of the plan is layer 0 of 160 neurons, of the model layer 0, expert 0 of 96"
+    with pytest.raises(ValueError, match=message), sparse_prefill(other, plan):
+        pass
+
+
+def test_a_plan_with_two_entries_for_one_ffn_is_refused(tmp_path: Path) -> None:
+    plan = expert_plan(tiny_mixture("qwen2_moe"))
+    replace(plan, places=[plan.places[0], *plan.places[:-1]]).save(tmp_path)
+    with pytest.raises(PlanError, match="two entries are of one FFN"):
         SparsePlan.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"expert": -1}, {"layer": "0"}, {"share": 0}, {"share": 1.5}, {"shared": True}, {"shared": 1}],
+)
+def test_a_plan_with_an_entry_of_no_ffn_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    expert_plan(tiny_mixture("olmoe")).save(tmp_path)
+    header = json.loads((tmp_path / "plan.json").read_text())
+    header["layers"][3].update(change)
+    (tmp_path / "plan.json").write_text(json.dumps(header))
+    with pytest.raises(PlanError, match="cannot be read .*; create the plan again"):
+        SparsePlan.load(tmp_path)
+
+
+def test_a_plan_that_says_only_how_many_experts_a_layer_has_is_read(tmp_path: Path) -> None:
+    model = tiny_mixture("olmoe")
+    expert_plan(model).save(tmp_path)
+    header = json.loads((tmp_path / "plan.json").read_text())
+    kept = [{"kept": entry["kept"], "hot": entry["hot"]} for entry in header["layers"]]
+    (tmp_path / "plan.json").write_text(json.dumps(header | {"experts": EXPERTS, "layers": kept}))
+    with sparse_prefill(model, SparsePlan.load(tmp_path)) as prefill:
+        model(prompt(150))
+    assert prefill.density < 1
+    (tmp_path / "plan.json").write_text(json.dumps(header | {"experts": 0, "layers": kept}))
+    with pytest.raises(PlanError, match="cannot be read"):
+        SparsePlan.load(tmp_path)
+
+
+def test_flops_count_an_ffn_by_the_tokens_that_reach_it(model: Any) -> None:
+    plan = expert_plan(model)
+    assert flops_of(plan).ideal == pytest.approx(0.5)
+    routed = next(i for i, (_, _, expert) in enumerate(ffns_of_layers(model)) if expert == 3)
+    layers = list(plan.layers)
+    layers[routed] = replace(layers[routed], kept=neurons(model))
+    more = flops_of(replace(plan, layers=layers)).ideal - 0.5
+    # the other half of an expert that a quarter of the tokens reach
+    assert more == pytest.approx(0.5 * neurons(model) / 4 / passed(model))
+    whole = [replace(layer, kept=len(layer.order)) for layer in plan.layers]
+    assert flops_of(replace(plan, layers=whole)).ratio == 1.0

@@ -241,7 +241,9 @@ def test_nesting_and_a_wrong_plan_are_refused(model: Any) -> None:
         pass
     short = SparsePlan(plan.settings, plan.fingerprint, plan.layers[:1])
     with (
-        pytest.raises(ValueError, match="the plan has 1 layers"),
+        pytest.raises(
+            ValueError, match="FFN 1 of the plan is missing, of the model layer 1 of 160"
+        ),
         sparse_prefill(model, short, "torch"),
     ):
         pass

@@ -1,7 +1,8 @@
 """What a scheduler is: it gives each layer its share of a global number of kept neurons."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -67,3 +68,11 @@ def schedule(method: Scheduler, layers: LayerMeasurements, group_size: int = 1) 
         neuron_values=lambda measure: group_sums(layers.neuron_values(measure), group_size),
     )
     return [count * group_size for count in method.kept(units)]
+
+
+def by_width(widths: Sequence[int], kept: Callable[[int, int], list[int]]) -> list[int]:
+    """Kept neurons of FFNs with `widths` neurons: those of one width f share a budget of their own,
+    kept(how many, f).
+    """
+    counts: dict[int, Iterator[int]] = {f: iter(kept(n, f)) for f, n in Counter(widths).items()}
+    return [next(counts[f]) for f in widths]

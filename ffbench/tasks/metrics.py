@@ -1,6 +1,6 @@
 """Metrics that a task may name, in points (0 to 100)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -57,9 +57,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def other_answer_chance(score: Scorer, records: list[TaskRecord]) -> float | None:
-    """Mean score of the next record's first answer, points; None for a single record."""
+def other_answer_chance(score: Scorer, records: Sequence[TaskRecord]) -> float | None:
+    """Mean score of the next record's first answer, points; None for a single record, which has no
+    other answer to be scored by.
+    """
     if len(records) < 2:
         return None
-    pairs = zip(records, records[1:] + records[:1], strict=True)
+    pairs = zip(records, [*records[1:], records[0]], strict=True)
     return sum(score(other.answers[0], record) for record, other in pairs) / len(records)

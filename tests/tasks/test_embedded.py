@@ -21,9 +21,12 @@ def test_records_are_the_same_every_time(name: str) -> None:
     assert 0 < spec.chance(records) < 40
 
 
-def test_a_single_record_of_code_has_no_other_answer_to_guess() -> None:
+def test_a_single_record_has_no_chance_by_another_answer() -> None:
     spec = get_spec("embedded_code")
-    assert spec.chance(spec.records(1)) is None
+    one, two = spec.records(2)
+    assert spec.chance([one]) is None
+    swapped = edit_similarity(two.answers[0], one) + edit_similarity(one.answers[0], two)
+    assert spec.chance([one, two]) == pytest.approx(swapped / 2)
 
 
 def test_code_records_hold_every_name_of_the_answer_but_not_the_line_as_the_next() -> None:

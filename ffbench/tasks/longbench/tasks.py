@@ -166,7 +166,7 @@ def score(rule: dict[str, Any], prediction: str, record: TaskRecord) -> float:
 @lru_cache(maxsize=64)  # ROUGE of long summaries takes seconds, and every run of a sweep asks
 def chance(task: str, records: tuple[TaskRecord, ...]) -> float | None:
     """`other_answer_chance`, computed once."""
-    return other_answer_chance(partial(score, rule_of(task)), list(records))
+    return other_answer_chance(partial(score, rule_of(task)), records)
 
 
 def register(task: str, suite: str, published: int) -> None:

@@ -1,10 +1,9 @@
-"""A run in small for the tests: `mirror_run.py OUTPUT_DIR RUN_KEY [moment of a server fault]
-name=value ...`."""
+"""A run in small for the tests: `mirror_run.py OUTPUT_DIR RUN_KEY [fail=1] [wait=FILE]`."""
 
-import os
 import sys
-import time
 from pathlib import Path
+
+from waiting import wait_until
 
 from ffbench.runs.store import RunStore
 from ffbench.tracking.base import TrackerSettings
@@ -18,10 +17,9 @@ def main(output: str, key: str, *words: str) -> None:
     settings = dict(word.split("=", 1) for word in words)
     run = RunStore(output).folder(key)
     run.start(
-        {"model": {"name": "tiny"}, "sparsity": settings.get("sparsity")},
+        {"model": {"name": "tiny"}, "sparsity": None},
         {"git_sha": "abc", "command": ["x"]},
     )
-    begin = time.perf_counter()
     tracker = open_tracker(TrackerSettings(timeout=3.0), key, run.config(), run.path)
     tracker.log({"progress": 0.5})
     if settings.get("fail") == "1":
@@ -30,8 +28,7 @@ def main(output: str, key: str, *words: str) -> None:
         sys.exit(1)
     if "wait" in settings:
         Path(output, "ready").touch()
-        while not Path(settings["wait"]).exists():
-            time.sleep(0.02)
+        wait_until(Path(settings["wait"]).exists)
     run.answer_log.append({"task": "lcc", "record_id": 0, "score": 1.0})
     (run.path / "plan").mkdir(exist_ok=True)
     (run.path / "plan" / "plan.json").write_text("{}")
@@ -40,9 +37,7 @@ def main(output: str, key: str, *words: str) -> None:
     )
     mirror(tracker, run)
     tracker.finish("done")
-    print(f"mirror seconds {time.perf_counter() - begin:.2f}", flush=True)
 
 
 if __name__ == "__main__":
-    key = os.environ.get("FAKE_RUN_KEY", sys.argv[2])
-    main(sys.argv[1], key, *sys.argv[3:])
+    main(*sys.argv[1:])

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from launching import REPOSITORY, TINY, runs
-from wandb_server import ENTITY, FakeRun, FakeWandb
+from wandb_runs import ENTITY, FakeRun
+from wandb_server import FakeWandb
 
 from ffbench.runs.run_folder import INTERRUPTED
 from ffbench.tracking.mirror import result_objective

@@ -1,18 +1,20 @@
-"""The real W&B client against the fake server: what arrives, what a fault costs, and sync."""
+"""The real W&B client against the fake server: what arrives, what a fault does, and sync."""
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 from wandb_server import KEY as API_KEY
 from wandb_server import FakeWandb
 
 from ffbench.runs.store import RunStore
 
 RUN = "0123456789abcdef"
+# far above our `timeout=3.0` on a loaded machine, below the 90 s that W&B itself waits for a server
+HUNG = 60
 PROGRAM = Path(__file__).resolve().parents[1] / "support" / "mirror_run.py"
 SYNC = """
 import sys
@@ -100,15 +102,14 @@ def test_a_failed_run_arrives_as_failed(
 
 
 @pytest.mark.parametrize("fault", ["stalls at the start", "goes away during the run"])
-def test_a_server_fault_is_one_warning_and_a_few_seconds(
+def test_a_server_fault_is_one_warning_and_holds_no_run_up(
     fault: str, wandb_server: FakeWandb, tmp_path: Path, wandb_environment: dict[str, str]
 ) -> None:
     words = []
     if fault.startswith("stalls"):
-        wandb_server.stall.set()
+        wandb_server.answering.clear()
     else:
         words = [f"wait={tmp_path / 'gone'}"]
-    begin = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, str(PROGRAM), str(tmp_path), RUN, *words],
         env=wandb_environment,
@@ -117,28 +118,24 @@ def test_a_server_fault_is_one_warning_and_a_few_seconds(
         text=True,
     ) as process:
         if words:
-            while not (tmp_path / "ready").exists() and process.poll() is None:
-                time.sleep(0.05)
+            wait_until(lambda: (tmp_path / "ready").exists() or process.poll() is not None)
             wandb_server.stop()
             (tmp_path / "gone").touch()
-        output, errors = process.communicate(timeout=60)
+        # the server is silent all the time: a run that waited for it would never end
+        _, errors = process.communicate(timeout=HUNG)
     assert process.returncode == 0, errors
-    assert time.perf_counter() - begin < 15
     assert errors.count("W&B:") == 1 and "ffbench sync" in errors, errors
-    assert float(output.split()[-1]) < 8, output
     assert RunStore(tmp_path).folder(RUN).state().state == "done"
     if fault.startswith("stalls"):
-        wandb_server.stall.clear()
+        wandb_server.answering.set()
         assert "1 sent" in sync(tmp_path, wandb_environment).stdout
         check_arrived(wandb_server)
 
 
-def test_sync_without_a_server_or_key_says_so_at_once(
+def test_sync_without_a_server_or_key_says_so(
     wandb_server: FakeWandb, tmp_path: Path, wandb_environment: dict[str, str]
 ) -> None:
     wandb_server.stop()
-    begin = time.perf_counter()
     assert "does not answer" in sync(tmp_path, wandb_environment).stderr
     del wandb_environment["WANDB_API_KEY"]
     assert "needs an API key" in sync(tmp_path, wandb_environment).stderr
-    assert time.perf_counter() - begin < 10

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from tiny_settings import TINY
+from waiting import wait_until
 
 from ffbench.cli.main import main
 
@@ -60,9 +60,7 @@ def test_a_killed_search_resumes_with_the_same_trials(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    end = time.monotonic() + 120
-    while len(list(output.glob("runs/*/result.json"))) < 2 and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_until(lambda: len(list(output.glob("runs/*/result.json"))) >= 2)
     process.send_signal(signal.SIGKILL)
     begun = proposals(process.communicate(timeout=60)[0])
     kept = {file: file.stat().st_mtime_ns for file in output.glob("runs/*/result.json")}

@@ -6,13 +6,12 @@ import signal
 import stat
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import wait_until
 from tiny_plans import random_tiny_plan, tiny_model
+from waiting import has_ended, wait_until
 
 from ffbench.cli import serve_bench
 from ffbench.cli.main import main
@@ -89,15 +88,7 @@ def starts(log: Path) -> list[list[Any]]:
 def assert_stopped(log: Path) -> None:
     """No server and no worker of one runs."""
     for pid in (line[0] for line in starts(log) if line[1] == "serve"):
-        wait_until(lambda pid=pid: not runs(pid), 5)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs: a killed worker whose parent is gone may stay as a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        wait_until(lambda pid=pid: has_ended(pid))
 
 
 def test_dense_and_sparse_in_turn_under_the_same_load(
@@ -150,17 +141,15 @@ def test_answers_of_one_token_have_no_time_per_further_one(tmp_path: Path, vllm:
 def test_failures_end_in_one_line_and_leave_no_server(
     tmp_path: Path, vllm: Path, capsys: Any, words: list[str], text: str
 ) -> None:
-    begin = time.monotonic()
     assert run(tmp_path, *words) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ") and text in said and said.count("\n") == 1
     assert_stopped(vllm)
-    assert time.monotonic() - begin < 300  # far below the 600 s that a server has by default
 
 
 def test_a_termination_ends_the_server_too(tmp_path: Path, vllm: Path) -> None:
     def terminate() -> None:
-        wait_until(vllm.exists, 60)
+        wait_until(vllm.exists)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=terminate)

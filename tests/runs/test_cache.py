@@ -3,11 +3,14 @@
 import multiprocessing
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ffbench.runs import cache as module
 from ffbench.runs.cache import StageCache
 from ffbench.runs.files import StoreError
 
@@ -25,15 +28,31 @@ def write(text: str, log: Path | None = None, seconds: float = 0.0):
     return make
 
 
-def test_made_once_with_its_seconds(tmp_path: Path) -> None:
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the cache's clock, which stands still otherwise, by some seconds."""
+    now = [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def later(seconds: float) -> None:
+        now[0] += seconds
+
+    return later
+
+
+def test_made_once_with_its_seconds(tmp_path: Path, let_pass: Callable[[float], None]) -> None:
+    def make(folder: Path) -> None:
+        write("one", log)(folder)
+        let_pass(0.5)
+
     cache, log = StageCache(tmp_path), tmp_path / "log"
     assert not cache.has("collect", "k") and cache.seconds("collect", "k") is None
-    folder = cache.get_or_make("collect", "k", write("one", log, 0.05))
+    folder = cache.get_or_make("collect", "k", make)
     assert (
         folder == tmp_path / "stages" / "collect" / "k"
         and (folder / "data.txt").read_text() == "one"
     )
-    assert 0.05 <= cache.seconds("collect", "k") < 5
+    assert cache.seconds("collect", "k") == 0.5
     assert StageCache(tmp_path).get_or_make("collect", "k", write("two", log)) == folder
     assert log.read_text() == "made\n" and (folder / "data.txt").read_text() == "one"
 
@@ -76,12 +95,14 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         StageCache(tmp_path).get_or_make("fit", "k", fail)
 
 
-def test_a_resumable_stage_goes_on_where_it_was_and_adds_its_seconds(tmp_path: Path) -> None:
+def test_a_resumable_stage_resumes_and_adds_its_seconds(
+    tmp_path: Path, let_pass: Callable[[float], None]
+) -> None:
     def make(folder: Path) -> None:
         path = folder / "answers.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         path.write_text("\n".join([*lines, "line"]))
-        time.sleep(0.05)
+        let_pass(0.5)
         if len(lines) < 2:
             raise KeyboardInterrupt
 
@@ -92,7 +113,7 @@ def test_a_resumable_stage_goes_on_where_it_was_and_adds_its_seconds(tmp_path: P
     folder = cache.get_or_make("answers", "k", make, resumable=True)
     assert (folder / "answers.jsonl").read_text().count("line") == 3
     assert sorted(p.name for p in folder.iterdir()) == ["answers.jsonl", "meta.json"]
-    assert cache.seconds("answers", "k") >= 0.15
+    assert cache.seconds("answers", "k") == 1.5
 
 
 def test_a_finished_folder_without_meta_is_made_again(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tiny_settings import TINY as TINY_RUN
@@ -131,11 +130,3 @@ def starts_of_a_lost_job(
     check_done(output, 3)
     assert busy.answers()[: len(kept)] == kept
     return 1 + len(busy.provenance()["earlier"])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Poll `condition` (AssertionError after `seconds`)."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.05)

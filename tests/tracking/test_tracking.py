@@ -5,10 +5,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from ffbench.runs.files import StoreError
 from ffbench.runs.run_folder import RunFolder
@@ -98,18 +99,24 @@ def test_no_key_is_said_in_one_line_once(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "no name"])
-def test_a_server_that_does_not_answer_costs_no_more_than_its_time(
+def test_a_server_that_does_not_answer_gets_a_share_of_the_time(
     kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener, address = silent_port()
+    limits: list[float] = []
+
+    def noted(call: Callable[[], object], timeout: float) -> bool:
+        limits.append(timeout)
+        return bounded(call, timeout)
+
+    monkeypatch.setattr(tracking, "bounded", noted)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setenv(
         "WANDB_BASE_URL",
         {"refused": CLOSED, "silent": address, "no name": "http://x.invalid"}[kind],
     )
-    begin = time.perf_counter()
     assert chosen_mode(TrackerSettings(timeout=2.0)) == "offline"
-    assert time.perf_counter() - begin < 2.0
+    assert limits == [2.0 * tracking.PROBE_SHARE]
     listener.close()
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and "does not answer" in text and "k" * 40 not in text
@@ -125,15 +132,17 @@ def test_unreachable_accepts_any_http_answer(monkeypatch: pytest.MonkeyPatch) ->
         connection.close()
 
     threading.Thread(target=answer, daemon=True).start()
-    assert unreachable(address, 5) is None
+    assert unreachable(address, 60) is None
     listener.close()
 
 
 def test_bounded() -> None:
-    assert bounded(lambda: None, 1)
-    assert not bounded(lambda: time.sleep(1), 0.05)
+    assert bounded(lambda: None, 60)
+    released = threading.Event()
+    assert not bounded(released.wait, 0.05)
+    released.set()
     with pytest.raises(ZeroDivisionError):
-        bounded(lambda: 1 / 0, 1)
+        bounded(lambda: 1 / 0, 60)
 
 
 def test_none_and_missing_wandb_give_the_null_tracker(
@@ -209,26 +218,34 @@ for i in range(3):
     tracker.log({"fidelity": {"kl": i / 2, "unmeasured": None}})
 tracker.table("tasks", [{"task": "lcc", "score": 1}, {"task": "qasper", "note": "x"}])
 if sys.argv[2] == "kill":
-    import time
-    time.sleep(1.5)
+    sys.stdin.read()
     os._exit(9)
 tracker.finish("done")
 """
 
 
+def metrics_on_disk(mirrors: Path) -> int:
+    """How often the metric's name is in the one transaction log of a folder of mirrors."""
+    return sum(path.read_bytes().count(b"fidelity/kl") for path in mirrors.glob("*/*.wandb"))
+
+
 @pytest.mark.parametrize("end", ["finish", "kill"])
 def test_an_offline_run_holds_its_figures_even_when_killed(run: RunFolder, end: str) -> None:
     pytest.importorskip("wandb")
-    done = subprocess.run(
+    mirrors = run.path.parent.parent / "wandb"
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(run.path), end],
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == (9 if end == "kill" else 0), done.stderr
+    ) as process:
+        if end == "kill":  # by closing its input, once W&B's own process has written the metrics
+            wait_until(lambda: process.poll() is not None or metrics_on_disk(mirrors) >= 3)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == (9 if end == "kill" else 0), errors
     assert (run.path / "tracker.json").exists() is (end == "finish")
-    (folder,) = (run.path.parent.parent / "wandb").glob(f"offline-run-*-{KEY}")
+    (folder,) = mirrors.glob(f"offline-run-*-{KEY}")
     shown = subprocess.run(
         [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)],
         capture_output=True,
@@ -256,10 +273,11 @@ def test_wandbs_folders_of_earlier_starts_do_not_pile_up(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "wandb").iterdir()] == [names[2]]
 
 
-@pytest.mark.parametrize(("value", "expected"), [("true", "disabled"), ("1", "disabled")])
+@pytest.mark.parametrize(
+    ("value", "mode"), [("true", "disabled"), ("1", "disabled"), ("false", "offline")]
+)
 def test_wandbs_old_variable_turns_it_off(
-    value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+    value: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_DISABLED", value)
-    assert tracking.chosen_mode(tracking.TrackerSettings()) == expected
+    assert chosen_mode(TrackerSettings()) == mode

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import has_ended, wait_until
 
 from benchmarks.gpu.run import Runner, last_json, run_all, timed
 from benchmarks.gpu.steps import Step
@@ -17,8 +17,9 @@ from benchmarks.gpu.steps import Step
 STEPS = {
     "good": "print('noise'); print('{\"ratio_eager\": 1.5}'); print('more noise')",
     "bad": "import sys; print('{\"half\": 1}'); print('it broke'); sys.exit(3)",
-    "slow": "import time; print('{\"early\": 1}', flush=True); time.sleep(60)",
+    "slow": "import time; print('{\"early\": 1}', flush=True); open('ready', 'w'); time.sleep(600)",
 }
+LIMIT = 300.0  # seconds of a step; `late_when_ready` ends it sooner
 
 
 def make_runner(folder: Path) -> Runner:
@@ -29,8 +30,22 @@ def make_runner(folder: Path) -> Runner:
     )
 
 
-def step(name: str, seconds: float = 20, packages: tuple[str, ...] = ()) -> Step:
+def step(name: str, seconds: float = LIMIT, packages: tuple[str, ...] = ()) -> Step:
     return Step(name, name, (), seconds, packages)
+
+
+@pytest.fixture
+def late_when_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's limit has passed as soon as the step has made the file `ready`."""
+
+    class Process(subprocess.Popen):
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout == LIMIT:
+                wait_until((tmp_path / "ready").exists)
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
 
 
 def written(runner: Runner) -> list[dict[str, Any]]:
@@ -42,7 +57,7 @@ def test_each_result_is_on_disk_before_the_next_step_begins(tmp_path: Path) -> N
     run_all(
         runner,
         [step("good"), step("bad"), step("good")],
-        60,
+        2 * LIMIT,
         lambda number, line: lengths.append((number, len(written(runner)))),
     )
     assert lengths == [(1, 1), (2, 2), (3, 3)]
@@ -54,10 +69,9 @@ def test_each_result_is_on_disk_before_the_next_step_begins(tmp_path: Path) -> N
     assert bad["output_end"].endswith("it broke\n")
 
 
+@pytest.mark.usefixtures("late_when_ready")
 def test_a_step_past_its_limit_is_ended_and_keeps_its_result(tmp_path: Path) -> None:
-    runner, started = make_runner(tmp_path), time.monotonic()
-    line = runner.run(step("slow", 1.5), 60)
-    assert time.monotonic() - started < 15
+    line = make_runner(tmp_path).run(step("slow", LIMIT), LIMIT)
     assert line["status"] == "timeout" and line["exit_code"] is None
     assert line["result"] == {"early": 1}
 
@@ -74,28 +88,22 @@ def test_a_time_of_the_cpu_is_never_taken_for_the_cards(
     assert line["status"] == status and ("reason" in line) == (status == "failed")
 
 
+@pytest.mark.usefixtures("late_when_ready")
 def test_a_step_that_ignores_the_first_signal_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.gpu.run.GRACE", 0.3)
+    ignoring = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     (tmp_path / "stubborn.py").write_text(
-        "import os, signal, subprocess, sys, time\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import signal, time;"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)'])\n"
-        "open('child', 'w').write(str(child.pid))\n"
-        "time.sleep(60)\n"
+        ignoring + "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'child'])\n"
     )
-    line = timed([sys.executable, "-m", "stubborn"], 1.5, tmp_path)
+    (tmp_path / "child.py").write_text(
+        ignoring + "import os\nopen('child', 'w').write(str(os.getpid()))\n" + STEPS["slow"]
+    )
+    line = timed([sys.executable, "-m", "stubborn"], LIMIT, tmp_path)
     assert line["status"] == "timeout"
     child = int((tmp_path / "child").read_text())
-    end = time.monotonic() + 5
-    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < end:
-        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        assert not Path(f"/proc/{child}/stat").exists()
+    wait_until(lambda: has_ended(child))
 
 
 def test_steps_that_cannot_run_say_why(tmp_path: Path) -> None:
@@ -168,7 +176,7 @@ def test_last_json(text: str, expected: dict[str, int] | None) -> None:
 def test_a_killed_driver_keeps_its_results_and_ends_its_step(tmp_path: Path) -> None:
     make_runner(tmp_path)
     (tmp_path / "slow.py").write_text(
-        "import os, time\nopen('pid','w').write(str(os.getpid()))\n" + STEPS["slow"]
+        "import os\nopen('pid','w').write(str(os.getpid()))\n" + STEPS["slow"]
     )
     driver = tmp_path / "driver.py"
     driver.write_text(
@@ -179,7 +187,7 @@ def test_a_killed_driver_keeps_its_results_and_ends_its_step(tmp_path: Path) -> 
         "from benchmarks.gpu.steps import Step\n"
         "folder = Path(sys.argv[1])\n"
         "command_line.ROOT = folder\n"
-        "todo = [Step('good', 'good', (), 20, ()), Step('slow', 'slow', (), 60, ())]\n"
+        "todo = [Step('good', 'good', (), 300, ()), Step('slow', 'slow', (), 300, ())]\n"
         "options = argparse.Namespace(quick=True, minutes=None)\n"
         "seen = Environment(python='3', packages=(), card='X')\n"
         "sys.exit(command_line.measure(options, folder, seen, todo, (sys.executable,)))\n"
@@ -191,14 +199,10 @@ def test_a_killed_driver_keeps_its_results_and_ends_its_step(tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 30
-    while not (tmp_path / "pid").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    time.sleep(0.2)
+    wait_until((tmp_path / "ready").exists)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and errors.startswith("interrupted; what was measured is in ")
     lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == ["environment", "good"]
-    slow = int((tmp_path / "pid").read_text())
-    assert not Path(f"/proc/{slow}").exists()
+    assert has_ended(int((tmp_path / "pid").read_text()))

@@ -1,10 +1,10 @@
 """Workers: they answer, are stopped in between, and say why they failed."""
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from benchmarks.peers import process
 from benchmarks.peers.process import Worker, WorkerError
@@ -31,21 +31,13 @@ def state(worker: Worker) -> str:
     return text.rpartition(")")[2].split()[0]
 
 
-def stopped(worker: Worker) -> bool:
-    """Whether the worker's process is stopped, at the latest after five seconds."""
-    end = time.monotonic() + 5
-    while state(worker) not in "Tt" and time.monotonic() < end:
-        time.sleep(0.01)
-    return state(worker) in "Tt"
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_idle_worker_is_stopped_and_answers_again(tmp_path: Path) -> None:
     worker = Worker(python(tmp_path, ANSWERS), REQUEST)
     try:
         assert worker.facts == {"threads": "1", "engine": "fake"}
         for ids in ([1, 2], [5]):
-            assert stopped(worker)
+            wait_until(lambda: state(worker) in "Tt")
             assert worker.ask(ids) == (0.25, sum(ids))
     finally:
         worker.close()

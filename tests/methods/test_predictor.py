@@ -30,16 +30,21 @@ def fitted(
 
 def test_the_fit_is_ridge_regression_on_standardised_inputs() -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(T, D, generator=generator) * torch.arange(1, D + 1) + 3
-    energy = torch.rand(T, F, generator=generator).square() * torch.arange(1, F + 1)
-    scale = energy.mean(0)
+    # whole numbers and scales that are powers of two: all float32 sums are exact
+    x = torch.randint(-4, 5, (T, D), generator=generator) * torch.arange(1.0, D + 1) + 3
+    energy = torch.randint(0, 20, (T, F), generator=generator) + x[:, :F].abs()
+    scale = 2.0 ** torch.arange(-1, F - 1)
     predictor = fitted(x, energy, scale, 0.3)
-    z = ((x - x.mean(0)) / x.std(0, unbiased=False)).double()
-    r = (energy / scale).clamp_max(CLIP).double()
+    x, r = x.double(), (energy / scale).clamp_max(CLIP).double()
+    assert (r == CLIP).any()
+    deviation = x.std(0, unbiased=False)
+    z = (x - x.mean(0)) / deviation
     slope = torch.linalg.solve(z.T @ z / T + 0.3 * torch.eye(D), z.T @ (r - r.mean(0)) / T)
-    expected = (slope / x.std(0, unbiased=False).double()[:, None]).T
-    torch.testing.assert_close(predictor.weights.double(), expected, atol=2e-4, rtol=1e-2)
-    torch.testing.assert_close(predictor.prior, energy.mean(0), rtol=1e-4, atol=1e-5)
+    # half precision rounds by 2^-11, and below 2^-14 by 2^-25
+    torch.testing.assert_close(
+        predictor.weights.double(), (slope / deviation[:, None]).T, rtol=2.0**-11, atol=2.0**-25
+    )
+    torch.testing.assert_close(predictor.prior, energy.mean(0))
 
 
 def test_a_predictable_neuron_rises_and_falls_with_its_input() -> None:
@@ -48,19 +53,26 @@ def test_a_predictable_neuron_rises_and_falls_with_its_input() -> None:
     energy = torch.ones(T, F)
     energy[:, 2] = x[:, 0].mul(0.8).exp()
     predictor = fitted(x, energy, energy.mean(0))
-    high, low = torch.zeros(2, 16, D)
-    high[:, 0], low[:, 0] = 2, -2
-    scores = predictor.scores(torch.stack([high, low]))
-    assert scores.shape == (2, F) and scores[0, 2] > 2 * predictor.prior[2] > 4 * scores[1, 2] * 0.9
+    # the slope of exp(0.8 x) over its mean is 0.8 for normal x, ridge regression divides it by
+    # 1 + RIDGE, and the mean of T products of x and exp(0.8 x) has a standard error of 2.5/sqrt(T)
+    slope = predictor.weights[2, 0].item()
+    assert slope == pytest.approx(0.8 / (1 + RIDGE), abs=4 * 2.5 / T**0.5)
+    blocks = torch.zeros(2, 16, D) + predictor.mean
+    blocks[0, :, 0] += 2
+    blocks[1, :, 0] -= 2
+    ratios = predictor.scores(blocks) / predictor.prior
+    assert ratios.shape == (2, F)
+    torch.testing.assert_close(ratios[:, 2], torch.tensor([2 * slope, -2 * slope]).exp())
     others = [0, 1, 3, 4, 5, 6]
-    torch.testing.assert_close(scores[0, others], predictor.prior[others], rtol=0.05, atol=0.05)
+    # constant energies: what slope they have comes from sums that are rounded to 2^-24 of T tokens
+    torch.testing.assert_close(ratios[:, others], torch.ones(2, F - 1), rtol=0, atol=T * 2.0**-24)
 
 
 def test_without_slope_the_score_is_the_prior_and_order_of_tokens_is_nothing() -> None:
-    predictor = Predictor(torch.zeros(D), torch.zeros(F, D), torch.rand(F))
-    torch.testing.assert_close(predictor.scores(torch.randn(3, 5, D)), predictor.prior.expand(3, F))
-    steep = Predictor(torch.zeros(D), torch.randn(F, D), torch.rand(F))
-    block = torch.randn(1, 9, D)
+    predictor = random_predictor()
+    flat = Predictor(predictor.mean, torch.zeros(F, D), predictor.prior)
+    torch.testing.assert_close(flat.scores(torch.randn(3, 5, D)), flat.prior.expand(3, F))
+    steep, block = predictor, torch.randn(1, 9, D)
     torch.testing.assert_close(steep.scores(block), steep.scores(block.flip(1)))
 
 

@@ -36,23 +36,32 @@ def plan_of(model: Any, selector: str = "trained", hot_fraction: float = 0.0) ->
 
 def test_full_rank_is_ridge_regression_and_less_is_its_best_approximation() -> None:
     generator = torch.Generator().manual_seed(1)
-    x, noise = torch.randn(500, 6, generator=generator), torch.randn(500, 6, generator=generator)
-    missing = x @ torch.randn(6, 6, generator=generator) + 0.1 * noise + 3
+
+    def whole(most: int, *shape: int) -> torch.Tensor:
+        return torch.randint(-most, most + 1, shape, generator=generator).float()
+
+    x = whole(5, 500, 6)  # whole numbers: the float32 sums of the moments are exact
+    missing = x @ whole(3, 6, 6) + whole(2, 500, 6) + 3
     moments = Moments.zeros(6, 6)
     moments.add(x, missing)
-    ones = torch.cat([x, torch.ones(500, 1)], 1)
-    expected = ones @ torch.linalg.lstsq(ones, missing).solution
+    ones = torch.cat([x, torch.ones(500, 1)], 1).double()
+    expected = ones @ torch.linalg.lstsq(ones, missing.double()).solution
     errors = []
     for rank in range(1, 7):
-        fitted = fit_output_map(moments, rank, ridge=1e-9)
+        fitted = fit_output_map(moments, rank, ridge=0.0)
         estimate = fitted.of(x)
-        errors.append((estimate - missing).square().sum().item())
-    torch.testing.assert_close(estimate, expected, atol=1e-3, rtol=1e-3)
-    assert errors == sorted(errors, reverse=True)
+        errors.append((estimate - missing).double().square().sum().item())
+    # two products of 6 terms and rounded factors: at most 16 roundings of the sum of magnitudes
+    sizes = x.abs() @ fitted.projection.abs().T @ fitted.expansion.abs().T
+    allowed = 16 * 2.0**-24 * (sizes + fitted.bias.abs())
+    assert ((estimate - expected).abs() <= allowed).all()
     # Eckart and Young: rank r loses exactly the discarded singular values of the fitted values
-    lost = torch.linalg.svdvals((expected - expected.mean(0)).double())[3:].square().sum().item()
-    assert errors[2] - errors[5] == pytest.approx(lost, rel=1e-2)
-    assert torch.equal(fit_output_map(moments, 9, ridge=1e-9).expansion, fitted.expansion)
+    values = torch.linalg.svdvals(expected - expected.mean(0)).square()
+    lost = [values[rank:].sum().item() for rank in range(1, 7)]
+    rounded = 2 * (allowed * (expected - missing).abs()).sum().item()
+    for error, more in zip(errors, lost, strict=True):
+        assert error - errors[5] == pytest.approx(more, rel=1e-6, abs=rounded)
+    assert torch.equal(fit_output_map(moments, 9, ridge=0.0).expansion, fitted.expansion)
     with pytest.raises(ValueError, match=r"compensator\.output_map_rank: 0 is too small"):
         fit_output_map(moments, 0)
 

@@ -111,6 +111,6 @@ def test_the_same_run_or_none_is_refused(recorded: Path) -> None:
 def test_the_interval_is_near_the_normal_one_on_many_records() -> None:
     gaps = np.random.default_rng(1).normal(1.0, 2.0, 400)
     low, high = compare.interval([gaps])
-    assert low < gaps.mean() < high and high - low == pytest.approx(
-        2 * 1.96 * gaps.std() / 20, rel=0.15
-    )
+    # each end of 2,000 resamples has a standard error of 0.06 deviations: three of their difference
+    assert low < gaps.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * gaps.std() / 20, rel=0.07)

@@ -42,7 +42,6 @@ GRAMMAR = [
     ("sparsity=null", "sparsity: "),
     ("block_size=None", "block_size: "),
     ("speed.lengths=null", "speed.lengths: "),
-    ("speed.lengths=[null]", "speed.lengths: "),
     ("hydra.searchpath=[file:///not/there]", "hydra.searchpath: /not/there is not a directory"),
 ]
 NAMES = [

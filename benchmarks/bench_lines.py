@@ -30,6 +30,14 @@ def settings_parser(description: str | None, out: str) -> argparse.ArgumentParse
     return parser
 
 
+def count(text: str) -> int:
+    """A whole number above 0, for argparse. Raises ArgumentTypeError for smaller ones."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too small; choose 1 or more")
+    return number
+
+
 def numbers(text: str) -> list[int]:
     """Whole numbers with commas between them, for argparse. Raises ValueError otherwise."""
     return [int(part) for part in text.split(",")]

@@ -14,6 +14,7 @@ shows the lines with the exponents fitted to them.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -64,8 +65,6 @@ def child(arguments: Sequence[str]) -> dict[str, float]:
     """Seconds and peak gigabytes of a Python command in a fresh process. RuntimeError if it
     fails.
     """
-    import json
-
     done = subprocess.run(
         [sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True
     )

@@ -9,6 +9,7 @@ measurements and, with --append FILE, adds them to it as a JSON line. The limits
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from bench_lines import append, count
+
+from ffbench.cli.errors import guarded
 from ffbench.runs import schema, score_fields
 from ffbench.runs.provenance import cpu_name, git_state
 
@@ -163,8 +167,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--records", type=int, default=200)
+    parser.add_argument("--runs", type=count, default=2000)
+    parser.add_argument("--records", type=count, default=200)
     parser.add_argument("--append", type=Path, help="file that gets the JSON line")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -175,6 +179,7 @@ def main() -> int:
             text=True,
             check=True,
             cwd=Path(__file__).parents[1],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
     measured = {
         "runs": options.runs,
@@ -189,10 +194,9 @@ def main() -> int:
     }
     print(json.dumps(measured))
     if options.append:
-        with options.append.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(measured) + "\n")
+        append(options.append, measured)
     return int(measured["seconds"] > LIMIT_SECONDS or measured["peak_gigabytes"] > LIMIT_GIGABYTES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

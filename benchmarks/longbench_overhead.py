@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_lines import append, arguments_of, conditions, settings_parser, single_job
+from bench_lines import append, arguments_of, conditions, count, settings_parser, single_job
 
 from ffbench.cli.errors import guarded, refuse
 from ffbench.evaluation.answers import Protocol, evaluate
@@ -135,13 +135,13 @@ def ratios(rows: list[dict[str, float]]) -> dict[str, float]:
 def run(arguments: Sequence[str]) -> int:
     """Print each pair; append and print one JSON line."""
     parser = settings_parser(__doc__, "benchmarks/results/longbench_overhead.jsonl")
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of every batch")
+    parser.add_argument("--rounds", type=count, default=3, help="pairs of every batch")
     options = parser.parse_intermixed_args(list(arguments))
     defaults = ["tracker=none", "speed.rounds=0", "sparsity=0"]
     settings = single_job(options.settings, defaults).settings
     task, work = settings.task, work_of(settings)
-    if not work or options.rounds < 1:
-        return refuse(["nothing to time: give task=NAME with tasks, and --rounds of 1 or more"])
+    if not work:
+        return refuse(["task: no tasks to time; give task=NAME"])
     model, tokenizer = load_model(model_spec(settings))
     size = task.batch_size
     batches = [

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from bench_lines import arguments_of
+from bench_lines import arguments_of, count
 from openvino_op import Sparse, operation
 from torch import Tensor
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
@@ -134,9 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("plan", type=Path)
     parser.add_argument("gguf", type=Path, help="a Llama-like model in F16")
-    parser.add_argument("--tokens", type=int, default=1024, help="random ids of the prompt")
-    parser.add_argument("--new", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--tokens", type=count, default=1024, help="random ids of the prompt")
+    parser.add_argument("--new", type=count, default=8)
+    parser.add_argument("--threads", type=count, default=torch.get_num_threads())
     parser.add_argument("--folder", type=Path, help="a new folder for the models; else a temporary")
     options = parser.parse_args(arguments_of(arguments))
     if absent := [name for name in PACKAGES if find_spec(name) is None]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ffbench.cli.errors import guarded
 from ffbench.runs.provenance import cpu_name, git_state
 
 ROUNDS = 5
@@ -168,20 +169,22 @@ def measure() -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print; write the JSON to --out."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
     os.environ |= {"WANDB_MODE": "offline"}
-    measured = measure()
-    text = json.dumps(measured, indent=1)
+    text = json.dumps(measure(), indent=1)
     print(text)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

@@ -22,6 +22,7 @@ from bench_lines import (
     append,
     arguments_of,
     conditions,
+    count,
     keys_of,
     numbers,
     settings_parser,
@@ -187,18 +188,18 @@ def run(arguments: Sequence[str]) -> int:
         "--kl", action="append", choices=sorted(names), metavar="VARIANT", help="may be repeated"
     )
     parser.add_argument("--layers", type=numbers, default=[3, 9, 15], metavar="N,N")
-    parser.add_argument("--windows", type=int, default=2, help="held-out windows per text")
-    parser.add_argument("--steps", type=int, default=100, help="of training")
-    parser.add_argument("--every", type=int, default=1, help="learn from every n-th window")
+    parser.add_argument("--windows", type=count, default=2, help="held-out windows per text")
+    parser.add_argument("--steps", type=count, default=100, help="of training")
+    parser.add_argument("--every", type=count, default=1, help="learn from every n-th window")
     options = parser.parse_intermixed_args(list(arguments))
     # every layer keeps the same number of neurons, and the compensator is a closed form
     settings = single_job(options.settings, [*QUIET, "scheduler=uniform"]).settings
     if options.kl and not settings.fidelity.windows:
         return refuse(["fidelity.windows: 0 is too small; choose 1 or more"])
     bench = Bench(settings, options.steps, options.every)
-    count = len(gated_ffns(bench.session.model))
-    if wrong := [layer for layer in options.layers if not 0 <= layer < count]:
-        return refuse([f"--layers: {wrong[0]} is not in 0..{count - 1}, the model's layers"])
+    last = len(gated_ffns(bench.session.model)) - 1
+    if wrong := [layer for layer in options.layers if not 0 <= layer <= last]:
+        return refuse([f"--layers: {wrong[0]} is not in 0..{last}, the model's layers"])
     write = writer(bench, options.out, arguments)
     done = keys_of(options.out)
     if options.kl:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_lines import append, arguments_of, conditions, settings_parser, single_job
+from bench_lines import append, arguments_of, conditions, count, settings_parser, single_job
 
 from ffbench.cli.errors import guarded
 from ffbench.evaluation.speed import always_dense, twin_of
@@ -120,8 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and append; 2 for bad input."""
     words = arguments_of(arguments)
     parser = settings_parser(__doc__, "benchmarks/results/prefill_profile.jsonl")
-    parser.add_argument("--tokens", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tokens", type=count, default=2048)
+    parser.add_argument("--rounds", type=count, default=7)
     options = parser.parse_args(words)
     given = [text for text in options.settings if text.startswith("plan=")]
     if len(given) != 1:

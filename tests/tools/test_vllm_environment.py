@@ -47,7 +47,8 @@ def test_the_tests_run_in_the_new_environment(
         ran.append(command)
         if "venv" in command:
             (tmp_path / "venv").mkdir()
-        return subprocess.CompletedProcess(command, 5, "numpy\nmsgspec>=1\n")
+        code = 5 if "pytest" in command else 0
+        return subprocess.CompletedProcess(command, code, "numpy\nmsgspec>=1\n")
 
     monkeypatch.setattr(vllm_environment, "pip", pip)
     monkeypatch.setattr(subprocess, "run", run)

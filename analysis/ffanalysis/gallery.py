@@ -153,7 +153,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bench-dir",
         type=Path,
-        help="holds kernels.jsonl, speed.jsonl, union.jsonl and selectors.jsonl "
+        help="holds kernels.jsonl, speed.jsonl, serve.jsonl, union.jsonl and selectors.jsonl "
         "(default: the output folder)",
     )
     parser.add_argument(

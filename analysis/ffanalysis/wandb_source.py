@@ -108,8 +108,8 @@ def result_of(
     """
     sent = nested({name: value for name, value in summary.items() if name not in TABLES})
     known = {*meanings(RunResult), "rank"}  # schema 1 had the rank in the result
-    numbers = {name: value or None for name, value in sent.items() if name in known}
-    numbers |= {name: value for name, value in sent.items() if name in known and value == 0}
+    # an empty mapping is a part that the run does not have; 0 is a number
+    numbers = {n: value if value or value == 0 else None for n, value in sent.items() if n in known}
     speed, fidelity = sent.get("speed"), sent.get("fidelity")
     cpu = (sent.get("provenance") or {}).get("cpu")
     part = (config.get("fidelity") or {}).get("part")

@@ -9,6 +9,27 @@ from matplotlib.axes import Axes
 from ffanalysis import machines
 from ffanalysis.plots import claims, common, style
 
+IDEAL = (
+    "Dotted: the FLOP ideal, if the FFNs took just their share of the dense FLOPs, selector and "
+    "compensator included, and all else stayed. | marks where a line crosses 1, between measured "
+    "lengths."
+)
+LENGTHS = "python -m ffbench +sweep=sparsity 'speed.lengths=[512,1024,2048,4096,8192]'"
+# the last line of each counts
+SHAPE_SETTINGS = (
+    "device",
+    "cpu",
+    "selector",
+    "compensator",
+    "sparsity",
+    "dtype",
+    "threads",
+    "group_size",
+    "hot_fraction",
+    "block_size",
+    "backend",
+)
+
 
 def crossing(rows: pd.DataFrame) -> float | None:
     """Length where the measured ratio crosses 1 for good, interpolated between two measured lengths
@@ -84,16 +105,6 @@ def figure_of(rows: pd.DataFrame, path: Path, facet: str, title: str, note: str)
     style.save(figure, path, title, note, entries)
 
 
-IDEAL = (
-    "Dotted: the FLOP ideal, if the FFNs took just their share of the dense FLOPs, selector and "
-    "compensator included, and all else stayed. | marks where a line crosses 1, between measured "
-    "lengths."
-)
-
-
-LENGTHS = "python -m ffbench +sweep=sparsity 'speed.lengths=[512,1024,2048,4096,8192]'"
-
-
 def speed_by_length(frame: pd.DataFrame, path: Path) -> None:
     """TTFT speedup of trained plans against prompt length (`load.timings`)."""
     rows = common.measured(
@@ -149,22 +160,6 @@ def speed_by_shape(frame: pd.DataFrame, path: Path) -> None:
         f"{IDEAL} {common.conditions(rows)}. {claims.TEXT}"
     )
     figure_of(rows, path, "shape", "Speedup against prompt length, true shapes", note)
-
-
-# the last line of each counts
-SHAPE_SETTINGS = (
-    "device",
-    "cpu",
-    "selector",
-    "compensator",
-    "sparsity",
-    "dtype",
-    "threads",
-    "group_size",
-    "hot_fraction",
-    "block_size",
-    "backend",
-)
 
 
 def shape_series(rows: pd.DataFrame) -> pd.Series:

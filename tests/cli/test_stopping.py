@@ -1,6 +1,10 @@
+"""A termination stops a command as Ctrl-C does."""
+
 import os
 import signal
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -8,14 +12,14 @@ from ffbench.cli.run import stoppable
 
 
 @pytest.fixture
-def interrupt_handler():
+def interrupt_handler() -> Iterator[None]:
     """Put back the handler of Ctrl-C afterwards."""
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def own(number, frame):
+def own(number: int, frame: object) -> None:
     raise LookupError
 
 
@@ -27,10 +31,12 @@ def own(number, frame):
         (own, LookupError),
     ],
 )
-def test_sigterm_stops_as_ctrl_c_does(interrupt_handler, handler, error):
+def test_sigterm_stops_as_ctrl_c_does(
+    interrupt_handler: None, handler: Any, error: type[BaseException]
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGINT, handler)
     with pytest.raises(error), stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        time.sleep(60)  # the signal ends it
     assert signal.getsignal(signal.SIGTERM) is before

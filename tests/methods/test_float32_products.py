@@ -1,6 +1,11 @@
+"""Products by oneDNN against float64, and which products are left to torch."""
+
+from typing import Any
+
 import pytest
 import torch
 from onednn_calls import counted_products, needs_onednn
+from torch import Tensor
 from torch.nn import functional
 
 from ffbench.methods import float32_products
@@ -8,12 +13,12 @@ from ffbench.methods.float32_products import linear, onednn_is_faster, processor
 
 
 @pytest.fixture
-def by_onednn(monkeypatch):
+def by_onednn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Products that reached oneDNN."""
     return counted_products(monkeypatch)
 
 
-def rounding(x, weight):
+def rounding(x: Tensor, weight: Tensor) -> Tensor:
     """Bound of a float32 product's error: (d + 1) unit roundoffs of the product of magnitudes."""
     d = x.shape[-1]
     return (d + 1) * 2.0**-24 * (x.abs().double() @ weight.abs().double().T)
@@ -44,7 +49,9 @@ WEIGHTS = {
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
 @pytest.mark.parametrize("x", INPUTS.values(), ids=INPUTS)
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_equals_a_float64_product(by_onednn, x, weight, with_bias):
+def test_equals_a_float64_product(
+    by_onednn: list[Any], x: Tensor, weight: Tensor, with_bias: bool
+) -> None:
     bias = torch.randn(len(weight)) if with_bias else None
     y = linear(x, weight, bias)
     expected = functional.linear(x.double(), weight.double(), bias.double() if with_bias else None)
@@ -55,12 +62,14 @@ def test_equals_a_float64_product(by_onednn, x, weight, with_bias):
 
 @needs_onednn
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
-def test_onednn_gets_no_part_of_a_wider_weight(monkeypatch, weight):
+def test_onednn_gets_no_part_of_a_wider_weight(
+    monkeypatch: pytest.MonkeyPatch, weight: Tensor
+) -> None:
     """It would take a thousand times as long, by its reference code."""
     given = []
     product = torch.ops.mkldnn._linear_pointwise
 
-    def seen(x, weight, *rest):
+    def seen(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
         given.append(weight)
         return product(x, weight, *rest)
 
@@ -70,7 +79,7 @@ def test_onednn_gets_no_part_of_a_wider_weight(monkeypatch, weight):
 
 
 @needs_onednn
-def test_gradient_of_the_input(by_onednn):
+def test_gradient_of_the_input(by_onednn: list[Any]) -> None:
     x, weight, bias = torch.randn(5, 33, requires_grad=True), torch.randn(21, 33), torch.randn(21)
     down = torch.randn(5, 21)
     linear(x, weight, bias).backward(down)
@@ -80,7 +89,7 @@ def test_gradient_of_the_input(by_onednn):
 
 
 @needs_onednn
-def test_gradients_of_weights_are_torchs(by_onednn):
+def test_gradients_of_weights_are_torchs(by_onednn: list[Any]) -> None:
     x, weight = torch.randn(5, 33), torch.randn(21, 33, requires_grad=True)
     linear(x, weight).sum().backward()
     assert not by_onednn
@@ -88,7 +97,7 @@ def test_gradients_of_weights_are_torchs(by_onednn):
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), [(0, 33), (21, 0), (0, 0)])
-def test_empty_weights_are_torchs(by_onednn, outputs, inputs):
+def test_empty_weights_are_torchs(by_onednn: list[Any], outputs: int, inputs: int) -> None:
     bias = torch.randn(outputs)
     y = linear(torch.randn(5, inputs), torch.randn(outputs, inputs), bias)
     assert y.shape == (5, outputs) and not by_onednn
@@ -97,20 +106,20 @@ def test_empty_weights_are_torchs(by_onednn, outputs, inputs):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_dtypes_are_torchs(by_onednn, dtype):
+def test_other_dtypes_are_torchs(by_onednn: list[Any], dtype: torch.dtype) -> None:
     x, weight = torch.randn(5, 33, dtype=dtype), torch.randn(21, 33, dtype=dtype)
     assert torch.equal(linear(x, weight), functional.linear(x, weight))
     assert not by_onednn
 
 
-def test_autocast_is_torchs(by_onednn):
+def test_autocast_is_torchs(by_onednn: list[Any]) -> None:
     x, weight = torch.randn(5, 33), torch.randn(21, 33)
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(x, weight).dtype == torch.bfloat16
     assert not by_onednn
 
 
-def test_other_devices_are_torchs(by_onednn):
+def test_other_devices_are_torchs(by_onednn: list[Any]) -> None:
     x, weight = torch.randn(5, 33, device="meta"), torch.randn(21, 33, device="meta")
     assert linear(x, weight).shape == (5, 21)
     assert not by_onednn
@@ -127,7 +136,9 @@ def test_other_devices_are_torchs(by_onednn):
     ],
 )
 @needs_onednn
-def test_chosen_by_vendor_and_instruction_set(monkeypatch, vendor, instructions, chosen):
+def test_chosen_by_vendor_and_instruction_set(
+    monkeypatch: pytest.MonkeyPatch, vendor: str | None, instructions: str, chosen: bool
+) -> None:
     monkeypatch.setattr(float32_products, "processor_vendor", lambda: vendor)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
     assert onednn_is_faster() is chosen
@@ -135,7 +146,7 @@ def test_chosen_by_vendor_and_instruction_set(monkeypatch, vendor, instructions,
     assert not onednn_is_faster()
 
 
-def test_vendor_from_the_processor(monkeypatch):
+def test_vendor_from_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = iter(["vendor_id\t: AuthenticAMD\nflags\t: avx2\n", "processor : 0\n"])
     monkeypatch.setattr(float32_products.Path, "read_text", lambda *args, **kwargs: next(texts))
     try:

@@ -1,8 +1,12 @@
+"""Attention by chunks against float64, and what of it is left to torch."""
+
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from onednn_calls import needs_onednn
+from torch import Tensor
 from torch.nn import functional
 
 from ffbench.models import fast_attention as module
@@ -16,17 +20,17 @@ TINY = ModelSpec("tiny", "tiny", "llama")
 
 
 @pytest.fixture(autouse=True)
-def _on_any_processor(monkeypatch):
+def _on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "onednn_is_faster", lambda: True)
 
 
 @pytest.fixture
-def chunked(monkeypatch):
+def chunked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Shapes of the queries that were attended by chunks."""
     seen = []
     real = module.chunked_attention
 
-    def counted(query, *rest):
+    def counted(query: Tensor, *rest: Any) -> Tensor:
         seen.append(tuple(query.shape))
         return real(query, *rest)
 
@@ -34,13 +38,17 @@ def chunked(monkeypatch):
     return seen
 
 
-def tensors(heads, groups, tokens, keys=None, batch=1, width=16):
+def tensors(
+    heads: int, groups: int, tokens: int, keys: int | None = None, batch: int = 1, width: int = 16
+) -> list[Tensor]:
     keys = tokens if keys is None else keys
     shapes = ((batch, heads, tokens), (batch, groups, keys), (batch, groups, keys))
     return [torch.randn(*shape, width) for shape in shapes]
 
 
-def reference(query, key, value, mask, scaling):
+def reference(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float
+) -> Tensor:
     """Softmax attention in float64, written out."""
     shared = query.shape[1] // key.shape[1]
     key, value = (one.double().repeat_interleave(shared, 1) for one in (key, value))
@@ -56,7 +64,7 @@ def reference(query, key, value, mask, scaling):
 @pytest.mark.parametrize("tokens", [1, 16, 127, 128, 129, 500])
 @pytest.mark.parametrize(("heads", "groups"), [(9, 3), (4, 4), (7, 1), (2, 2)])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_causal(tokens, heads, groups, batch):
+def test_causal(tokens: int, heads: int, groups: int, batch: int) -> None:
     query, key, value = tensors(heads, groups, tokens, batch=batch)
     result = chunked_attention(query, key, value, None, 0.2)
     assert result.is_contiguous()
@@ -67,7 +75,7 @@ def test_causal(tokens, heads, groups, batch):
 @pytest.mark.parametrize("kind", [torch.bool, torch.float32])
 @pytest.mark.parametrize("by_head", [False, True])
 @pytest.mark.parametrize("by_row", [False, True])
-def test_given_masks(kind, by_head, by_row):
+def test_given_masks(kind: torch.dtype, by_head: bool, by_row: bool) -> None:
     query, key, value = tensors(6, 2, 45, keys=77, batch=2)
     mask = torch.rand(2 if by_row else 1, 6 if by_head else 1, 45, 77) < 0.7
     mask[..., 0] = True
@@ -78,7 +86,7 @@ def test_given_masks(kind, by_head, by_row):
     torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_query_that_sees_nothing_is_zero():
+def test_a_query_that_sees_nothing_is_zero() -> None:
     query, key, value = tensors(2, 1, 20)
     mask = torch.ones(1, 1, 20, 20, dtype=torch.bool).tril()
     mask[..., :5, :] = False
@@ -103,7 +111,7 @@ class Layer:
         ({"learned": True}, False),
     ],
 )
-def test_what_goes_to_torch(chunked, change, by_chunks):
+def test_what_goes_to_torch(chunked: list[Any], change: dict[str, Any], by_chunks: bool) -> None:
     given = {"tokens": 40, "keys": None, "dtype": torch.float32, "learned": False} | change
     query, key, value = (
         one.to(given["dtype"]).requires_grad_(given["learned"])
@@ -120,19 +128,19 @@ def test_what_goes_to_torch(chunked, change, by_chunks):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 40), (1, 1, 40, 50), (1, 2, 40, 40), (3, 1, 40, 40)])
-def test_a_mask_of_another_shape_is_left_to_torch(shape):
+def test_a_mask_of_another_shape_is_left_to_torch(shape: tuple[int, ...]) -> None:
     mask = torch.ones(shape, dtype=torch.bool)
     assert not module.applies(*tensors(4, 2, 40, batch=2), mask, causal=True)
 
 
-def test_autocast_goes_to_torch(chunked):
+def test_autocast_goes_to_torch(chunked: list[Any]) -> None:
     query, key, value = tensors(4, 4, 40)
     with torch.autocast("cpu", torch.bfloat16):
         result, _ = attention(Layer(), query, key, value, None, is_causal=True)
     assert not chunked and result.dtype == torch.bfloat16
 
 
-def prompts():
+def prompts() -> dict[str, dict[str, Tensor]]:
     ids = torch.arange(2, 62).unsqueeze(0)
     padded = torch.cat([ids, ids])
     mask = torch.ones_like(padded)
@@ -142,7 +150,7 @@ def prompts():
 
 @pytest.mark.parametrize("given", prompts().values(), ids=prompts())
 @torch.no_grad()
-def test_same_logits_of_a_model(chunked, given):
+def test_same_logits_of_a_model(chunked: list[Any], given: dict[str, Tensor]) -> None:
     model, _ = load_tiny(TINY)
     expected = model(**given).logits
     with fast_attention(model):
@@ -154,7 +162,7 @@ def test_same_logits_of_a_model(chunked, given):
 
 
 @torch.no_grad()
-def test_a_tail_after_a_cached_prompt(chunked):
+def test_a_tail_after_a_cached_prompt(chunked: list[Any]) -> None:
     from transformers import DynamicCache
 
     model, _ = load_tiny(TINY)
@@ -169,7 +177,7 @@ def test_a_tail_after_a_cached_prompt(chunked):
 
 
 @torch.no_grad()
-def test_a_sliding_window(chunked):
+def test_a_sliding_window(chunked: list[Any]) -> None:
     from transformers import MistralConfig, MistralForCausalLM
 
     config = MistralConfig(**SIZES, sliding_window=16, attn_implementation=SDPA)
@@ -186,7 +194,7 @@ def test_a_sliding_window(chunked):
 
 
 @torch.no_grad()
-def test_bfloat16_is_left_alone(chunked):
+def test_bfloat16_is_left_alone(chunked: list[Any]) -> None:
     model, _ = load_tiny(replace(TINY, dtype="bfloat16"))
     ids = torch.arange(2, 62).unsqueeze(0)
     expected = model(ids).logits
@@ -195,7 +203,7 @@ def test_bfloat16_is_left_alone(chunked):
     assert not chunked
 
 
-def test_token_mixing_looks_at_eager_attention_and_puts_ours_back():
+def test_token_mixing_looks_at_eager_attention_and_puts_ours_back() -> None:
     model, _ = load_tiny(TINY)
     windows = torch.arange(2, 202).view(2, 100)
     expected = token_mixing_scores(model, windows)
@@ -204,14 +212,14 @@ def test_token_mixing_looks_at_eager_attention_and_puts_ours_back():
     assert model.config._attn_implementation == module.NAME
 
 
-def test_other_attention_stays():
+def test_other_attention_stays() -> None:
     model, _ = load_tiny(TINY)
     model.set_attn_implementation("eager")
     with fast_attention(model):
         assert model.config._attn_implementation == "eager"
 
 
-def test_restored_after_an_error():
+def test_restored_after_an_error() -> None:
     model, _ = load_tiny(TINY)
     with pytest.raises(KeyError), fast_attention(model):
         raise KeyError

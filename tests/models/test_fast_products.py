@@ -1,9 +1,13 @@
+"""A model whose products go to oneDNN: the same logits, and the model as before afterwards."""
+
 import copy
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 from onednn_calls import counted_products, needs_onednn
+from torch import Tensor
 
 from ffbench.models import fast_products as module
 from ffbench.models.fast_products import fast_products, use_fast_products
@@ -15,17 +19,17 @@ pytestmark = needs_onednn
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Products that reached oneDNN."""
     return counted_products(monkeypatch, module)
 
 
 @torch.no_grad()
-def logits(model, ids):
+def logits(model: Any, ids: Tensor) -> Tensor:
     return model(ids).logits
 
 
-def test_same_logits_and_the_model_as_before(calls):
+def test_same_logits_and_the_model_as_before(calls: list[Any]) -> None:
     model, _ = load_tiny(TINY)
     ids = torch.arange(2, 40).unsqueeze(0)
     expected = logits(model, ids)
@@ -39,7 +43,7 @@ def test_same_logits_and_the_model_as_before(calls):
     assert not any("forward" in one.__dict__ for one in linears)
 
 
-def test_a_forward_that_somebody_else_put_there_stays(calls):
+def test_a_forward_that_somebody_else_put_there_stays(calls: list[Any]) -> None:
     model, _ = load_tiny(TINY)
     head = model.lm_head
     head.forward = own = lambda x: x
@@ -48,7 +52,7 @@ def test_a_forward_that_somebody_else_put_there_stays(calls):
     assert head.forward is own
 
 
-def test_a_copy_computes_with_its_own_weights(calls):
+def test_a_copy_computes_with_its_own_weights(calls: list[Any]) -> None:
     model, _ = load_tiny(TINY)
     use_fast_products(model)
     twin = copy.deepcopy(model)
@@ -59,7 +63,7 @@ def test_a_copy_computes_with_its_own_weights(calls):
     assert logits(model, ids).any()
 
 
-def test_nothing_changes_where_torch_is_as_fast(monkeypatch):
+def test_nothing_changes_where_torch_is_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "onednn_is_faster", lambda: False)
     model, _ = load_tiny(TINY)
     with fast_products(model):

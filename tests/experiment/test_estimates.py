@@ -11,17 +11,9 @@ from tiny_plans import plan_settings, tiny_model
 from tiny_stages import FolderCache, built_plan, run_settings
 
 from ffbench.experiment.estimates import machine_rate, missing_flops, plan_bytes, stage_flops
-from ffbench.models.loading import ModelSpec
 from ffbench.models.shapes import random_plan
-from ffbench.models.sizes import ModelSizes, model_sizes, sizes_of_config
+from ffbench.models.sizes import ModelSizes, sizes_of_config
 from ffbench.runs.cache import StageCache
-
-
-@pytest.fixture
-def sizes() -> ModelSizes:
-    found = model_sizes(ModelSpec("tiny", "tiny", "llama"))
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("compensator", ["surrogate", "rsparse", "none"])

@@ -2,20 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
 from tiny_stages import run_settings
 
 from ffbench.experiment.estimates import stage_flops
 from ffbench.experiment.past_rates import PastRun, stage_rates, uncounted_seconds
-from ffbench.models.loading import ModelSpec
-from ffbench.models.sizes import ModelSizes, model_sizes
-
-
-@pytest.fixture
-def sizes() -> ModelSizes:
-    found = model_sizes(ModelSpec("tiny", "tiny", "llama"))
-    assert found is not None
-    return found
+from ffbench.models.sizes import ModelSizes
 
 
 def past(tokens: int = 32768, busy: bool = False, **cost: float) -> PastRun:

@@ -10,7 +10,7 @@ import pytest
 from ffbench.runs import answers as answers_module
 from ffbench.runs.answers import AnswerLog
 from ffbench.runs.cache import StageCache
-from ffbench.runs.files import StoreError, locked
+from ffbench.runs.files import StoreError, locked, read_json, write_json
 from ffbench.runs.store import RunStore
 
 KEY = "0123456789abcdef"
@@ -139,9 +139,6 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
 
 
 def test_lone_surrogates_are_written_escaped(tmp_path: Path) -> None:
-    from ffbench.runs.answers import AnswerLog
-    from ffbench.runs.files import read_json, write_json
-
     write_json(tmp_path / "a.json", {"x": "zwölf \ud83d"})
     assert read_json(tmp_path / "a.json") == {"x": "zwölf \ud83d"}
     assert (tmp_path / "a.json").read_text(encoding="utf-8")
@@ -152,8 +149,6 @@ def test_lone_surrogates_are_written_escaped(tmp_path: Path) -> None:
 
 
 def test_a_failure_with_any_reason_leaves_a_true_state(tmp_path: Path) -> None:
-    from ffbench.runs.store import RunStore
-
     run = RunStore(tmp_path).folder("a" * 16)
     run.start({}, {})
     run.fail("TaskError: record '\ud83d' is bad")
@@ -162,8 +157,6 @@ def test_a_failure_with_any_reason_leaves_a_true_state(tmp_path: Path) -> None:
 
 
 def test_answers_can_be_shared_by_a_group(tmp_path: Path) -> None:
-    from ffbench.runs.answers import AnswerLog
-
     before = os.umask(0o002)
     try:
         log = AnswerLog(tmp_path / "answers.jsonl")

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from tiny_plans import node
+from tiny_plans import RANKED, node
+from tiny_text import windows
 from torch import Tensor
 
 from ffbench.experiment.stages import RunStages
@@ -16,8 +16,6 @@ from ffbench.runs.stage import Stage
 from ffbench.settings import ModelSettings, RunSettings, TrackerSettings
 from ffbench.training.plan_builder import PlanBuilder
 from ffbench.training.plan_stages import TrainingText
-
-RANKED = {"surrogate", "lowrank", "rsparse"}
 
 
 def run_settings(**changes: Any) -> RunSettings:
@@ -44,7 +42,7 @@ def run_settings(**changes: Any) -> RunSettings:
 
 def random_windows(count: int = 3, length: int = 300) -> Tensor:
     """Ids [count, length]."""
-    return torch.randint(3, 259, (count, length), generator=torch.Generator().manual_seed(0))
+    return windows(count, length)
 
 
 class FolderCache:

@@ -52,7 +52,8 @@ print(json.dumps({"config": found.config, "logs": SQLiteStorage.get_logs("ffbenc
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "_warned", set())
-    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    monkeypatch.setenv("TRACKIO_DIR", "")  # so that what a test sets it to is taken back
+    monkeypatch.delenv("TRACKIO_DIR")
 
 
 @pytest.fixture
@@ -96,7 +97,6 @@ def test_without_trackio_one_line_names_the_extra(
     monkeypatch.setitem(sys.modules, "trackio", None)
     assert isinstance(open_tracker(SETTINGS, KEY, {}, run.path), NullTracker)
     assert "pip install 'ffbench[trackio]'" in capsys.readouterr().err
-    monkeypatch.delenv("TRACKIO_DIR", raising=False)
 
 
 def test_an_error_is_told_once_and_stops_nothing(
@@ -118,7 +118,6 @@ def test_an_error_is_told_once_and_stops_nothing(
     monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=fails, Api=lambda: api))
     assert isinstance(open_tracker(SETTINGS, KEY, {}, run.path), NullTracker)
     assert "cannot start (disk full)" in capsys.readouterr().err
-    monkeypatch.delenv("TRACKIO_DIR", raising=False)
 
 
 def test_wandbs_environment_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,12 +25,16 @@ def test_a_missing_package_is_one_line(monkeypatch: Any, capsys: Any, tmp_path: 
         assert error.count("\n") == 1 and not out.exists()
 
 
-def test_sizes_that_leave_a_part_of_a_block_are_refused(monkeypatch: Any, capsys: Any) -> None:
+def test_wrong_sizes_are_refused(monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setattr(onnx_ffn, "missing", lambda _: [])
-    for wrong in (["--tokens", "100"], ["--rounds", "0"]):
+    refused = {
+        "--tokens: 100 is not a multiple of --block 128": ["--tokens", "100"],
+        "argument --rounds": ["--rounds", "0"],
+    }
+    for reason, wrong in refused.items():
         with pytest.raises(SystemExit):
             main(wrong)
-        assert "must be a multiple of --block" in capsys.readouterr().err
+        assert reason in capsys.readouterr().err
 
 
 def test_a_graph_that_computes_something_else_is_found() -> None:

@@ -87,7 +87,7 @@ def width_problems(settings: RunSettings) -> list[str]:
     from ffbench.models.sizes import model_sizes
 
     sizes = None if settings.dense else model_sizes(model_spec(settings))
-    if sizes is None:
+    if sizes is None or not sizes.ffns:
         return []
     narrowest = min(kind.neurons for kind in sizes.ffns)
     return plan_settings(settings).compensator.size_problems(sizes.hidden, narrowest)

@@ -65,9 +65,11 @@ def dense_layers(config: Mapping[str, Any]) -> int:
     """How many layers of a mixture of experts have none: the first ones (GLM-4.5), or single
     ones and all but each n-th (Qwen).
     """
-    named, step = config.get("mlp_only_layers") or (), int(config.get("decoder_sparse_step") or 1)
-    first, layers = int(config.get("first_k_dense_replace") or 0), int(config["num_hidden_layers"])
-    return sum(i < first or i in named or (i + 1) % step > 0 for i in range(layers))
+    layers, step = int(config["num_hidden_layers"]), int(config.get("decoder_sparse_step") or 1)
+    first = min(int(config.get("first_k_dense_replace") or 0), layers)
+    named = set(config.get("mlp_only_layers") or ())
+    without = sum(first <= i < layers and (i + 1) % step == 0 for i in named)
+    return layers - (layers // step - first // step - without)
 
 
 def shared_neurons(config: Mapping[str, Any]) -> int:

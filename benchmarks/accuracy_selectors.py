@@ -42,7 +42,7 @@ from ffbench.methods.chosen import selector_defaults
 from ffbench.methods.flops import flops_of
 from ffbench.methods.plan import SparsePlan
 from ffbench.methods.token_rules import TokenRule
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.runs.identity import content_key
 from ffbench.settings import RunSettings
 from ffbench.validation import problems

@@ -30,7 +30,7 @@ from ffbench.methods.chosen import make_selector
 from ffbench.methods.compensators import COMPENSATORS
 from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.schedulers import SCHEDULERS
-from ffbench.models import shapes
+from ffbench.models import random_models, shapes
 from ffbench.models.adapters import gated_ffns
 from ffbench.training import curvature, layer_fit, layer_walk, output_map, tails
 from ffbench.training.tuning import trainable_ffn, tune
@@ -113,12 +113,12 @@ def fake_world(shape: str, layers: int, selector: str) -> Iterator[World]:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         stack.enter_context(FakeTensorMode())
         live = stack.enter_context(LiveBytes())
-        model = shapes.build_shape(shape, "bfloat16")
+        model = random_models.build_shape(shape, "bfloat16")
         for ffn in gated_ffns(model):
             ffn.w_down.data = ffn.w_down.data.T.contiguous().T
         for one in (*model.parameters(), *model.buffers()):
             live.watch(one)
-        plan = shapes.random_plan(model, settings_of(selector))
+        plan = random_models.random_plan(model, settings_of(selector))
         # fake tensors have no values; the rates of tuning need some
         stack.enter_context(mock.patch.object(Tensor, "item", lambda self: 1.0))
         yield World(live, model, plan, folder)

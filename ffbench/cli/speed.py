@@ -129,7 +129,8 @@ def prepared(request: Request, job: Job) -> tuple[Any, Any, dict[str, Any]]:
     from ffbench.methods.plan import SparsePlan
     from ffbench.models.device import resolve_device, resolve_dtype
     from ffbench.models.loading import ModelError, load_model
-    from ffbench.models.shapes import build_shape, random_plan, shown_name
+    from ffbench.models.random_models import build_shape, random_plan
+    from ffbench.models.shapes import shown_name
     from ffkernels.host_memory import keep_freed_memory
 
     keep_freed_memory()

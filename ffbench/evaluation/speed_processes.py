@@ -18,7 +18,7 @@ from ffbench.evaluation.speed import PrefillTimes, prefill_times
 from ffbench.methods.plan import PlanSettings, SparsePlan
 from ffbench.methods.plan_files import plan_settings
 from ffbench.models.loading import ModelSpec, load_model
-from ffbench.models.shapes import build_shape, random_plan
+from ffbench.models.random_models import build_shape, random_plan
 from ffkernels.host_memory import keep_freed_memory
 
 MODULE = "ffbench.evaluation.speed_processes"

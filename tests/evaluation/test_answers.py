@@ -18,7 +18,7 @@ from ffbench.evaluation.chat_template import PromptError
 from ffbench.evaluation.decoding import Decoder, Ending
 from ffbench.evaluation.prompts import PromptIds, gold_ids, prompt_ids
 from ffbench.models.loading import ModelSpec, load_model
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 from ffbench.models.tiny import FAMILIES
 from ffbench.runs.answers import AnswerLog

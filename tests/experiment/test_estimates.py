@@ -11,7 +11,7 @@ from tiny_plans import plan_settings, tiny_model
 from tiny_stages import FolderCache, built_plan, run_settings
 
 from ffbench.experiment.estimates import machine_rate, missing_flops, plan_bytes, stage_flops
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sizes import ModelSizes, sizes_of_config
 from ffbench.runs.cache import StageCache
 

@@ -15,7 +15,7 @@ from ffbench.models.adapters import gated_ffns
 from ffbench.models.checks import check_loaded
 from ffbench.models.config_checks import config_problems
 from ffbench.models.forward import check_logits
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from ffbench.models.checks import check_loaded
 from ffbench.models.errors import UnsupportedModelError
 from ffbench.models.final_layer import final_layer_rule
 from ffbench.models.layouts import LAYOUTS, Layout, add_layout
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
 OTHER = Layout(("w1", "w3", "w2"), ffn="feed_forward")

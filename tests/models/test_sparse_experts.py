@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ffbench.methods.flops import flops_of
 from ffbench.methods.plan import PlanError, SparsePlan
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import silu
 from ffbench.methods.plan import SparsePlan
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.forward import attribute
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.tiny import tiny_model
 
 EXPERTS, CHOSEN, WIDTH = 8, 2, 64

@@ -13,7 +13,7 @@ from ffbench.methods.schedulers import SCHEDULERS
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.experts import SPARSE_MIXTURES
 from ffbench.models.loading import ModelSpec, load_tiny
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.tiny import FAMILIES
 from ffbench.training.statistics import quantile_levels
 

@@ -17,7 +17,7 @@ from small_plans import small_settings
 from ffbench.evaluation.decoding import Decoder
 from ffbench.integrations.lm_eval.model import FFBenchLM
 from ffbench.methods.plan import PlanError
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 5

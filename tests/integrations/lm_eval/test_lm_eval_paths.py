@@ -20,7 +20,7 @@ from ffbench.integrations.lm_eval import TASK_FOLDER, register, task_files
 from ffbench.integrations.lm_eval.model import FFBenchLM
 from ffbench.integrations.lm_eval.records import PREFIX
 from ffbench.models.loading import ModelSpec, load_model
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.runs.answers import AnswerLog
 from ffbench.tasks.registry import get_spec
 

@@ -14,7 +14,7 @@ from ffbench.methods.plan_files import plan_settings
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.prefill_state import Prefill
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 from ffbench.models.sparse_prefill import sparse_prefill
 
 TOKENS, BLOCK, LAYER = 61, 8, 1

@@ -13,7 +13,7 @@ from ffbench.integrations.vllm.refusals import (
 from ffbench.methods.plan import SparsePlan
 from ffbench.methods.plan_files import plan_settings
 from ffbench.models.loading import ModelSpec, load_tiny
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 
 CONFIG = {
     "model_type": "llama",

@@ -15,7 +15,7 @@ from ffbench.methods.plan_files import plan_settings
 from ffbench.models.adapters import gated_ffns
 from ffbench.models.loading import ModelSpec, load_tiny
 from ffbench.models.prefill_state import Prefill
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 
 TOKENS, BLOCK, LAYER = 29, 8, 1
 ROUNDING = 2.0**-24  # of float32

@@ -20,7 +20,7 @@ import torch
 from ffbench.integrations.fingerprints import fingerprint
 from ffbench.integrations.vllm.servers import free_port, server, server_words
 from ffbench.methods.plan_files import plan_settings
-from ffbench.models.shapes import random_plan
+from ffbench.models.random_models import random_plan
 
 
 def has_vllm() -> bool:
